@@ -1,0 +1,1 @@
+"""Encoders: one raw modality in, Tokens out."""

@@ -1,0 +1,1 @@
+"""Text encoders: int32 [B L] in, Tokens out."""

@@ -1,0 +1,1 @@
+"""Fusions: Tokens by modality name in, one Fused out."""

@@ -1,0 +1,1 @@
+"""Building blocks: attention, transformer, recurrence, convolution, embedding, pooling."""

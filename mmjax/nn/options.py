@@ -1,0 +1,39 @@
+"""Named choices: the tables behind every option that is a word."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import jax
+
+from mmjax.types import UserError
+
+Choice = TypeVar("Choice")
+
+ACTIVATIONS: Mapping[str, Callable[[Any], Any]] = {
+    "gelu": jax.nn.gelu,
+    "identity": lambda x: x,
+    "relu": jax.nn.relu,
+    "silu": jax.nn.silu,
+    "tanh": jax.nn.tanh,
+}
+
+
+def choose(table: Mapping[str, Choice], name: str, option: str) -> Choice:
+    """The entry of `table` called `name`.
+
+    Args:
+        table: what may be chosen, by name.
+        name: the user's choice.
+        option: the name of the option, for the message.
+
+    Raises:
+        UserError: `table` has no such name.
+    """
+    if name not in table:
+        raise UserError(f"unknown {option} {name!r}: choose one of {', '.join(sorted(table))}")
+    return table[name]
+
+
+def activation(name: str) -> Callable[[Any], Any]:
+    """The elementwise function called `name`; raises UserError for a name not in ACTIVATIONS."""
+    return choose(ACTIVATIONS, name, "activation")

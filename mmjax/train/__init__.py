@@ -1,0 +1,1 @@
+"""Training: state, step (pure), loop, optimizer, checkpoint, evaluate, sharding, writers."""

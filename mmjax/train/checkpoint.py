@@ -1,0 +1,196 @@
+"""Checkpoints in a workdir: `checkpoints/<step>/`, written by Orbax in the background, atomically.
+
+Each holds `state` (the TrainState), `data` (the position of the training data) and `progress` (what
+the loop knows besides). Kept are the last few and the best by validation score.
+"""
+
+import contextlib
+import logging
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grain.python as grain
+import jax
+import orbax.checkpoint as ocp
+from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
+
+from mmjax.types import UserError
+
+log = logging.getLogger("mmjax")
+
+SCORE = "score"
+NO_SPACE = ("No space left", "Disk quota", "ENOSPC", "Read-only file system", "Permission denied")
+
+
+def _score(metrics: dict[str, float]) -> float:
+    return metrics[SCORE]
+
+
+@contextlib.contextmanager
+def _writing(directory: Path) -> Iterator[None]:
+    """Turns a full or read-only disk, however Orbax reports it, into the user's error."""
+    try:
+        yield
+    except Exception as error:
+        reason = next((text for text in NO_SPACE if text in str(error)), None)
+        if reason is None:
+            raise
+        raise UserError(
+            f"cannot write a checkpoint to {directory}: {reason}; make room or choose another "
+            "--workdir, then start again: the run resumes from its last complete checkpoint"
+        ) from error
+
+
+class Checkpoints:
+    """The checkpoints of one workdir.
+
+    Args:
+        workdir: their parent directory.
+        keep: how many of the last ones are kept, besides the best one.
+    """
+
+    def __init__(self, workdir: str | Path, *, keep: int = 1, read_only: bool = False):
+        self.directory = Path(workdir).absolute() / "checkpoints"
+        if not read_only:
+            self._remove_half_written()
+        policy = AnyPreservationPolicy(
+            [
+                LatestN(max(keep, 1)),
+                BestN(get_metric_fn=_score, n=1, keep_checkpoints_without_metrics=False),
+            ]
+        )
+        with _writing(self.directory):
+            self._manager = ocp.CheckpointManager(
+                self.directory,
+                options=ocp.CheckpointManagerOptions(
+                    best_fn=_score,
+                    preservation_policy=policy,
+                    create=not read_only,
+                    read_only=read_only,
+                ),
+            )
+
+    def _remove_half_written(self) -> None:
+        for path in self.directory.glob("*orbax-checkpoint-tmp*"):
+            log.warning("ignoring the half-written checkpoint %s", path)
+            if jax.process_index() == 0:
+                shutil.rmtree(path)
+
+    def steps(self) -> list[int]:
+        """The steps that have a complete checkpoint, oldest first."""
+        return sorted(self._manager.all_steps())
+
+    def best_step(self) -> int | None:
+        """The step with the highest validation score (the later of equals), or the last step."""
+        scored = self._manager.best_step()
+        return self._manager.latest_step() if scored is None else scored
+
+    def save(
+        self,
+        step: int,
+        state: Any,
+        data: Any,
+        progress: dict[str, Any],
+        score: float | None = None,
+        *,
+        wait: bool = False,
+    ) -> None:
+        """Saves in the background.
+
+        Args:
+            step: the number of batches seen.
+            state: a pytree of arrays.
+            data: the Grain iterator, standing after that batch.
+            progress: anything JSON holds.
+            score: validation score, higher is better; None if there was no evaluation.
+            wait: returns only when the checkpoint is complete.
+
+        Raises:
+            UserError: the disk is full or may not be written.
+        """
+        items = {
+            "state": ocp.args.PyTreeSave(state),
+            "data": grain.PyGrainCheckpointSave(data),
+            "progress": ocp.args.JsonSave(progress),
+        }
+        metrics = None if score is None else {SCORE: float(score)}
+        with _writing(self.directory):
+            if step not in self._manager.all_steps():
+                self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics)
+            if wait:
+                self._manager.wait_until_finished()
+
+    def restore_latest(self, abstract_state: Any, data: Any) -> tuple[Any, dict] | None:
+        """Restores the newest readable checkpoint; `data` is moved to its position in place.
+
+        Args:
+            abstract_state: the state's shapes, types and shardings; any number of devices.
+            data: the Grain iterator.
+
+        Returns:
+            (state, progress), or None if there is no checkpoint. One that cannot be read is
+            set aside with a warning, and the one before is used.
+
+        Raises:
+            UserError: there are checkpoints, but none can be read.
+        """
+        steps = self.steps()
+        for step in reversed(steps):
+            try:
+                state = self._restore_tree(step, "state", abstract_state)
+                rest = self._manager.restore(
+                    step,
+                    args=ocp.args.Composite(
+                        data=grain.PyGrainCheckpointRestore(data), progress=ocp.args.JsonRestore()
+                    ),
+                )
+            except Exception as error:
+                log.warning(
+                    "ignoring checkpoint %s, which cannot be read (%s: %s)",
+                    self.directory / str(step),
+                    type(error).__name__,
+                    str(error).split("\n")[0][:200],
+                )
+                broken = self.directory.parent / "broken-checkpoints" / str(step)
+                broken.parent.mkdir(exist_ok=True)
+                shutil.rmtree(broken, ignore_errors=True)
+                shutil.move(self.directory / str(step), broken)
+                self._manager.reload()
+            else:
+                return state, rest["progress"]
+        if steps:
+            raise UserError(
+                f"none of the checkpoints {steps} in {self.directory} can be read (moved to "
+                "broken-checkpoints); start again in a new --workdir"
+            )
+        return None
+
+    def _restore_tree(self, step: int, item: str, abstract: Any, *, partial: bool = False) -> Any:
+        arguments = ocp.args.PyTreeRestore(
+            item=abstract,
+            restore_args=ocp.checkpoint_utils.construct_restore_args(abstract),
+            partial_restore=partial,
+        )
+        return self._manager.restore(step, args=ocp.args.Composite(**{item: arguments}))[item]
+
+    def restore_params(self, step: int, key: str, abstract_params: Any) -> Any:
+        """Reads the parameters alone: `key` is params or ema_params."""
+        try:
+            return self._restore_tree(step, "state", {key: abstract_params}, partial=True)[key]
+        except Exception as error:
+            raise UserError(
+                f"checkpoint {self.directory / str(step)} does not hold this model: "
+                f"{str(error).splitlines()[0][:200]}; was config.json edited?"
+            ) from error
+
+    def wait(self) -> None:
+        """Returns when all that was to be saved is on the disk."""
+        with _writing(self.directory):
+            self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Waits, and releases the threads."""
+        with _writing(self.directory):
+            self._manager.close()

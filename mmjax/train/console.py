@@ -1,0 +1,101 @@
+"""What a person sees: tables before and after a run, a progress bar during it."""
+
+import time
+from collections.abc import Mapping, Sequence
+
+import jax
+from clu import parameter_overview
+from jax.sharding import Mesh
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+LINE_EVERY = 10.0  # seconds between lines where no bar can be drawn
+
+
+def print_setup(
+    console: Console, *, params, mesh: Mesh, sizes: Mapping[str, tuple[int, int]], rows: str
+) -> None:
+    """The parameters, the devices and the data, before the first step.
+
+    Args:
+        params: parameters or their shapes.
+        mesh: the devices.
+        sizes: records and examples of each split, by name.
+        rows: the header for records ("images").
+    """
+    overview = parameter_overview.get_parameter_overview(params, include_stats=False)
+    console.print(overview, markup=False, highlight=False, soft_wrap=True)
+    device = mesh.devices.flat[0]
+    shape = " x ".join(f"{name} {size}" for name, size in mesh.shape.items())
+    console.print(
+        f"devices: {mesh.size} of {len(jax.devices())} {device.device_kind}; mesh: {shape}; "
+        f"jax {jax.__version__}"
+    )
+    table = Table("split", rows, "examples")
+    for name, (records, examples) in sizes.items():
+        table.add_row(name, f"{records:,}", f"{examples:,}")
+    console.print(table)
+
+
+def print_results(
+    console: Console,
+    title: str,
+    metrics: Mapping[str, float],
+    counts: Mapping[str, int],
+    baselines: Mapping[str, float],
+) -> None:
+    """The results, a row for all and for each group; `baselines` are shares of the majority class."""
+    names = list(dict.fromkeys(name.partition("/")[0] for name in metrics))
+    groups = list(dict.fromkeys(name.partition("/")[2] for name in metrics))
+    table = Table("", "examples", *names, "majority class", title=title, title_justify="left")
+    for group in groups:
+        suffix = f"/{group}" if group else ""
+        cells = [f"{metrics[name + suffix]:.5f}" for name in names]
+        baseline = f"{baselines[group]:.5f}"
+        table.add_row(group or "all", f"{counts[names[0] + suffix]:,}", *cells, baseline)
+    console.print(table)
+
+
+class Bar:
+    """A progress bar: step, loss, examples/s, time left. Lines instead where there is no terminal."""
+
+    def __init__(self, console: Console, *, start: int, steps: int):
+        self._console, self._step, self._steps = console, start, steps
+        self._begun, self._first, self._line = time.monotonic(), start, time.monotonic()
+        columns: Sequence = (
+            TextColumn("step"),
+            MofNCompleteColumn(),
+            BarColumn(),
+            TextColumn("{task.fields[text]}"),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
+        self._progress = Progress(*columns, console=console, disable=not console.is_terminal)
+        self._task = self._progress.add_task("", total=steps, completed=start, text="compiling")
+
+    def __enter__(self) -> "Bar":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._progress.stop()
+
+    def update(self, step: int, *, loss: float, rate: float, note: str = "") -> None:
+        """Shows a finished step.
+
+        Args:
+            step: steps done.
+            loss: the last loss.
+            rate: examples a second.
+            note: anything else, such as the last validation score.
+        """
+        text = f"loss {loss:.4f}  {rate:,.0f} examples/s  {note}"
+        self._progress.update(self._task, completed=step, text=text)
+        now = time.monotonic()
+        if self._console.is_terminal or (now - self._line < LINE_EVERY and step < self._steps):
+            return
+        self._line = now
+        per_step = (now - self._begun) / max(step - self._first, 1)
+        left = per_step * (self._steps - step)
+        self._console.print(f"step {step}/{self._steps}  {text}  {left:.0f} s left", highlight=False)

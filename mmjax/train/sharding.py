@@ -1,0 +1,97 @@
+"""One program for all sizes: a mesh with axes data, fsdp and tensor, and where each array lies on it."""
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from mmjax.types import UserError
+
+AXES = ("data", "fsdp", "tensor")
+MIN_SHARDED = 2**14  # parameters with fewer elements are not worth the communication
+
+
+def make_mesh(*, data: int, fsdp: int, tensor: int, rows: tuple[int, ...], devices=None) -> Mesh:
+    """A mesh whose batch axes divide every number of rows.
+
+    Args:
+        data, fsdp, tensor: devices along each axis; data = -1 takes all that remain. On CPU,
+            where devices are the process's own cores, -1 takes as many of them as divide the rows.
+        rows: leading dimensions of a batch's arrays, over all processes.
+        devices: default jax.devices().
+
+    Raises:
+        UserError: too few devices, or rows that the devices do not divide.
+    """
+    devices = jax.devices() if devices is None else devices
+    for name, size in zip(AXES[1:], (fsdp, tensor), strict=True):
+        if size < 1:
+            raise UserError(f"config.mesh.{name}={size} must be at least 1")
+    if data == 0 or data < -1:
+        raise UserError(f"config.mesh.data={data} must be -1 (all devices) or at least 1")
+    model = fsdp * tensor
+    free = len(devices) // model
+    if free < max(data, 1):
+        raise UserError(
+            f"config.mesh asks for {max(data, 1)}x{fsdp}x{tensor} devices (data x fsdp x tensor), "
+            f"but there are {len(devices)}"
+        )
+    if data == -1:
+        data = free
+        if devices[0].platform == "cpu" and jax.process_count() == 1:
+            data = next(n for n in range(free, 0, -1) if all(r % (n * fsdp) == 0 for r in rows) or n == 1)
+    for count in rows:
+        if count % (data * fsdp):
+            divisors = [n for n in range(1, len(devices) + 1) if count % n == 0]
+            raise UserError(
+                f"a batch of {count} rows cannot be divided over {data * fsdp} devices; change the "
+                f"batch (config.data) or set config.mesh.data to one of {divisors}"
+            )
+    grid = np.asarray(devices[: data * model]).reshape(data, fsdp, tensor)
+    return Mesh(grid, AXES, axis_types=(AxisType.Auto,) * 3)
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """The same on every device."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """The leading axis divided over the axes data and fsdp."""
+    return NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
+
+
+def state_sharding(shapes, mesh: Mesh):
+    """Where each array of a state lies: big ones are divided, the rest is on every device.
+
+    `tensor` divides the last axis that it divides, `fsdp` the largest remaining one. Optimizer
+    state has the shapes of the parameters, so it is divided alike.
+    """
+
+    def spec(leaf):
+        axes: list[str | None] = [None] * leaf.ndim
+        if leaf.size >= MIN_SHARDED:
+            by_size = sorted(range(leaf.ndim), key=lambda i: leaf.shape[i], reverse=True)
+            for name, order in (("tensor", range(leaf.ndim - 1, -1, -1)), ("fsdp", by_size)):
+                size = mesh.shape[name]
+                fits = [i for i in order if axes[i] is None and leaf.shape[i] % size == 0]
+                if size > 1 and fits:
+                    axes[fits[0]] = name
+        return NamedSharding(mesh, PartitionSpec(*axes))
+
+    return jax.tree.map(spec, shapes)
+
+
+def put_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
+    """Sends this process's part of a batch to the devices as part of one global batch.
+
+    Rows that `NAME_index` points to are counted within the process; here they become global.
+    """
+    sharding = batch_sharding(mesh)
+
+    def put(name, array):
+        if name.endswith("_index"):
+            rows = len(batch[name.removesuffix("_index")])
+            array = array + np.int32(jax.process_index() * rows)
+        return jax.make_array_from_process_local_data(sharding, array)
+
+    return {name: put(name, array) for name, array in batch.items()}

@@ -1,0 +1,51 @@
+"""All that a training run carries from one step to the next."""
+
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+
+@flax.struct.dataclass
+class TrainState:
+    """The state of a run; a pytree.
+
+    step: how many batches were seen, skipped ones included.
+    params: parameters, float32.
+    ema_params: their exponential moving average, or None if it is not used.
+    opt_state: the optimizer's.
+    key: the root random key; each step folds its number into it.
+    skipped: how many steps were not applied because a loss or gradient was not finite.
+    skipped_in_a_row: how many of them came last.
+    """
+
+    step: jax.Array
+    params: Any
+    ema_params: Any
+    opt_state: Any
+    key: jax.Array
+    skipped: jax.Array
+    skipped_in_a_row: jax.Array
+
+    @property
+    def eval_params(self):
+        """The parameters to evaluate and to use: the moving average if there is one."""
+        return self.params if self.ema_params is None else self.ema_params
+
+
+def create_state(
+    params, optimizer: optax.GradientTransformation, seed: int, *, ema: bool = False
+) -> TrainState:
+    """A state at step 0. `seed` gives the root key of dropout and augmentation."""
+    zero = jnp.zeros((), jnp.int32)
+    return TrainState(
+        step=zero,
+        params=params,
+        ema_params=jax.tree.map(jnp.copy, params) if ema else None,
+        opt_state=optimizer.init(params),
+        key=jax.random.PRNGKey(seed),
+        skipped=zero,
+        skipped_in_a_row=zero,
+    )

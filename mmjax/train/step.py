@@ -1,0 +1,130 @@
+"""The training step and the evaluation step: pure functions; jit and sharding are the caller's."""
+
+from collections.abc import Callable, Mapping
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from clu import metrics as clu_metrics
+from jaxtyping import Array, Bool, Float
+
+from mmjax.tasks.task import Task
+from mmjax.train.state import TrainState
+from mmjax.types import GROUP, LABEL, MASK, Batch
+
+Augment = Callable[[jax.Array, Batch], Batch]
+
+
+def masked_mean(values: Float[Array, " B"], mask: Bool[Array, " B"]) -> Float[Array, ""]:
+    """The mean of the values under the mask; 0 if it is empty, whatever the masked values are."""
+    total = jnp.where(mask, values, 0.0).sum()
+    return total / jnp.maximum(mask.sum(), 1)
+
+
+def moving_average(average, params, step: jax.Array, decay: float):
+    """decay * average + (1 - decay) * params, the decay rising from 0.1 as min(decay, (1+t)/(10+t))."""
+    decay = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+    return jax.tree.map(lambda a, p: decay * a + (1.0 - decay) * p, average, params)
+
+
+def train_step(
+    state: TrainState,
+    batch: Batch,
+    *,
+    model: nn.Module,
+    task: Task,
+    weights: Mapping[str, float],
+    optimizer: optax.GradientTransformation,
+    augment: Augment,
+    ema_decay: float,
+) -> tuple[TrainState, dict[str, clu_metrics.Metric]]:
+    """One update. If the loss or a gradient is not finite, the update is not applied but counted.
+
+    Args:
+        state: the state before; `state.step` determines every random number drawn.
+        batch: arrays by key (see types); rows where `_mask` is False weigh nothing.
+        weights: the weight of each of the task's losses, by name.
+        augment: (key, batch) -> batch, on the device.
+        ema_decay: used if the state has a moving average.
+
+    Returns:
+        The state after, and metrics as clu metrics, ready to be merged over steps.
+    """
+    augment_key, dropout_key = jax.random.split(jax.random.fold_in(state.key, state.step))
+    batch = augment(augment_key, batch)
+    mask = batch[MASK]
+
+    def loss_fn(params):
+        outputs = model.apply(
+            {"params": params},
+            task.inputs(batch),
+            deterministic=False,
+            rngs={"dropout": dropout_key},
+        )
+        losses = task.losses(outputs, batch)
+        loss = sum(weights[name] * masked_mean(value, mask) for name, value in losses.items())
+        return loss, (outputs, losses)
+
+    (loss, (outputs, losses)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+    grad_norm = optax.global_norm(grads)
+    finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
+
+    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    ema_params = state.ema_params
+    if ema_params is not None:
+        ema_params = moving_average(ema_params, params, state.step, ema_decay)
+
+    def keep_if_finite(new, old):
+        return jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)
+
+    new_state = state.replace(
+        step=state.step + 1,
+        params=keep_if_finite(params, state.params),
+        ema_params=keep_if_finite(ema_params, state.ema_params),
+        opt_state=keep_if_finite(opt_state, state.opt_state),
+        skipped=state.skipped + ~finite,
+        skipped_in_a_row=jnp.where(finite, 0, state.skipped_in_a_row + 1),
+    )
+    average = clu_metrics.Average.from_model_output
+    counted = mask & finite
+    metrics = {
+        name: average(value, counted)
+        for name, value in {**losses, **task.metrics(outputs, batch)}.items()
+    }
+    one = finite[None]
+    metrics["loss"] = average(loss[None], one)
+    metrics["grad_norm"] = average(grad_norm[None], one)
+    metrics["examples"] = clu_metrics.LastValue(mask.sum().astype(jnp.float32))
+    metrics["skipped_in_a_row"] = clu_metrics.LastValue(
+        new_state.skipped_in_a_row.astype(jnp.float32)
+    )
+    return new_state, metrics
+
+
+def eval_step(
+    params, batch: Batch, *, model: nn.Module, task: Task, groups: tuple[str, ...]
+) -> tuple[dict[str, clu_metrics.Average], dict[str, jax.Array]]:
+    """Sums and counts of every loss and metric under `_mask`, in all and for each group.
+
+    Args:
+        params: the parameters to evaluate.
+        groups: names of the groups, numbered as in the batch's `group`.
+
+    Returns:
+        Averages by NAME and NAME/GROUP; and what was predicted beside the truth and the mask,
+        for whatever needs the whole set.
+    """
+    outputs = model.apply({"params": params}, task.inputs(batch))
+    values = {**task.losses(outputs, batch), **task.metrics(outputs, batch)}
+    mask = batch[MASK]
+    masks = {"": mask}
+    masks |= {f"/{group}": mask & (batch[GROUP] == i) for i, group in enumerate(groups)}
+    averages = {
+        name + suffix: clu_metrics.Average.from_model_output(value, kept)
+        for name, value in values.items()
+        for suffix, kept in masks.items()
+    }
+    predicted = task.predict(outputs)["label"]
+    return averages, {"predicted": predicted, LABEL: batch[LABEL], MASK: mask}
