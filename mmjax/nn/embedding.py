@@ -29,9 +29,7 @@ class WordEmbedding(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(
-        self, ids: Int[Array, "B L"], mask: Bool[Array, "B L"]
-    ) -> Float[Array, "B L D"]:
+    def __call__(self, ids: Int[Array, "B L"], mask: Bool[Array, "B L"]) -> Float[Array, "B L D"]:
         shape = (self.vocabulary_size, self.width)
         table = self.param("embedding", self.embedding_init, shape, jnp.float32)
         rows = jnp.take(table.astype(self.dtype), jnp.where(mask, ids, 0), axis=0)
@@ -78,6 +76,27 @@ class GridPositions(nn.Module):
         return x + self.param("embedding", init, shape, jnp.float32).astype(x.dtype)
 
 
+def fold_patches(
+    image: Float[Array, "B H W channels"], side: int
+) -> Float[Array, "B Y X features"]:
+    """Each square of side x side pixels becomes one cell with side * side * channels features.
+
+    Features are in the order row in the square, column in the square, channel.
+
+    Raises:
+        UserError: the picture does not split into such squares.
+    """
+    batch, height, width, channels = image.shape
+    if side < 1 or height % side or width % side:
+        raise UserError(
+            f"patch_size: {height}x{width} does not split into patches of {side}x{side}:"
+            " resize the images or choose a patch_size that divides both sides"
+        )
+    patches = image.reshape(batch, height // side, side, width // side, side, channels)
+    patches = jnp.swapaxes(patches, 2, 3)
+    return patches.reshape(*patches.shape[:3], side * side * channels)
+
+
 class PatchEmbedding(nn.Module):
     """Cuts a picture into square patches and projects each (Dosovitskiy et al. 2021, ViT).
 
@@ -95,14 +114,5 @@ class PatchEmbedding(nn.Module):
 
     @nn.compact
     def __call__(self, image: Float[Array, "B H W channels"]) -> Float[Array, "B Y X D"]:
-        batch, height, width, channels = image.shape
-        side = self.patch_size
-        if side < 1 or height % side or width % side:
-            raise UserError(
-                f"patch embedding: {height}x{width} does not split into patches of {side}x{side}:"
-                " resize the images or choose a patch_size that divides both sides"
-            )
-        patches = image.reshape(batch, height // side, side, width // side, side, channels)
-        patches = jnp.swapaxes(patches, 2, 3)
-        patches = patches.reshape(*patches.shape[:3], side * side * channels)
+        patches = fold_patches(image, self.patch_size)
         return Dense(self.width, dtype=self.dtype, name="projection")(patches)

@@ -12,8 +12,8 @@ from mmjax.nn.masking import zero_masked
 
 
 def lstm(
-    projected: Float[Array, "B L 4D"],
-    recurrent: Float[Array, "D 4D"],
+    projected: Float[Array, "B L gates"],
+    recurrent: Float[Array, "D gates"],
     mask: Bool[Array, "B L"],
 ) -> tuple[Float[Array, "B L D"], Float[Array, "B D"]]:
     """Runs the recurrence over L steps from a zero state; gates in the order i, f, g, o.
@@ -78,7 +78,5 @@ class Lstm(nn.Module):
         recurrent = self.param(
             "recurrent", nn.initializers.orthogonal(), (self.width, size), jnp.float32
         )
-        hidden, last = lstm(
-            projected + bias.astype(self.dtype), recurrent.astype(self.dtype), mask
-        )
+        hidden, last = lstm(projected + bias.astype(self.dtype), recurrent.astype(self.dtype), mask)
         return zero_masked(hidden, mask), last

@@ -14,15 +14,14 @@ LINE_EVERY = 10.0  # seconds between lines where no bar can be drawn
 
 
 def print_setup(
-    console: Console, *, params, mesh: Mesh, sizes: Mapping[str, tuple[int, int]], rows: str
+    console: Console, *, params, mesh: Mesh, sizes: Mapping[str, tuple[int, int]]
 ) -> None:
     """The parameters, the devices and the data, before the first step.
 
     Args:
         params: parameters or their shapes.
         mesh: the devices.
-        sizes: records and examples of each split, by name.
-        rows: the header for records ("images").
+        sizes: records (images, say) and examples (questions) of each split, by name.
     """
     overview = parameter_overview.get_parameter_overview(params, include_stats=False)
     console.print(overview, markup=False, highlight=False, soft_wrap=True)
@@ -32,7 +31,7 @@ def print_setup(
         f"devices: {mesh.size} of {len(jax.devices())} {device.device_kind}; mesh: {shape}; "
         f"jax {jax.__version__}"
     )
-    table = Table("split", rows, "examples")
+    table = Table("split", "records", "examples")
     for name, (records, examples) in sizes.items():
         table.add_row(name, f"{records:,}", f"{examples:,}")
     console.print(table)

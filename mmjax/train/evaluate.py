@@ -8,7 +8,8 @@ import numpy as np
 from clu.metrics import Average
 from jax.experimental import multihost_utils
 
-from mmjax.types import LABEL, MASK, UserError
+from mmjax.train.step import PREDICTED
+from mmjax.types import GROUP, LABEL, MASK, UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,13 +18,14 @@ class Evaluation:
 
     metrics: the mean of each loss and metric, by NAME and NAME/GROUP.
     counts: how many examples each of these means is over.
-    labels, predictions: [examples] class indices.
+    labels, predictions, groups: [examples] indices of classes and groups.
     """
 
     metrics: dict[str, float]
     counts: dict[str, int]
     labels: np.ndarray
     predictions: np.ndarray
+    groups: np.ndarray
 
 
 def to_host(tree):
@@ -60,10 +62,11 @@ def evaluate(
     averages = {name: average for name, average in averages.items() if average.count}
     if not averages:
         raise UserError(f"the {split} split holds no example; check config.data")
-    kept = {k: np.concatenate([r[k][r[MASK]] for r in rows]) for k in (LABEL, "predicted")}
+    kept = {k: np.concatenate([r[k][r[MASK]] for r in rows]) for k in (LABEL, GROUP, PREDICTED)}
     return Evaluation(
         metrics={name: float(average.compute()) for name, average in averages.items()},
         counts={name: int(average.count) for name, average in averages.items()},
         labels=kept[LABEL],
-        predictions=kept["predicted"],
+        predictions=kept[PREDICTED],
+        groups=kept[GROUP],
     )

@@ -13,6 +13,7 @@ from mmjax.tasks.task import Task
 from mmjax.train.state import TrainState
 from mmjax.types import GROUP, LABEL, MASK, Batch
 
+PREDICTED = "predicted"
 Augment = Callable[[jax.Array, Batch], Batch]
 
 
@@ -127,4 +128,5 @@ def eval_step(
         for suffix, kept in masks.items()
     }
     predicted = task.predict(outputs)["label"]
-    return averages, {"predicted": predicted, LABEL: batch[LABEL], MASK: mask}
+    kept = {key: batch[key] for key in (LABEL, GROUP, MASK)}
+    return averages, {PREDICTED: predicted, **kept}

@@ -1,0 +1,140 @@
+"""What the command lines share: flags, devices, and errors as one line with an exit code."""
+
+import difflib
+import errno
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from mmjax.types import UserError
+
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """' did you mean X? ' and the list of what there is."""
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}There is: {', '.join(sorted(known))}"
+
+
+def run(main: Callable[[list[str]], None], argv: list[str] | None = None) -> None:
+    """Runs a command line; a user's mistake ends it with one line and exit code 2."""
+    try:
+        main(sys.argv if argv is None else argv)
+    except UserError as error:
+        print(f"mmjax: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        where = f" {error.filename}" if error.filename else ""
+        print(
+            f"mmjax: cannot write{where}: {error.strerror}; make room, or choose another "
+            "--workdir or --config.data.dir",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+
+
+def parse(values: flags.FlagValues, argv: Sequence[str]) -> None:
+    """Parses a command line into `values`.
+
+    Raises:
+        UserError: an unknown flag, a value of the wrong type, or words that belong to no flag.
+    """
+    try:
+        rest = values(argv)[1:]
+    except flags.Error as error:
+        raise UserError(f"{' '.join(str(error).split())}") from error
+    if rest:
+        raise UserError(f"unexpected {rest[0]!r}; every argument is a --flag=value")
+
+
+def require(values: flags.FlagValues, *names: str) -> None:
+    """Raises UserError for the first of these flags that was not given."""
+    for name in names:
+        if not values[name].value:
+            raise UserError(f"--{name} is missing: {values[name].help}")
+
+
+def define_config(values: flags.FlagValues, argv: Sequence[str]) -> None:
+    """Defines --config, after checking that the file and every --config.KEY exist.
+
+    Raises:
+        UserError: no such file, a file without get_config, an unknown variant, a misspelt key.
+    """
+    given = [a.partition("=")[2] for a in argv if a.startswith("--config=")]
+    if not given:
+        raise UserError("no --config; try --config=configs/vqa.py")
+    config = load_config(given[-1])
+    for argument in argv:
+        if argument.startswith("--config."):
+            _check_key(config, argument.partition("=")[0].removeprefix("--config."))
+    config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=list(argv))
+
+
+def load_config(argument: str) -> ConfigDict:
+    """Runs `get_config` of FILE.py or FILE.py:VARIANT.
+
+    Raises:
+        UserError: as for `define_config`.
+    """
+    name, _, variant = argument.partition(":")
+    path = Path(name)
+    if not path.is_file():
+        known = [str(p) for p in sorted(path.parent.glob("*.py"))]
+        raise UserError(f"no config file {name!r}; {nearest(name, known)}")
+    spec = importlib.util.spec_from_file_location("mmjax_config", path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"{name} is not a Python file; a config is a .py file with get_config")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UserError(f"{name} does not run: {type(error).__name__}: {error}") from error
+    if not hasattr(module, "get_config"):
+        raise UserError(f"{name} has no function get_config(variant='default')")
+    variants = getattr(module, "VARIANTS", None)
+    if variant and variants is not None and variant not in variants:
+        raise UserError(f"{name} has no variant {variant!r}; {nearest(variant, list(variants))}")
+    return module.get_config(variant) if variant else module.get_config()
+
+
+def _check_key(config: ConfigDict, key: str) -> None:
+    node: Any = config
+    for i, part in enumerate(key.split(".")):
+        part = part.partition("[")[0]
+        known = list(node.keys()) if isinstance(node, ConfigDict) else []
+        if part not in known:
+            full = ".".join(["config", *key.split(".")[: i + 1]])
+            raise UserError(f"--{full}: no such key; {nearest(part, known)}")
+        node = node[part]
+
+
+def prepare_devices() -> None:
+    """One XLA device for each CPU core; must run before jax is imported. Accelerators ignore it."""
+    assert "jax" not in sys.modules or "xla_force_host" in os.environ.get("XLA_FLAGS", "")
+    before = os.environ.get("XLA_FLAGS", "")
+    if "xla_force_host_platform_device_count" not in before:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        flag = f"--xla_force_host_platform_device_count={cores}"
+        os.environ["XLA_FLAGS"] = f"{before} {flag}".strip()
+
+
+def use_compilation_cache(directory: str) -> None:
+    """Keeps compiled programs in a directory, so that the next start is quick; '' keeps none."""
+    import jax
+
+    if directory:
+        path = Path(directory).expanduser()
+        path.mkdir(parents=True, exist_ok=True)
+        jax.config.update("jax_compilation_cache_dir", str(path))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)

@@ -1,0 +1,1 @@
+"""Data: sources of records, per-example transforms, the tokenizer and the Grain pipeline."""

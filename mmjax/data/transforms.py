@@ -1,0 +1,115 @@
+"""Per-example transforms in plain numpy: reading images and choosing questions."""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import PIL.ImageOps
+from jaxtyping import UInt8
+
+from mmjax.types import UserError
+
+Image = str | Path | PIL.Image.Image | np.ndarray
+
+_DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+_SHAPES = "pass uint8 of shape [H W 3], [H W 4] or [H W]"
+
+
+def read_image(value: Image, size: int) -> UInt8[np.ndarray, "size size 3"]:
+    """Reads one image and resizes it (bicubic) to `size` x `size` pixels.
+
+    Args:
+        value: a path, a PIL image, or an array uint8 [H W 3], [H W 4] or [H W]. Transparent parts
+            become white; the orientation that a camera noted in the file is applied.
+        size: the side of the result in pixels; the aspect ratio is not kept.
+
+    Raises:
+        UserError: the file is missing or no image, or the array has another shape or type.
+    """
+    if isinstance(value, np.ndarray):
+        image = _from_array(value)
+    elif isinstance(value, PIL.Image.Image):
+        image = _to_rgb(value, "image")
+    else:
+        image = _from_file(Path(value))
+    if image.size != (size, size):
+        image = image.resize((size, size), PIL.Image.Resampling.BICUBIC)
+    return np.asarray(image)
+
+
+def decode_image(data: bytes) -> UInt8[np.ndarray, "H W 3"]:
+    """Decodes the content of an image file at its own size.
+
+    Raises:
+        OSError, SyntaxError, ValueError: `data` is not a readable image.
+    """
+    with PIL.Image.open(io.BytesIO(data)) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def _from_file(path: Path) -> PIL.Image.Image:
+    try:
+        with PIL.Image.open(path) as image:
+            image.load()
+    except FileNotFoundError as error:
+        raise UserError(f"image {path}: no such file") from error
+    except PIL.UnidentifiedImageError as error:
+        raise UserError(f"image {path}: not an image; pass a PNG, JPEG or similar file") from error
+    # A damaged file surfaces as any of these, depending on the format and on where it is damaged.
+    except (OSError, SyntaxError, ValueError, EOFError, PIL.Image.DecompressionBombError) as error:
+        raise UserError(f"image {path}: cannot be read ({error}); pass an intact file") from error
+    return _to_rgb(image, f"image {path}")
+
+
+def _from_array(value: np.ndarray) -> PIL.Image.Image:
+    if value.dtype != np.uint8:
+        advice = "multiply by 255 and round" if value.dtype.kind == "f" else "convert"
+        raise UserError(f"image array is {value.dtype}, not uint8 (0 to 255): {advice}; {_SHAPES}")
+    if value.ndim not in (2, 3) or value.shape[2:] not in ((), (3,), (4,)) or 0 in value.shape:
+        raise UserError(f"image array has shape {list(value.shape)}: {_SHAPES}")
+    return _to_rgb(PIL.Image.fromarray(value), "image")
+
+
+def _to_rgb(image: PIL.Image.Image, name: str) -> PIL.Image.Image:
+    if image.mode in _DEEP_MODES:
+        raise UserError(f"{name}: mode {image.mode} has over 8 bits a channel; convert it to 8 bits")
+    image = PIL.ImageOps.exif_transpose(image)
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    image = image.convert("RGBA")
+    white = PIL.Image.new("RGBA", image.size, (255, 255, 255, 255))
+    return PIL.Image.alpha_composite(white, image).convert("RGB")
+
+
+def take_questions(record: Mapping, start: int, count: int) -> dict:
+    """Takes questions `start` to `start + count` of a record in their order.
+
+    Returns:
+        As `select_questions`.
+    """
+    total = len(record["questions"]["question"])
+    return _gather(record, np.arange(start, min(start + count, total)), count)
+
+
+def select_questions(record: Mapping, rng: np.random.Generator, count: int) -> dict:
+    """Draws `count` questions of a record without replacement, in random order.
+
+    Returns:
+        `question`, a tuple of str; `answer` and `type` int32 [count]; `mask` bool [count], False
+        (and the question empty) where the record has fewer questions.
+    """
+    total = len(record["questions"]["question"])
+    return _gather(record, rng.permutation(total)[:count], count)
+
+
+def _gather(record: Mapping, chosen: np.ndarray, count: int) -> dict:
+    questions, padding = record["questions"], count - len(chosen)
+    numbers = {
+        key: np.pad(np.asarray(questions[key], np.int32)[chosen], (0, padding))
+        for key in ("answer", "type")
+    }
+    texts = tuple(questions["question"][index] for index in chosen)
+    mask = np.arange(count) < len(chosen)
+    return {"question": texts + ("",) * padding, "mask": mask, **numbers}

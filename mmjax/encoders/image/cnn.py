@@ -1,0 +1,106 @@
+"""Convolutional image encoder: a stack of 3x3 convolution blocks."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Shaped
+
+from mmjax.encoders.image.pixels import normalise, present
+from mmjax.nn.convolution import ConvolutionBlock
+from mmjax.nn.dense import Dense
+from mmjax.nn.embedding import fold_patches
+from mmjax.nn.masking import zero_masked
+from mmjax.nn.options import activation, choose
+from mmjax.types import Tokens, UserError
+
+# What becomes of the last grid [R y x channels]: tokens [R N channels].
+OUTPUTS: Mapping[str, Callable[[Array], Array]] = {
+    "flatten": lambda x: x.reshape(x.shape[0], 1, -1),
+    "grid": lambda x: x.reshape(x.shape[0], -1, x.shape[-1]),
+    "mean": lambda x: jnp.mean(x, axis=(1, 2), dtype=jnp.float32).astype(x.dtype)[:, None],
+}
+
+
+class Cnn(nn.Module):
+    """uint8 images [R H W 3] -> one token for each cell of the last grid, or one for the image.
+
+    The published easy-VQA network is `Cnn(32, channels=(8, 16), downsample="max", norm="none",
+    output="flatten", output_activation="tanh")`.
+
+    Attributes:
+        width: D of the tokens; a dense layer takes the last channels there.
+        channels: channels of each block.
+        strides: factor by which each block shrinks the picture. None: 2 for each.
+        downsample: how a block shrinks: "max" (pooling) or "stride" (strided convolution).
+        norm: norm of each block: "group", "layer" or "none".
+        activation: activation of each block.
+        output: "grid" (a token a cell), "mean" (one token: the mean over the cells) or "flatten"
+            (one token from all cells, so the image size is fixed at initialisation).
+        output_activation: activation after the last dense layer.
+        patch_size: side in pixels of the squares folded into channels before the first block.
+        dropout: share dropped of what enters the last dense layer.
+        dtype: type of the computation; norms are in float32.
+    """
+
+    width: int
+    channels: tuple[int, ...] = (32, 64, 128)
+    strides: tuple[int, ...] | None = None
+    downsample: str = "stride"
+    norm: str = "group"
+    activation: str = "relu"
+    output: str = "grid"
+    output_activation: str = "identity"
+    patch_size: int = 1
+    dropout: float = 0.0
+    dtype: Any = jnp.float32
+
+    def __call__(
+        self,
+        value: Shaped[Array, "R H W 3"],
+        mask: Bool[Array, " R"] | None = None,
+        *,
+        deterministic: bool = True,
+    ) -> Tokens:
+        """Images [R H W 3] and which of them are there -> Tokens [R N D].
+
+        Raises:
+            UserError: not uint8, an unknown option, or sizes that do not divide.
+        """
+        pixels = normalise(value, self.dtype)
+        return self.from_pixels(pixels, mask, deterministic=deterministic)
+
+    @nn.compact
+    def from_pixels(
+        self,
+        pixels: Float[Array, "R H W 3"],
+        mask: Bool[Array, " R"] | None = None,
+        *,
+        deterministic: bool = True,
+    ) -> Tokens:
+        """The same from pixels in -1..1, of which a gradient may be taken."""
+        strides = self.strides or (2,) * len(self.channels)
+        if len(strides) != len(self.channels):
+            raise UserError(
+                f"cnn: {len(strides)} strides for {len(self.channels)} channels: give one for each"
+            )
+        rows = present(mask, pixels.shape[0])
+        x = zero_masked(pixels, jnp.broadcast_to(rows[:, None, None], pixels.shape[:3]))
+        x = fold_patches(x, self.patch_size)
+        for layer, (channels, stride) in enumerate(zip(self.channels, strides, strict=True)):
+            x = ConvolutionBlock(
+                channels,
+                stride,
+                self.downsample,
+                self.norm,
+                self.activation,
+                self.dtype,
+                name=f"block_{layer}",
+            )(x)
+        x = choose(OUTPUTS, self.output, "output")(x)
+        x = nn.Dropout(self.dropout, deterministic=deterministic)(x)
+        x = Dense(self.width, dtype=self.dtype, name="projection")(x)
+        x = activation(self.output_activation)(x)
+        tokens = jnp.broadcast_to(rows[:, None], x.shape[:2])
+        return Tokens(zero_masked(x, tokens), tokens)

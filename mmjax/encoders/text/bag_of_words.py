@@ -1,0 +1,82 @@
+"""Bag of words: which words a text has, in no order."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int, Shaped
+
+from mmjax.encoders.text.words import real_words
+from mmjax.nn.dense import Dense
+from mmjax.nn.embedding import WordEmbedding
+from mmjax.nn.masking import zero_masked
+from mmjax.nn.options import activation, choose
+from mmjax.types import Tokens
+
+
+def first_occurrences(ids: Int[Array, "B L"], mask: Bool[Array, "B L"]) -> Bool[Array, "B L"]:
+    """True for the real words that no real word before them in the text equals."""
+    places = jnp.arange(ids.shape[1])
+    same = ids[:, :, None] == ids[:, None, :]
+    before = places[None, :] < places[:, None]
+    return mask & ~jnp.any(same & before & mask[:, None, :], axis=2)
+
+
+# Which words are summed.
+BAGS: Mapping[str, Callable[[Array, Array], Array]] = {
+    "binary": first_occurrences,
+    "counts": lambda ids, mask: mask,
+}
+
+
+class BagOfWords(nn.Module):
+    """Word ids [B L] -> one token: dense layers over a multi-hot vector [V] of the words.
+
+    The first layer is computed as a sum of its kernel's rows, so no [B V] array is made. The
+    published easy-VQA text network is `BagOfWords(32, V)`.
+
+    Attributes:
+        width: D of the token and of the hidden layers.
+        vocabulary_size: V, number of word ids.
+        layers: number of dense layers, the one over the bag included.
+        bag: "binary" (1 for a word that occurs) or "counts" (how often it occurs).
+        activation: activation after each layer.
+        dropout: share dropped of each layer's output but the last.
+        dtype: type of the computation.
+    """
+
+    width: int
+    vocabulary_size: int = 1000
+    layers: int = 2
+    bag: str = "binary"
+    activation: str = "tanh"
+    dropout: float = 0.0
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        value: Shaped[Array, "B L"],
+        mask: Bool[Array, "B L"] | None = None,
+        *,
+        deterministic: bool = True,
+    ) -> Tokens:
+        """Word ids [B L] and which words are real -> Tokens [B 1 D], real if any word is.
+
+        Raises:
+            UserError: not integer ids, or an unknown option.
+        """
+        mask = real_words(value, mask)
+        counted = choose(BAGS, self.bag, "bag")(value, mask)
+        act = activation(self.activation)
+        init = nn.initializers.lecun_normal()
+        rows = WordEmbedding(self.vocabulary_size, self.width, init, self.dtype, name="words")
+        bias = self.param("bias", nn.initializers.zeros, (self.width,), jnp.float32)
+        total = jnp.sum(rows(value, counted), axis=1, dtype=jnp.float32)
+        x = act((total + bias).astype(self.dtype))
+        for layer in range(1, self.layers):
+            x = nn.Dropout(self.dropout, deterministic=deterministic)(x)
+            x = act(Dense(self.width, dtype=self.dtype, name=f"dense_{layer}")(x))
+        token = jnp.any(mask, axis=1, keepdims=True)
+        return Tokens(zero_masked(x[:, None], token), token)

@@ -1,0 +1,71 @@
+"""Single-stream fusion: one transformer over the tokens of all modalities."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from mmjax.fusion.pooled import check_modalities
+from mmjax.nn.dense import Dense
+from mmjax.nn.embedding import LearnedPositions
+from mmjax.nn.masking import zero_masked
+from mmjax.nn.transformer import Transformer
+from mmjax.types import Fused, Tokens
+
+
+class TransformerFusion(nn.Module):
+    """Self-attention over [fusion tokens; tokens of each modality, by sorted name].
+
+    Each modality's tokens get an embedding of its name and learned positions, sized at
+    initialisation (a shorter sequence uses the first ones). See UNITER, Chen et al. 2020,
+    https://arxiv.org/abs/1909.11740.
+
+    Attributes:
+        width: D of the result. A modality of another width is projected to it.
+        layers, heads, mlp_ratio, dropout: of the transformer.
+        fusion_tokens: number of learned tokens that gather from all modalities.
+        dtype: type of the computation; norms and softmax are in float32.
+    """
+
+    width: int
+    layers: int = 2
+    heads: int = 4
+    mlp_ratio: float | int = 4
+    fusion_tokens: int = 1
+    dropout: float = 0.0
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, tokens: Mapping[str, Tokens], *, deterministic: bool = True) -> Fused:
+        """Returns the mean of the fusion tokens [B D] after the last norm, and all tokens.
+
+        `tokens` of the result is in the order of the class docstring, zero where masked. The
+        fusion tokens are always real, so a row with no modality present attends to them alone.
+
+        Raises:
+            UserError: no modality, different batch sizes, or a longer sequence than at
+                initialisation.
+        """
+        names = check_modalities(tokens, "transformer")
+        batch = tokens[names[0]].x.shape[0]
+        init = nn.initializers.normal(0.02)
+        learned = self.param("fusion_tokens", init, (self.fusion_tokens, self.width), jnp.float32)
+        shape = (batch, self.fusion_tokens, self.width)
+        parts = [jnp.broadcast_to(learned.astype(self.dtype), shape)]
+        masks = [jnp.ones(shape[:2], bool)]
+        for name in names:
+            x = zero_masked(tokens[name].x, tokens[name].mask).astype(self.dtype)
+            if x.shape[-1] != self.width:
+                x = Dense(self.width, dtype=self.dtype, name=f"project_{name}")(x)
+            modality = self.param(f"modality_{name}", init, (self.width,), jnp.float32)
+            parts.append(LearnedPositions(name=f"positions_{name}")(x + modality.astype(x.dtype)))
+            masks.append(tokens[name].mask)
+        mask = jnp.concatenate(masks, axis=1)
+        x = jnp.concatenate(parts, axis=1)
+        x = nn.Dropout(self.dropout, deterministic=deterministic)(x)
+        x = Transformer(
+            self.layers, self.heads, self.mlp_ratio, self.dropout, self.dtype, name="transformer"
+        )(x, mask, deterministic=deterministic)
+        pooled = jnp.mean(x[:, : self.fusion_tokens], axis=1, dtype=jnp.float32)
+        return Fused(Tokens(zero_masked(x, mask), mask), pooled.astype(self.dtype))

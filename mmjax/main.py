@@ -1,0 +1,39 @@
+"""Trains and tests what a config describes.
+
+python -m mmjax.main --config=configs/NAME.py[:VARIANT] --workdir=DIR [--config.KEY=VALUE ...]
+                     [--mode=train|eval]
+"""
+
+from absl import flags
+
+from mmjax import cli
+
+
+def main(argv: list[str]) -> None:
+    """Parses the command line, builds the experiment, and trains or tests it."""
+    values = flags.FlagValues()
+    flags.DEFINE_string("workdir", None, "Where everything goes.", flag_values=values)
+    flags.DEFINE_enum("mode", "train", ["train", "eval"], "What to do.", flag_values=values)
+    cli.define_config(values, argv)
+    cli.parse(values, argv)
+    cli.require(values, "workdir")
+    cli.prepare_devices()
+
+    from rich.console import Console
+
+    from mmjax import build
+    from mmjax.train import run
+    from mmjax.train.interrupt import Interrupts
+
+    console = Console()
+    with Interrupts() as interrupts:
+        cli.use_compilation_cache(values.config.compilation_cache)
+        directory, experiment = build.experiment(values.config, values.workdir)
+        if values.mode == "eval":
+            run.test(experiment, directory, console)
+        else:
+            run.train(experiment, directory, console, interrupts)
+
+
+if __name__ == "__main__":
+    cli.run(main)

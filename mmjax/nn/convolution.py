@@ -1,0 +1,78 @@
+"""3x3 convolutions over pictures."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from mmjax.nn.options import activation, choose
+from mmjax.types import UserError
+
+GROUP_CHANNELS = 16
+
+
+def group_norm(x: Float[Array, "B H W channels"]) -> Float[Array, "B H W channels"]:
+    """Normalises a picture over groups of 16 channels (Wu & He 2018), in float32."""
+    if x.shape[-1] % GROUP_CHANNELS:
+        raise UserError(
+            f"norm 'group': {x.shape[-1]} channels do not split into groups of {GROUP_CHANNELS}:"
+            f" choose channels divisible by {GROUP_CHANNELS}, or norm 'layer' or 'none'"
+        )
+    norm = nn.GroupNorm(num_groups=None, group_size=GROUP_CHANNELS, dtype=jnp.float32, name="norm")
+    return norm(x).astype(x.dtype)
+
+
+def layer_norm(x: Float[Array, "B H W channels"]) -> Float[Array, "B H W channels"]:
+    """Normalises each pixel over its channels, in float32."""
+    return nn.LayerNorm(dtype=jnp.float32, name="norm")(x).astype(x.dtype)
+
+
+# No batch norm: a row's output would depend on which other rows are real.
+NORMS: Mapping[str, Callable[[Array], Array]] = {
+    "group": group_norm,
+    "layer": layer_norm,
+    "none": lambda x: x,
+}
+
+
+def max_pool(x: Float[Array, "B H W channels"], stride: int) -> Float[Array, "B y x channels"]:
+    """Maximum over windows of stride x stride pixels; an incomplete last window is dropped."""
+    return nn.max_pool(x, (stride, stride), (stride, stride)) if stride > 1 else x
+
+
+# How a block gets smaller: (stride of its convolution, stride of its pooling).
+DOWNSAMPLE: Mapping[str, Callable[[int], tuple[int, int]]] = {
+    "max": lambda stride: (1, stride),
+    "stride": lambda stride: (stride, 1),
+}
+
+
+class ConvolutionBlock(nn.Module):
+    """3x3 convolution, norm, activation, and a max pooling if `downsample` says so.
+
+    Attributes:
+        channels: channels of the output.
+        stride: factor by which height and width shrink.
+        downsample: "stride" (the convolution strides) or "max" (max pooling afterwards).
+        norm: "group", "layer" or "none".
+        activation: a name in `mmjax.nn.options.ACTIVATIONS`.
+        dtype: type of the computation; norms are in float32.
+    """
+
+    channels: int
+    stride: int = 1
+    downsample: str = "stride"
+    norm: str = "group"
+    activation: str = "relu"
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B H W channels"]) -> Float[Array, "B y x out"]:
+        step, pooling = choose(DOWNSAMPLE, self.downsample, "downsample")(self.stride)
+        x = nn.Conv(
+            self.channels, (3, 3), (step, step), padding="SAME", dtype=self.dtype, name="conv"
+        )(x)
+        x = activation(self.activation)(choose(NORMS, self.norm, "norm")(x))
+        return max_pool(x, pooling)

@@ -1,0 +1,51 @@
+"""All that a run needs, built: no config from here on."""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import optax
+from jax.sharding import Mesh
+
+from mmjax.tasks.task import Task
+from mmjax.train.loop import Schedule
+from mmjax.types import Input
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """A model, a task, data and a way to train.
+
+    model, task: what is learned, and what is asked of it.
+    example: inputs of one row, to initialise the model with.
+    make_optimizer: parameters (or their shapes) -> (optimizer, learning rate of a step).
+    weights: of the task's losses, by name.
+    metrics: the names of the task's metrics.
+    augment: (key, batch) -> batch, on the device.
+    ema_decay: of the moving average of the parameters; 0 keeps none.
+    seed: of the parameters, dropout and augmentation.
+    train_data: () -> a Grain iterator over batches.
+    eval_data: split -> batches, each example once.
+    sizes: images (or other records) and examples of each split.
+    classes, groups: names of the labels, and of the groups metrics are also given for.
+    mesh, schedule, keep: the devices, what happens when, and how many checkpoints stay.
+    """
+
+    model: nn.Module
+    task: Task
+    example: Mapping[str, Input]
+    make_optimizer: Callable[[Any], tuple[optax.GradientTransformation, Callable[[int], float]]]
+    weights: Mapping[str, float]
+    metrics: tuple[str, ...]
+    augment: Callable
+    ema_decay: float
+    seed: int
+    train_data: Callable[[], Any]
+    eval_data: Callable[[str], Iterable]
+    sizes: Mapping[str, tuple[int, int]]
+    classes: tuple[str, ...]
+    groups: tuple[str, ...]
+    mesh: Mesh
+    schedule: Schedule
+    keep: int

@@ -1,0 +1,211 @@
+"""The one training loop: step, log, evaluate, save, stop."""
+
+import collections
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from clu.metrics import Metric
+
+from mmjax.train.checkpoint import Checkpoints
+from mmjax.train.console import Bar
+from mmjax.train.evaluate import Evaluation
+from mmjax.train.interrupt import Interrupts
+from mmjax.train.state import TrainState
+from mmjax.train.writers import Writer
+from mmjax.types import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """When what happens, in steps.
+
+    steps: the last step.
+    log_every, eval_every, checkpoint_every: intervals; 0 is never (an evaluation also saves).
+    monitor: the metric of the validation split that decides which checkpoint is best.
+    mode: 'max' or 'min'.
+    patience: evaluations without a better value before the run ends; 0 never ends it.
+    max_skipped: steps in a row with a loss that is not finite before the run ends.
+    """
+
+    steps: int
+    log_every: int
+    eval_every: int
+    checkpoint_every: int
+    monitor: str
+    mode: str
+    patience: int
+    max_skipped: int
+
+
+@dataclasses.dataclass
+class Progress:
+    """What the loop knows besides the state; saved with each checkpoint.
+
+    best, best_step: the best score so far (higher is better) and its step.
+    stale: evaluations since then.
+    finished: the run is over, by its steps or by patience.
+    seconds: time spent in the loop, over all starts.
+    """
+
+    best: float | None = None
+    best_step: int = 0
+    stale: int = 0
+    finished: bool = False
+    seconds: float = 0.0
+
+
+def _due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0
+
+
+class _Meter:
+    """Merges the metrics of the steps since it was last read."""
+
+    def __init__(self) -> None:
+        self._metrics: dict[str, Metric] = {}
+        self._begun = time.monotonic()
+        self._examples = 0.0
+        self.loss = float("nan")
+
+    def add(self, metrics: dict[str, Metric]) -> None:
+        self._examples += float(metrics["examples"].compute())
+        if metrics["loss"].count:
+            self.loss = float(metrics["loss"].compute())
+        for name, value in metrics.items():
+            known = self._metrics.get(name)
+            self._metrics[name] = value if known is None else known.merge(value)
+
+    @property
+    def rate(self) -> float:
+        return self._examples / max(time.monotonic() - self._begun, 1e-9)
+
+    def read(self) -> dict[str, float]:
+        values = {
+            f"train/{name}": float(metric.compute())
+            for name, metric in self._metrics.items()
+            if name not in ("examples", "skipped_in_a_row") and metric.count
+        }
+        values["train/examples_per_sec"] = self.rate
+        self._metrics, self._examples, self._begun = {}, 0.0, time.monotonic()
+        return values
+
+
+def fit(
+    state: TrainState,
+    data: Any,
+    *,
+    step_fn: Callable,
+    put: Callable,
+    evaluate: Callable[[Any], Evaluation],
+    learning_rate: Callable[[int], float],
+    checkpoints: Checkpoints,
+    writer: Writer,
+    bar: Bar,
+    interrupts: Interrupts,
+    schedule: Schedule,
+    progress: Progress,
+) -> TrainState:
+    """Trains from `state` to the last step, or until patience ends it.
+
+    Args:
+        state: the state to start from; `data` stands at its position.
+        data: a Grain iterator over batches of numpy arrays.
+        step_fn: (state, batch) -> (state, metrics), compiled.
+        put: sends a batch to the devices.
+        evaluate: parameters -> the evaluation on the validation split.
+        learning_rate: of a step, for the log.
+        progress: brought up to date in place.
+
+    Returns:
+        The last state; it is saved.
+
+    Raises:
+        UserError: the loss was not finite too often in a row.
+        Interrupted: after SIGTERM or Ctrl-C, with the state saved.
+    """
+    meter, step = _Meter(), int(state.step)
+    running: collections.deque = collections.deque()
+    loop_begun, seconds_before = time.monotonic(), progress.seconds
+
+    def absorb(keep: int) -> None:
+        """Reads the metrics of all but the newest `keep` steps: the device is never waited for."""
+        while len(running) > keep:
+            number, metrics = running.popleft()
+            metrics = jax.device_get(metrics)
+            meter.add(metrics)
+            bar.update(number, loss=meter.loss, rate=meter.rate, note=note)
+            in_a_row = int(metrics["skipped_in_a_row"].compute())
+            if in_a_row >= schedule.max_skipped:
+                _stop(number, in_a_row, checkpoints)
+
+    def log(extra: dict[str, float]) -> None:
+        absorb(keep=0)
+        values = meter.read()
+        values["train/learning_rate"] = float(learning_rate(step))
+        values["train/skipped_steps"] = float(state.skipped)
+        writer.write(step, values | extra)
+
+    def save(score: float | None, *, wait: bool = False) -> None:
+        progress.seconds = seconds_before + time.monotonic() - loop_begun
+        checkpoints.save(step, state, data, dataclasses.asdict(progress), score, wait=wait)
+
+    note = ""
+    interrupts.defer()
+    while step < schedule.steps and not progress.finished:
+        batch = put(next(data))
+        state, metrics = step_fn(state, batch)
+        step += 1
+        running.append((step, metrics))
+        absorb(keep=1)
+        last = step == schedule.steps
+        if last or _due(step, schedule.eval_every):
+            evaluation = evaluate(state.eval_params)
+            values = {f"val/{name}": value for name, value in evaluation.metrics.items()}
+            score = _score(values, schedule)
+            if progress.best is None or score >= progress.best:
+                better = progress.best is None or score > progress.best
+                progress.stale = 0 if better else progress.stale + 1
+                progress.best, progress.best_step = score, step
+            else:
+                progress.stale += 1
+            stopped = bool(schedule.patience) and progress.stale >= schedule.patience
+            progress.finished = last or stopped
+            log(values)
+            note = f"{schedule.monitor} {values[schedule.monitor]:.4f}"
+            save(score)
+        elif _due(step, schedule.checkpoint_every):
+            log({})
+            save(None)
+        elif _due(step, schedule.log_every):
+            log({})
+        if interrupts.received is not None:
+            absorb(keep=0)
+            save(None, wait=True)
+            break
+    interrupts.raise_at_once()
+    return state
+
+
+def _score(values: dict[str, float], schedule: Schedule) -> float:
+    if schedule.monitor not in values:
+        known = ", ".join(sorted(values))
+        raise UserError(f"config.train.monitor={schedule.monitor!r} is not among {known}")
+    sign = {"max": 1.0, "min": -1.0}[schedule.mode]
+    value = sign * values[schedule.monitor]
+    # A score that is not a number can never be the best.
+    return value if np.isfinite(value) else -np.inf
+
+
+def _stop(step: int, in_a_row: int, checkpoints: Checkpoints) -> None:
+    checkpoints.wait()
+    steps = checkpoints.steps()
+    good = f"{checkpoints.directory / str(steps[-1])}" if steps else "none was saved yet"
+    raise UserError(
+        f"the loss or its gradient was not finite in {in_a_row} steps in a row, up to step {step}; "
+        f"the last good checkpoint: {good}. None of these steps was applied. Lower "
+        "config.optimizer.learning_rate, set config.optimizer.clip_norm, or look at the data"
+    )

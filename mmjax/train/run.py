@@ -1,0 +1,159 @@
+"""A whole run in a workdir: start or resume, train, test, report."""
+
+import functools
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from rich.console import Console
+
+from mmjax.train import console as show
+from mmjax.train import report, sharding
+from mmjax.train.checkpoint import Checkpoints
+from mmjax.train.evaluate import Evaluation, evaluate
+from mmjax.train.experiment import Experiment
+from mmjax.train.interrupt import Interrupted, Interrupts
+from mmjax.train.loop import Progress, fit
+from mmjax.train.state import TrainState, create_state
+from mmjax.train.step import eval_step, train_step
+from mmjax.train.writers import Writer, read_metrics
+from mmjax.types import UserError
+
+
+class Run:
+    """An experiment with its devices, programs and checkpoints in one workdir."""
+
+    def __init__(self, experiment: Experiment, directory: Path, console: Console):
+        self.experiment, self.directory, self.console = experiment, directory, console
+        self.put = functools.partial(sharding.put_batch, mesh=experiment.mesh)
+        init = functools.partial(experiment.model.init, inputs=dict(experiment.example))
+        params = jax.eval_shape(init, jax.random.PRNGKey(0))["params"]
+        self.optimizer, self.learning_rate = experiment.make_optimizer(params)
+
+        def create() -> TrainState:
+            params = init(jax.random.PRNGKey(experiment.seed))["params"]
+            ema = experiment.ema_decay > 0
+            return create_state(params, self.optimizer, experiment.seed, ema=ema)
+
+        shapes = jax.eval_shape(create)
+        shardings = sharding.state_sharding(shapes, experiment.mesh)
+        self.create = jax.jit(create, out_shardings=shardings)
+        self.abstract_state = jax.tree.map(
+            lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings
+        )
+        step = functools.partial(
+            train_step,
+            model=experiment.model,
+            task=experiment.task,
+            weights=experiment.weights,
+            optimizer=self.optimizer,
+            augment=experiment.augment,
+            ema_decay=experiment.ema_decay,
+        )
+        self.train_step = jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))
+        self.eval_step = jax.jit(
+            functools.partial(
+                eval_step,
+                model=experiment.model,
+                task=experiment.task,
+                groups=experiment.groups,
+            ),
+            out_shardings=sharding.replicated(experiment.mesh),
+        )
+
+    def evaluate(self, params: Any, split: str) -> Evaluation:
+        """The evaluation of one split."""
+        batches = self.experiment.eval_data(split)
+        return evaluate(self.eval_step, params, batches, self.put, split)
+
+    def best_params(self, checkpoints: Checkpoints) -> tuple[int, Any]:
+        """The step of the best checkpoint and its parameters."""
+        step = checkpoints.best_step()
+        if step is None:
+            raise UserError(
+                f"no checkpoint in {checkpoints.directory}; train first, without --mode=eval"
+            )
+        key = "params" if self.abstract_state.ema_params is None else "ema_params"
+        return step, checkpoints.restore_params(step, key, getattr(self.abstract_state, key))
+
+    def report_test(self, params: Any, step: int) -> dict[str, float]:
+        """Evaluates the test split; prints the table and draws the pictures."""
+        result = self.evaluate(params, "test")
+        names = ("", *self.experiment.groups)
+        majority = {}
+        for i, name in enumerate(names):
+            labels = result.labels[result.groups == i - 1] if name else result.labels
+            majority[name] = np.bincount(labels).max() / len(labels) if len(labels) else 0.0
+        title = f"test set, checkpoint of step {step}"
+        show.print_results(self.console, title, result.metrics, result.counts, majority)
+        confusion = self.directory / "confusion.png"
+        report.plot_confusion(
+            result.labels, result.predictions, self.experiment.classes, confusion
+        )
+        return {f"test/{name}": value for name, value in result.metrics.items()}
+
+
+def test(experiment: Experiment, directory: Path, console: Console) -> None:
+    """Evaluates the best checkpoint of a workdir on the test split."""
+    run = Run(experiment, directory, console)
+    step, params = run.best_params(Checkpoints(directory, read_only=True))
+    run.report_test(params, step)
+
+
+def train(
+    experiment: Experiment, directory: Path, console: Console, interrupts: Interrupts
+) -> None:
+    """Trains in a workdir, going on where it stopped; then tests the best checkpoint.
+
+    Raises:
+        UserError: see `fit` and `Checkpoints`.
+        Interrupted: after a signal, with the state saved.
+    """
+    run = Run(experiment, directory, console)
+    params = run.abstract_state.params
+    show.print_setup(console, params=params, mesh=experiment.mesh, sizes=experiment.sizes)
+    data = experiment.train_data()
+    checkpoints = Checkpoints(directory, keep=experiment.keep)
+    restored = checkpoints.restore_latest(run.abstract_state, data)
+    state, progress = (run.create(), Progress()) if restored is None else restored
+    if restored is not None:
+        progress = Progress(**progress)
+        done = "is finished; testing again" if progress.finished else "goes on from there"
+        console.print(f"found a checkpoint at step {int(state.step)}: the run {done}")
+    writer = Writer(directory, resume_step=int(state.step))
+    steps = experiment.schedule.steps
+    try:
+        with show.Bar(console, start=int(state.step), steps=steps) as bar:
+            state = fit(
+                state,
+                data,
+                step_fn=run.train_step,
+                put=run.put,
+                evaluate=lambda params: run.evaluate(params, "validation"),
+                learning_rate=run.learning_rate,
+                checkpoints=checkpoints,
+                writer=writer,
+                bar=bar,
+                interrupts=interrupts,
+                schedule=experiment.schedule,
+                progress=progress,
+            )
+        checkpoints.wait()
+        step, params = run.best_params(checkpoints)
+        results = run.report_test(params, step)
+        records = read_metrics(directory)
+        if not any(results.keys() & record.keys() for record in records):
+            writer.write(int(state.step), results | {"test/checkpoint": step})
+        names = [*experiment.weights, *experiment.metrics]
+        report.plot_curves(records, names, directory / "curves.png")
+        minutes = progress.seconds / 60
+        console.print(f"trained for {minutes:.1f} min; all results are in {directory}")
+    except Interrupted as signal:
+        step = checkpoints.steps()[-1:] or ["none"]
+        console.print(f"{signal.signal_name}: saved at step {step[0]}; start again to go on")
+        raise
+    finally:
+        writer.close()
+        checkpoints.close()
