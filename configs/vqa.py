@@ -12,6 +12,7 @@ def get_config(variant: str = "default") -> ConfigDict:
     """The recipe; `variant` is one of VARIANTS."""
     config = ConfigDict()
     config.seed = 0
+    config.task = "classification"
     config.modalities = ("image", "text")  # ("text",) or ("image",) for the unimodal baselines
     config.dtype = "float32"  # of the computation; "bfloat16" on accelerators
     config.width = 128
@@ -65,4 +66,12 @@ def get_config(variant: str = "default") -> ConfigDict:
 
     config.mesh = ConfigDict({"data": -1, "fsdp": 1, "tensor": 1})
     config.compilation_cache = "~/.cache/mmjax/compiled"
+    if variant == "tiny":
+        config.width = 32
+        config.data.name = "shapes"
+        config.data.options = ConfigDict({"train": 512, "validation": 64, "test": 64})
+        config.data.image_size = 32
+        config.data.images_per_batch = 32
+        config.train.steps = 200
+        config.train.eval_every = 100
     return config

@@ -18,12 +18,12 @@ from ml_collections import ConfigDict
 
 from mmjax import cli
 from mmjax.data import pipeline, shapes, tokenizer
-from mmjax.data import easy_vqa as easy_vqa_data
-from mmjax.data.source import Source, max_questions, questions
+from mmjax.data.easy_vqa.sources import easy_vqa
+from mmjax.data.source import Source, questions
 from mmjax.encoders.image.cnn import Cnn
 from mmjax.encoders.image.vit import Vit
 from mmjax.encoders.text.bag_of_words import BagOfWords
-from mmjax.encoders.text.lstm import Lstm
+from mmjax.encoders.text.lstm import TextLstm
 from mmjax.encoders.text.transformer import TextTransformer
 from mmjax.fusion.concat import ConcatFusion
 from mmjax.fusion.multiply import MultiplyFusion
@@ -40,13 +40,13 @@ from mmjax.types import Input, UserError
 
 ENCODERS = {
     "image": {"cnn": Cnn, "vit": Vit},
-    "text": {"bag_of_words": BagOfWords, "lstm": Lstm, "transformer": TextTransformer},
+    "text": {"bag_of_words": BagOfWords, "lstm": TextLstm, "transformer": TextTransformer},
 }
 FUSIONS = {"concat": ConcatFusion, "multiply": MultiplyFusion, "transformer": TransformerFusion}
 LOSSES = {"cross_entropy": classification_losses.cross_entropy}
 METRICS = {"accuracy": classification_metrics.accuracy}
 TASKS = {"classification": classification}
-DATASETS = {"easy_vqa": easy_vqa_data.easy_vqa, "shapes": shapes.shapes}
+DATASETS = {"easy_vqa": easy_vqa, "shapes": shapes.shapes}
 OPTIMIZERS = {"adamw": optimizer.adamw, "sgd": optimizer.sgd}
 SCHEDULES = {"constant": optimizer.constant, "warmup_cosine": optimizer.warmup_cosine}
 AUGMENTATIONS = {
@@ -56,6 +56,8 @@ AUGMENTATIONS = {
         "shift": augment.shift,
     }
 }
+
+FLAT_EVALUATION = 10  # questions an image when training has one; only memory and speed depend on it
 
 
 def lookup(table: Mapping[str, Any], name: str, where: str) -> Any:
@@ -158,7 +160,7 @@ def example_inputs(config: ConfigDict) -> dict[str, Input]:
     size = config.data.image_size
     values = {
         "image": lambda: Input(np.zeros((1, size, size, 3), np.uint8), np.ones(1, bool)),
-        "text": lambda: Input(*np.zeros((2, 1, config.data.text_length), np.int32)),
+        "text": lambda: Input(*np.ones((2, 1, config.data.text_length), np.int32)),
     }
     inputs = {name: values[name]() for name in modalities(config)}
     return {name: value._replace(mask=value.mask.astype(bool)) for name, value in inputs.items()}
@@ -265,8 +267,8 @@ def experiment(config: ConfigDict, directory: str) -> tuple[Path, Experiment]:
         )
 
     def eval_data(split: str) -> Any:
-        most = max_questions(splits[split])
-        return pipeline.eval_batches(splits[split], questions_per_image=most, **common)
+        count = c.questions_per_image or FLAT_EVALUATION
+        return pipeline.eval_batches(splits[split], questions_per_image=count, **common)
 
     return path, Experiment(
         model=model(config, classes=len(classes), vocabulary_size=vocabulary_size),

@@ -3,12 +3,14 @@
 import difflib
 import errno
 import importlib.util
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
@@ -26,6 +28,8 @@ def nearest(name: str, known: Sequence[str]) -> str:
 
 def run(main: Callable[[list[str]], None], argv: list[str] | None = None) -> None:
     """Runs a command line; a user's mistake ends it with one line and exit code 2."""
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax warns of what is meant to be so
     try:
         main(sys.argv if argv is None else argv)
     except UserError as error:
@@ -119,19 +123,19 @@ def _check_key(config: ConfigDict, key: str) -> None:
 
 
 def prepare_devices() -> None:
-    """One XLA device for each CPU core; must run before jax is imported. Accelerators ignore it."""
-    assert "jax" not in sys.modules or "xla_force_host" in os.environ.get("XLA_FLAGS", "")
-    before = os.environ.get("XLA_FLAGS", "")
-    if "xla_force_host_platform_device_count" not in before:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        flag = f"--xla_force_host_platform_device_count={cores}"
-        os.environ["XLA_FLAGS"] = f"{before} {flag}".strip()
+    """One XLA device for each CPU core, unless the environment says otherwise.
+
+    Must run before jax looks for devices. Accelerators, where there are any, are used instead.
+    """
+    if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
+        return
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if "JAX_NUM_CPU_DEVICES" not in os.environ:
+        jax.config.update("jax_num_cpu_devices", cores)
 
 
 def use_compilation_cache(directory: str) -> None:
     """Keeps compiled programs in a directory, so that the next start is quick; '' keeps none."""
-    import jax
-
     if directory:
         path = Path(directory).expanduser()
         path.mkdir(parents=True, exist_ok=True)

@@ -139,10 +139,10 @@ def load(workdir: str | Path, *, step: int | None = None, batch_size: int = 64) 
     model = build.model(
         config, classes=len(labels), vocabulary_size=words.get_vocab_size() if words else 0
     )
-    checkpoints = Checkpoints(path, read_only=True)
+    checkpoints = Checkpoints(path)
     steps = checkpoints.steps()
     if not steps:
-        raise UserError(f"no checkpoint in {path}: train first, with mmjax.main --workdir={workdir}")
+        raise UserError(f"no checkpoint in {path}; train first, with mmjax.main --workdir={workdir}")
     step = checkpoints.best_step() if step is None else step
     if step not in steps:
         raise UserError(f"no checkpoint of step {step} in {path}; there are {steps}")

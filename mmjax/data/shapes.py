@@ -141,7 +141,7 @@ def _sample_questions(drawing: Drawing, rng: np.random.Generator) -> dict[str, A
 
 def shapes(
     *,
-    dir: str = "",
+    dir: str = "",  # noqa: A002
     seed: int = 0,
     train: int = 512,
     validation: int = 64,

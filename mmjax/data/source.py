@@ -1,10 +1,10 @@
-"""Sources: records by index, the class names, and what is done about records that cannot be read."""
+"""Sources: records by index, the class names, and what is done about broken records."""
 
 import dataclasses
 import logging
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from mmjax.types import UserError
 
@@ -14,10 +14,19 @@ _LOGGED_ONE_BY_ONE = 10
 _logger = logging.getLogger(__name__)
 
 
+@runtime_checkable
+class RandomAccess(Protocol):
+    """What has a length and items by index, such as a list or an opened TFDS split."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
+
+
 class _Memory(Sequence):
     """A sequence that keeps what was read once."""
 
-    def __init__(self, items: Sequence):
+    def __init__(self, items: RandomAccess):
         self._items = items
         self._read: dict[int, Any] = {}
 
@@ -37,7 +46,7 @@ class _Memory(Sequence):
 class _Field(Sequence):
     """One decoded field of all records."""
 
-    def __init__(self, raw: Sequence[Mapping], name: str, decode: Callable[[Any], Any]):
+    def __init__(self, raw: RandomAccess, name: str, decode: Callable[[Any], Any]):
         self._raw, self._name, self._decode = raw, name, decode
 
     def __len__(self) -> int:
@@ -51,7 +60,7 @@ class Records(Sequence):
     """Records by index, each a dict of fields that are decoded only when they are read.
 
     Args:
-        raw: random access to undecoded records, for instance with a PNG file in `image`.
+        raw: undecoded records, each a mapping, for instance with a PNG file in `image`.
         decoders: for each field the function that decodes it.
         cache: keep raw and decoded fields in memory after the first read. Values are then shared
             between reads: do not write into them.
@@ -59,7 +68,7 @@ class Records(Sequence):
 
     def __init__(
         self,
-        raw: Sequence[Mapping],
+        raw: RandomAccess,
         decoders: Mapping[str, Callable[[Any], Any]],
         *,
         cache: bool = True,
@@ -132,9 +141,9 @@ class Source:
         if count > BROKEN_LIMIT * total:
             first = min(self.broken)
             raise UserError(
-                f"{self.name}: {count} of {total} records read so far are broken, over the limit of "
-                f"{BROKEN_LIMIT:.0%}; the first is record {first} ({self.broken[first]}): restore the "
-                f"data set, or delete its directory to have it written anew"
+                f"{self.name}: at least {count} of {total} records are broken, over the limit of "
+                f"{BROKEN_LIMIT:.0%}; the first is record {first} ({self.broken[first]}): restore "
+                f"the data set, or delete its directory to have it written anew"
             )
         if count <= _LOGGED_ONE_BY_ONE or count % 100 == 0:
             message = "%s: record %d is broken and left out (%s); %d of %d so far"

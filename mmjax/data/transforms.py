@@ -74,7 +74,9 @@ def _from_array(value: np.ndarray) -> PIL.Image.Image:
 
 def _to_rgb(image: PIL.Image.Image, name: str) -> PIL.Image.Image:
     if image.mode in _DEEP_MODES:
-        raise UserError(f"{name}: mode {image.mode} has over 8 bits a channel; convert it to 8 bits")
+        raise UserError(
+            f"{name}: mode {image.mode} has over 8 bits a channel; convert it to 8 bits"
+        )
     image = PIL.ImageOps.exif_transpose(image)
     if not image.has_transparency_data:
         return image.convert("RGB")
@@ -105,11 +107,10 @@ def select_questions(record: Mapping, rng: np.random.Generator, count: int) -> d
 
 
 def _gather(record: Mapping, chosen: np.ndarray, count: int) -> dict:
-    questions, padding = record["questions"], count - len(chosen)
-    numbers = {
-        key: np.pad(np.asarray(questions[key], np.int32)[chosen], (0, padding))
-        for key in ("answer", "type")
-    }
-    texts = tuple(questions["question"][index] for index in chosen)
-    mask = np.arange(count) < len(chosen)
-    return {"question": texts + ("",) * padding, "mask": mask, **numbers}
+    asked = record["questions"]
+    numbers = {key: np.zeros(count, np.int32) for key in ("answer", "type")}
+    for key, padded in numbers.items():
+        padded[: len(chosen)] = np.asarray(asked[key])[chosen]
+    texts = tuple(asked["question"][index] for index in chosen)
+    padding = ("",) * (count - len(chosen))
+    return {"question": texts + padding, "mask": np.arange(count) < len(chosen), **numbers}

@@ -49,12 +49,13 @@ class Checkpoints:
     Args:
         workdir: their parent directory.
         keep: how many of the last ones are kept, besides the best one.
+
+    Raises:
+        UserError: the directory cannot be made.
     """
 
-    def __init__(self, workdir: str | Path, *, keep: int = 1, read_only: bool = False):
+    def __init__(self, workdir: str | Path, *, keep: int = 1):
         self.directory = Path(workdir).absolute() / "checkpoints"
-        if not read_only:
-            self._remove_half_written()
         policy = AnyPreservationPolicy(
             [
                 LatestN(max(keep, 1)),
@@ -67,8 +68,6 @@ class Checkpoints:
                 options=ocp.CheckpointManagerOptions(
                     best_fn=_score,
                     preservation_policy=policy,
-                    create=not read_only,
-                    read_only=read_only,
                 ),
             )
 
@@ -136,7 +135,8 @@ class Checkpoints:
         Raises:
             UserError: there are checkpoints, but none can be read.
         """
-        steps = self.steps()
+        self._remove_half_written()
+        steps, broken = self.steps(), []
         for step in reversed(steps):
             try:
                 state = self._restore_tree(step, "state", abstract_state)
@@ -146,26 +146,31 @@ class Checkpoints:
                         data=grain.PyGrainCheckpointRestore(data), progress=ocp.args.JsonRestore()
                     ),
                 )
-            except Exception as error:
-                log.warning(
-                    "ignoring checkpoint %s, which cannot be read (%s: %s)",
-                    self.directory / str(step),
-                    type(error).__name__,
-                    str(error).split("\n")[0][:200],
-                )
-                broken = self.directory.parent / "broken-checkpoints" / str(step)
-                broken.parent.mkdir(exist_ok=True)
-                shutil.rmtree(broken, ignore_errors=True)
-                shutil.move(self.directory / str(step), broken)
-                self._manager.reload()
+            # A damaged file surfaces as whatever its reader raises; the warning says which.
+            except Exception as error:  # noqa: BLE001
+                broken.append(step)
+                path, reason = self.directory / str(step), str(error).split("\n")[0][:200]
+                kind = type(error).__name__
+                log.warning("ignoring checkpoint %s: it cannot be read (%s: %s)", path, kind, reason)
             else:
+                self._set_aside(broken)
                 return state, rest["progress"]
         if steps:
             raise UserError(
-                f"none of the checkpoints {steps} in {self.directory} can be read (moved to "
-                "broken-checkpoints); start again in a new --workdir"
+                f"none of the checkpoints {steps} in {self.directory} can be read; the newest "
+                f"fails with: {reason}; start again in a new --workdir"
             )
         return None
+
+    def _set_aside(self, steps: list[int]) -> None:
+        """Moves unreadable checkpoints out of the way of those that will be written again."""
+        for step in steps:
+            target = self.directory.parent / "broken-checkpoints" / str(step)
+            target.parent.mkdir(exist_ok=True)
+            if target.exists():
+                shutil.rmtree(target)
+            shutil.move(self.directory / str(step), target)
+        self._manager.reload()
 
     def _restore_tree(self, step: int, item: str, abstract: Any, *, partial: bool = False) -> Any:
         arguments = ocp.args.PyTreeRestore(

@@ -61,7 +61,8 @@ class Bar:
 
     def __init__(self, console: Console, *, start: int, steps: int):
         self._console, self._step, self._steps = console, start, steps
-        self._begun, self._first, self._line = time.monotonic(), start, time.monotonic()
+        self._first: tuple[int, float] | None = None  # the first step done, and when
+        self._line = time.monotonic()
         columns: Sequence = (
             TextColumn("step"),
             MofNCompleteColumn(),
@@ -95,6 +96,12 @@ class Bar:
         if self._console.is_terminal or (now - self._line < LINE_EVERY and step < self._steps):
             return
         self._line = now
-        per_step = (now - self._begun) / max(step - self._first, 1)
-        left = per_step * (self._steps - step)
-        self._console.print(f"step {step}/{self._steps}  {text}  {left:.0f} s left", highlight=False)
+        self._console.print(f"step {step}/{self._steps}  {text}{self._left(step, now)}", highlight=False)
+
+    def _left(self, step: int, now: float) -> str:
+        # The first step compiles, so the clock starts after it.
+        if self._first is None:
+            self._first = (step, now)
+            return ""
+        first, begun = self._first
+        return f"  {(now - begun) / (step - first) * (self._steps - step):.0f} s left"

@@ -57,6 +57,13 @@ class Progress:
     finished: bool = False
     seconds: float = 0.0
 
+    def note_score(self, step: int, score: float) -> None:
+        """Takes in an evaluation. The later of two equals is kept, but it is no improvement."""
+        improved = self.best is None or score > self.best
+        self.stale = 0 if improved else self.stale + 1
+        if improved or score == self.best:
+            self.best, self.best_step = score, step
+
 
 def _due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
@@ -84,14 +91,19 @@ class _Meter:
         return self._examples / max(time.monotonic() - self._begun, 1e-9)
 
     def read(self) -> dict[str, float]:
+        """The means since the last reading, and the examples trained on in a second."""
         values = {
             f"train/{name}": float(metric.compute())
             for name, metric in self._metrics.items()
             if name not in ("examples", "skipped_in_a_row") and metric.count
         }
         values["train/examples_per_sec"] = self.rate
-        self._metrics, self._examples, self._begun = {}, 0.0, time.monotonic()
+        self._metrics = {}
         return values
+
+    def restart(self) -> None:
+        """Starts the clock anew: what came since the reading was no training."""
+        self._examples, self._begun = 0.0, time.monotonic()
 
 
 def fit(
@@ -142,12 +154,13 @@ def fit(
             if in_a_row >= schedule.max_skipped:
                 _stop(number, in_a_row, checkpoints)
 
-    def log(extra: dict[str, float]) -> None:
+    def read() -> dict[str, float]:
         absorb(keep=0)
-        values = meter.read()
-        values["train/learning_rate"] = float(learning_rate(step))
-        values["train/skipped_steps"] = float(state.skipped)
-        writer.write(step, values | extra)
+        rest = {
+            "train/learning_rate": float(learning_rate(step - 1)),
+            "train/skipped_steps": float(state.skipped),
+        }
+        return meter.read() | rest
 
     def save(score: float | None, *, wait: bool = False) -> None:
         progress.seconds = seconds_before + time.monotonic() - loop_begun
@@ -162,30 +175,27 @@ def fit(
         running.append((step, metrics))
         absorb(keep=1)
         last = step == schedule.steps
-        if last or _due(step, schedule.eval_every):
-            evaluation = evaluate(state.eval_params)
-            values = {f"val/{name}": value for name, value in evaluation.metrics.items()}
-            score = _score(values, schedule)
-            if progress.best is None or score >= progress.best:
-                better = progress.best is None or score > progress.best
-                progress.stale = 0 if better else progress.stale + 1
-                progress.best, progress.best_step = score, step
-            else:
-                progress.stale += 1
-            stopped = bool(schedule.patience) and progress.stale >= schedule.patience
-            progress.finished = last or stopped
-            log(values)
-            note = f"{schedule.monitor} {values[schedule.monitor]:.4f}"
-            save(score)
-        elif _due(step, schedule.checkpoint_every):
-            log({})
-            save(None)
-        elif _due(step, schedule.log_every):
-            log({})
+        validate = last or _due(step, schedule.eval_every)
+        checkpoint = validate or _due(step, schedule.checkpoint_every)
+        if checkpoint or _due(step, schedule.log_every):
+            values, score = read(), None
+            if validate:
+                evaluation = evaluate(state.eval_params)
+                values |= {f"val/{name}": value for name, value in evaluation.metrics.items()}
+                score = _score(values, schedule)
+                progress.note_score(step, score)
+                stopped = bool(schedule.patience) and progress.stale >= schedule.patience
+                progress.finished = last or stopped
+                note = f"{schedule.monitor} {values[schedule.monitor]:.4f}"
+            writer.write(step, values)
+            if checkpoint:
+                save(score)
+            meter.restart()
         if interrupts.received is not None:
             absorb(keep=0)
             save(None, wait=True)
             break
+    checkpoints.wait()
     interrupts.raise_at_once()
     return state
 

@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable, Sequence
 
 import jax
-import jax.numpy as jnp
 import optax
 
 from mmjax.types import UserError
@@ -125,8 +124,3 @@ def make_optimizer(
         steps = optax.MultiSteps(optimizer, accumulate)
         optimizer = optax.GradientTransformation(steps.init, steps.update)
     return optimizer
-
-
-def count(params: Params) -> int:
-    """How many numbers the tree holds."""
-    return sum(jnp.size(leaf) for leaf in jax.tree.leaves(params))

@@ -37,7 +37,8 @@ def plot_curves(records: Sequence[dict], names: Sequence[str], path: str | Path)
         if values and min(values) > 0 and name != "accuracy":
             axes.set_yscale("log")
         axes.grid(alpha=0.3)
-        axes.legend()
+        if axes.lines:
+            axes.legend()
     _save(figure, Path(path))
 
 

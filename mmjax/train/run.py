@@ -98,7 +98,7 @@ class Run:
 def test(experiment: Experiment, directory: Path, console: Console) -> None:
     """Evaluates the best checkpoint of a workdir on the test split."""
     run = Run(experiment, directory, console)
-    step, params = run.best_params(Checkpoints(directory, read_only=True))
+    step, params = run.best_params(Checkpoints(directory))
     run.report_test(params, step)
 
 
@@ -140,7 +140,6 @@ def train(
                 schedule=experiment.schedule,
                 progress=progress,
             )
-        checkpoints.wait()
         step, params = run.best_params(checkpoints)
         results = run.report_test(params, step)
         records = read_metrics(directory)

@@ -21,13 +21,14 @@ class TrainState:
     skipped_in_a_row: how many of them came last.
     """
 
-    step: jax.Array
+    # Fields hold arrays, or in trees of the same form shapes, shardings and the like: hence Any.
+    step: Any
     params: Any
     ema_params: Any
     opt_state: Any
-    key: jax.Array
-    skipped: jax.Array
-    skipped_in_a_row: jax.Array
+    key: Any
+    skipped: Any
+    skipped_in_a_row: Any
 
     @property
     def eval_params(self):

@@ -78,20 +78,20 @@ def test_module_equals_projections_around_the_loop():
     x = jnp.asarray(np.random.default_rng(1).normal(size=(2, 3, 8)), jnp.float32)
     mask = jnp.asarray([[True, True, False], [True, True, True]])
     module = SelfAttention(heads=2)
-    variables = module.init(jax.random.key(0), x, mask)
+    variables = jax.jit(module.init)(jax.random.key(0), x, mask)
     params = jax.tree.map(np.asarray, variables["params"])
     qkv = x @ params["qkv"]["kernel"] + params["qkv"]["bias"]
     q, k, v = (np.moveaxis(p.reshape(2, 3, 2, 4), 2, 1) for p in np.split(qkv, 3, axis=-1))
     heads = loop_attention(q, k, v, np.asarray(mask))
     out = np.moveaxis(heads, 1, 2).reshape(2, 3, 8) @ params["out"]["kernel"]
     expected = out + params["out"]["bias"]
-    np.testing.assert_allclose(module.apply(variables, x, mask), expected, atol=1e-5)
+    np.testing.assert_allclose(jax.jit(module.apply)(variables, x, mask), expected, atol=1e-5)
 
 
 def test_dropout_drops_only_in_training():
     x = jnp.asarray(np.random.default_rng(1).normal(size=(2, 3, 8)), jnp.float32)
     module = SelfAttention(heads=2, dropout=0.5)
-    variables = module.init(jax.random.key(0), x)
+    variables = jax.jit(module.init)(jax.random.key(0), x)
     rngs = {"dropout": jax.random.key(1)}
     trained = module.apply(variables, x, deterministic=False, rngs=rngs)
     assert not np.allclose(trained, module.apply(variables, x))

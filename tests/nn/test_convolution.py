@@ -28,26 +28,26 @@ def loop_convolution(x, kernel, bias):
 def test_max_block_equals_loops():
     block = ConvolutionBlock(4, stride=2, downsample="max", norm="none")
     x = image()
-    variables = block.init(jax.random.key(0), x)
+    variables = jax.jit(block.init)(jax.random.key(0), x)
     conv = variables["params"]["conv"]
     full = np.maximum(loop_convolution(np.asarray(x), conv["kernel"], conv["bias"]), 0)
     expected = full.reshape(2, 3, 2, 3, 2, 4).max((2, 4))
-    np.testing.assert_allclose(block.apply(variables, x), expected, atol=1e-5)
+    np.testing.assert_allclose(jax.jit(block.apply)(variables, x), expected, atol=1e-5)
 
 
 def test_strided_block_takes_every_second_pixel():
     x = image()
     block = ConvolutionBlock(4, stride=2, downsample="stride", norm="none")
-    variables = block.init(jax.random.key(0), x)
+    variables = jax.jit(block.init)(jax.random.key(0), x)
     conv = variables["params"]["conv"]
     # An even picture under SAME padding with stride 2 is padded below and to the right only.
     full = np.maximum(loop_convolution(np.asarray(x), conv["kernel"], conv["bias"]), 0)
-    np.testing.assert_allclose(block.apply(variables, x), full[:, 1::2, 1::2], atol=1e-5)
+    np.testing.assert_allclose(jax.jit(block.apply)(variables, x), full[:, 1::2, 1::2], atol=1e-5)
 
 
 def test_group_norm_uses_groups_of_sixteen_channels():
     block = ConvolutionBlock(32, norm="group", activation="identity")
-    out, _ = block.init_with_output(jax.random.key(0), image() * 10)
+    out, _ = jax.jit(block.init_with_output)(jax.random.key(0), image() * 10)
     groups = np.asarray(out).reshape(2, 36, 2, 16)
     np.testing.assert_allclose(groups.mean((1, 3)), 0, atol=1e-4)
     np.testing.assert_allclose(groups.std((1, 3)), 1, atol=1e-3)
@@ -55,7 +55,7 @@ def test_group_norm_uses_groups_of_sixteen_channels():
 
 def test_layer_norm_is_over_the_channels_of_a_pixel():
     block = ConvolutionBlock(8, norm="layer", activation="identity")
-    out, _ = block.init_with_output(jax.random.key(0), image() * 10)
+    out, _ = jax.jit(block.init_with_output)(jax.random.key(0), image() * 10)
     np.testing.assert_allclose(out.mean(-1), 0, atol=1e-4)
 
 
@@ -63,9 +63,10 @@ def test_layer_norm_is_over_the_channels_of_a_pixel():
 def test_norms_do_not_mix_rows(norm):
     x = image()
     block = ConvolutionBlock(16, norm=norm)
-    variables = block.init(jax.random.key(0), x)
-    other = block.apply(variables, x.at[1].set(7.0))
-    np.testing.assert_array_equal(block.apply(variables, x)[0], other[0])
+    variables = jax.jit(block.init)(jax.random.key(0), x)
+    apply = jax.jit(block.apply)
+    other = apply(variables, x.at[1].set(7.0))
+    np.testing.assert_array_equal(apply(variables, x)[0], other[0])
 
 
 @pytest.mark.parametrize(

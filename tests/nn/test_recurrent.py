@@ -30,12 +30,14 @@ def example():
         [[1, 1, 1, 1, 1, 1], [1, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0], [0, 1, 0, 1, 1, 0]], bool
     )
     module = Lstm(5)
-    return module, module.init(jax.random.key(0), x, jnp.asarray(mask)), x, jnp.asarray(mask)
+    variables = jax.jit(module.init)(jax.random.key(0), x, mask)
+    return module, variables, x, jnp.asarray(mask)
 
 
 def test_equals_the_loop_over_real_steps():
     module, variables, x, mask = example()
-    hidden, last = module.apply(variables, x, mask)
+    hidden, last = jax.jit(module.apply)(variables, x, mask)
+    hidden = np.asarray(hidden)
     params = jax.tree.map(lambda p: np.asarray(p, np.float64), variables["params"])
     for row in range(len(x)):
         real = np.asarray(mask[row])
@@ -48,9 +50,11 @@ def test_equals_the_loop_over_real_steps():
 def test_masked_steps_change_no_bit_and_have_no_gradient():
     module, variables, x, mask = example()
     masked = ~mask[..., None]
-    clean, dirty = (module.apply(variables, v, mask) for v in (x, jnp.where(masked, 1e5, x)))
+    apply = jax.jit(module.apply)
+    clean, dirty = (apply(variables, v, mask) for v in (x, jnp.where(masked, 1e5, x)))
     jax.tree.map(np.testing.assert_array_equal, clean, dirty)
-    gradient = jax.grad(lambda x: sum((y**2).sum() for y in module.apply(variables, x, mask)))(x)
+    squares = jax.grad(lambda x: sum((y**2).sum() for y in apply(variables, x, mask)))
+    gradient = np.asarray(jax.jit(squares)(x))
     np.testing.assert_array_equal(np.where(masked, gradient, 0), 0)
     assert np.abs(gradient[np.asarray(mask)]).min() > 0
 
@@ -64,7 +68,7 @@ def test_forget_gate_starts_open():
 def test_bfloat16_is_near_over_a_long_sequence():
     x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 300, 8)), jnp.float32)
     mask = jnp.ones((2, 300), bool)
-    variables = Lstm(16).init(jax.random.key(0), x, mask)
-    _, exact = Lstm(16).apply(variables, x, mask)
-    _, half = Lstm(16, dtype=jnp.bfloat16).apply(variables, x, mask)
+    variables = jax.jit(Lstm(16).init)(jax.random.key(0), x, mask)
+    _, exact = jax.jit(Lstm(16).apply)(variables, x, mask)
+    _, half = jax.jit(Lstm(16, dtype=jnp.bfloat16).apply)(variables, x, mask)
     np.testing.assert_allclose(half.astype(jnp.float32), exact, atol=0.03)

@@ -24,17 +24,16 @@ def question_type(question: str) -> str:
 class EasyVqa(tfds.core.GeneratorBasedBuilder):
     """One example an image: the picture, its id and all questions asked about it.
 
-    Features: `image` uint8 [64 64 3]; `image_id` int64; `questions`, a sequence of `question` (text),
-    `answer` (one of 13 classes) and `type` (one of three). `train` and `validation` are the first nine
-    tenths and the last tenth of the official training images, so no image is in both; `test` is the
-    official test set.
+    Features: `image` uint8 [64 64 3]; `image_id` int64; `questions`, a sequence of `question`
+    (text), `answer` (one of 13 classes) and `type` (one of three). `train` and `validation` are the
+    first nine tenths and the last tenth of the official training images, so no image is in both;
+    `test` is the official test set.
 
     References:
         Victor Zhou, easy-VQA, https://github.com/vzhou842/easy-VQA
     """
 
     VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "Initial release."}
 
     def _info(self) -> tfds.core.DatasetInfo:
         questions = tfds.features.Sequence(
@@ -70,15 +69,10 @@ class EasyVqa(tfds.core.GeneratorBasedBuilder):
         self, paths: dict[int, str], questions: dict[int, list], ids: list[int]
     ) -> Iterator[tuple[int, dict]]:
         for image_id in ids:
-            # A path, not pixels: TFDS then stores the PNG file as it is instead of encoding it anew.
-            yield (
-                image_id,
-                {
-                    "image": paths[image_id],
-                    "image_id": image_id,
-                    "questions": questions[image_id],
-                },
-            )
+            # A path, not pixels: TFDS then stores the PNG file as it is, which takes no time.
+            image = paths[image_id]
+            asked = questions[image_id]
+            yield image_id, {"image": image, "image_id": image_id, "questions": asked}
 
 
 def _by_image(questions: list[str], answers: list[str], ids: list[int]) -> dict[int, list[dict]]:

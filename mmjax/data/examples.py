@@ -1,0 +1,103 @@
+"""From records to the rows of a batch: one image with some of its questions, or a blank row."""
+
+import functools
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from jaxtyping import Bool, Int32
+
+from mmjax.data.source import Source, questions
+from mmjax.data.transforms import select_questions, take_questions
+from mmjax.types import GROUP, LABEL, MASK, UserError
+
+MODALITIES = ("image", "text")
+
+Encode = Callable[[Sequence[str]], tuple[Int32[np.ndarray, "n L"], Bool[np.ndarray, "n L"]]]
+Row = tuple[int, int]  # a record and the first of its questions that the row asks
+
+_NO_QUESTIONS = {"questions": {"question": (), "answer": (), "type": ()}}
+
+
+def rows(source: Source, count: int) -> list[Row]:
+    """The rows of `count` questions that hold every question of `source` exactly once."""
+    asked = enumerate(questions(source))
+    return [(index, start) for index, texts in asked for start in range(0, len(texts), count)]
+
+
+class Examples:
+    """Makes rows and batches; what a row lacks is zero and False in `_mask`.
+
+    Args:
+        source: where records are read.
+        modalities: the keys that batches have, of `MODALITIES`.
+        questions_per_image: K; 0 for one question a row and batches without `image_index`.
+        encode: texts -> (ids int32 [n L], mask bool [n L]); may be None without "text".
+
+    Raises:
+        UserError: `modalities` is empty or names one that the source lacks, or
+            `questions_per_image` is negative.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        modalities: tuple[str, ...],
+        questions_per_image: int,
+        encode: Encode | None,
+    ):
+        unknown = [name for name in modalities if name not in MODALITIES]
+        if unknown or not modalities:
+            known = ", ".join(MODALITIES)
+            raise UserError(f"{source.name}: modalities {modalities}: pass one or more of {known}")
+        if questions_per_image < 0:
+            raise UserError(f"questions_per_image={questions_per_image}: pass 0 or more")
+        self._source, self._modalities, self._encode = source, modalities, encode
+        self._indexed, self._count = questions_per_image > 0, max(questions_per_image, 1)
+        self._fields = ("questions", "image") if "image" in modalities else ("questions",)
+
+    def draw(self, index: int, rng: np.random.Generator) -> dict:
+        """The row of record `index` with questions that are drawn at random."""
+        record = self._source.read(index, self._fields)
+        if record is None:
+            return self._blank()
+        return self._row(record, select_questions(record, rng, self._count))
+
+    def take(self, order: Sequence[Row], position: int) -> dict:
+        """The row at `position` of `order`; a blank one behind its end."""
+        if position >= len(order):
+            return self._blank()
+        index, start = order[position]
+        record = self._source.read(index, self._fields)
+        if record is None:
+            return self._blank()
+        return self._row(record, take_questions(record, start, self._count))
+
+    def batch(self, chosen: Sequence[dict]) -> dict[str, np.ndarray]:
+        """Stacks rows to a batch; the questions of a row stay together."""
+        images = [row["image"] for row in chosen]
+        batch = {
+            LABEL: np.concatenate([row["answer"] for row in chosen]),
+            GROUP: np.concatenate([row["type"] for row in chosen]),
+            MASK: np.concatenate([row["mask"] for row in chosen]),
+        }
+        if "image" in self._modalities:
+            blank = np.zeros(self._image_shape, np.uint8)
+            batch["image"] = np.stack([blank if image is None else image for image in images])
+            batch["image_mask"] = np.array([image is not None for image in images])
+            if self._indexed:
+                batch["image_index"] = np.arange(len(chosen), dtype=np.int32).repeat(self._count)
+        if "text" in self._modalities:
+            texts = [text for row in chosen for text in row["question"]]
+            batch["text"], batch["text_mask"] = self._encode(texts)
+        return batch
+
+    def _row(self, record: dict, asked: dict) -> dict:
+        return {"image": record.get("image"), **asked}
+
+    def _blank(self) -> dict:
+        return {"image": None, **take_questions(_NO_QUESTIONS, 0, self._count)}
+
+    @functools.cached_property
+    def _image_shape(self) -> tuple[int, ...]:
+        readable = (self._source.read(i, ("image",)) for i in range(len(self._source.records)))
+        return next(record["image"].shape for record in readable if record is not None)

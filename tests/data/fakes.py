@@ -1,0 +1,85 @@
+"""A source of small records whose every number says where it comes from."""
+
+import functools
+import itertools
+
+import numpy as np
+
+from mmjax.data import tokenizer
+from mmjax.data.pipeline import eval_batches, train_iterator
+from mmjax.data.source import Records, Source
+
+COUNTS = (3, 1, 5, 0, 2)  # questions of the records 0 to 4, and again from 5 on
+BOTH = ("image", "text")
+
+
+def decode_image(value):
+    if value is None:
+        raise ValueError("broken image")
+    return np.full((4, 4, 3), value, np.uint8)
+
+
+def decode_questions(index):
+    count = COUNTS[index % len(COUNTS)]
+    return {
+        "question": tuple(f"image {index} question {i}" for i in range(count)),
+        "answer": np.arange(index * 10, index * 10 + count),
+        "type": np.arange(count) % 3,
+    }
+
+
+def make(length=23, broken=()):
+    raw = [{"image": None if i in broken else i, "questions": i} for i in range(length)]
+    records = Records(raw, {"image": decode_image, "questions": decode_questions}, cache=False)
+    return Source("fake/train", records, ("answer",), ("group",))
+
+
+@functools.cache
+def encoder():
+    words = [f"image {i} question {i}" for i in range(250)]
+    return functools.partial(tokenizer.encode, tokenizer.train(words), length=5)
+
+
+def options(**changes):
+    default = {
+        "batch_images": 4,
+        "questions_per_image": 3,
+        "encode": encoder(),
+        "modalities": BOTH,
+        "threads": 0,
+        "prefetch": 0,
+    }
+    return default | changes
+
+
+def training(source=None, **changes):
+    return train_iterator(source or make(), **options(**({"seed": 1} | changes)))
+
+
+def evaluation(source=None, **changes):
+    return eval_batches(source or make(), **options(**changes))
+
+
+def images(batch):
+    """The image that each row shows, None where there is none."""
+    shown = zip(batch["image"][:, 0, 0, 0].tolist(), batch["image_mask"], strict=True)
+    return [number if present else None for number, present in shown]
+
+
+def labels(batches):
+    return [label for batch in batches for label in batch["label"][batch["_mask"]].tolist()]
+
+
+def every_label(length=23):
+    return [label for i in range(length) for label in decode_questions(i)["answer"].tolist()]
+
+
+def assert_equal(first, second):
+    assert first.keys() == second.keys()
+    for key in first:
+        np.testing.assert_array_equal(first[key], second[key])
+        assert first[key].dtype == second[key].dtype
+
+
+def take(iterator, count):
+    return list(itertools.islice(iterator, count))

@@ -1,0 +1,42 @@
+import jax.numpy as jnp
+import numpy as np
+
+from mmjax.losses.classification import cross_entropy
+from mmjax.metrics.classification import accuracy
+from mmjax.tasks.classification import classification
+
+TASK = classification(
+    modalities=("image", "text"),
+    losses={"cross_entropy": cross_entropy},
+    metrics={"accuracy": accuracy},
+)
+
+
+def test_inputs_carry_mask_and_index_where_the_batch_has_them():
+    batch = {
+        "image": jnp.zeros((2, 4, 4, 3), jnp.uint8),
+        "image_index": jnp.array([0, 0, 1]),
+        "text": jnp.ones((3, 5), jnp.int32),
+        "text_mask": jnp.ones((3, 5), bool),
+        "label": jnp.zeros(3, jnp.int32),
+    }
+    inputs = TASK.inputs(batch)
+    assert set(inputs) == {"image", "text"}
+    assert inputs["image"].mask is None
+    assert inputs["image"].index is batch["image_index"]
+    assert inputs["text"].mask is batch["text_mask"]
+
+
+def test_one_value_for_each_example():
+    outputs = {"label": jnp.array([[2.0, 0.0], [2.0, 0.0]])}
+    batch = {"label": jnp.array([0, 1])}
+    losses, metrics = TASK.losses(outputs, batch), TASK.metrics(outputs, batch)
+    np.testing.assert_allclose(losses["cross_entropy"], np.log1p(np.exp([-2.0, 2.0])), rtol=1e-6)
+    assert metrics["accuracy"].tolist() == [1.0, 0.0]
+
+
+def test_predictions_are_probabilities_and_the_likeliest_class():
+    got = TASK.predict({"label": jnp.array([[0.0, jnp.log(3.0)]], jnp.bfloat16)})
+    np.testing.assert_allclose(got["probabilities"], [[0.25, 0.75]], atol=1e-2)
+    np.testing.assert_allclose(got["probabilities"].sum(), 1, rtol=1e-6)
+    assert got["label"].tolist() == [1]

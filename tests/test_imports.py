@@ -1,0 +1,85 @@
+"""Imports go downwards only, and never to TensorFlow or PyTorch."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+LEAVES = ("data", "losses", "metrics", "nn")
+MAY_IMPORT = {
+    "types": (),
+    **dict.fromkeys(LEAVES, ("types",)),
+    "encoders": ("nn", "types"),
+    "fusion": ("nn", "types"),
+    "interop": ("data", "encoders", "fusion", "models", "nn", "types"),
+    "models": ("encoders", "fusion", "nn", "types"),
+    "tasks": ("losses", "metrics", "types"),
+    "train": ("tasks", "types"),
+    "cli": ("types",),
+    "build": (*LEAVES, "cli", "encoders", "fusion", "interop", "models", "tasks", "train", "types"),
+    "predictor": ("build", "data", "tasks", "train", "types"),
+    "main": ("build", "cli", "train", "types"),
+    "predict": ("build", "cli", "predictor", "types"),
+    "__init__": ("predictor",),
+}
+FILES = sorted((ROOT / "mmjax").rglob("*.py"))
+
+
+def imported(source, package):
+    """The full names of all modules that a piece of source imports."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package.split(".")[: len(package.split(".")) + 1 - node.level]
+            module = ".".join([*base, node.module or ""]) if node.level else node.module
+            names |= {f"{module.rstrip('.')}.{alias.name}" for alias in node.names}
+    return names
+
+
+def violations(room, source, package="mmjax"):
+    """What the source of `room` imports and may not."""
+    allowed = (room, *MAY_IMPORT[room])
+    found = []
+    for name in imported(source, package):
+        parts = name.split(".")
+        if parts[0] in ("tensorflow", "torch", "configs", "experiments", "tests"):
+            found.append(name)
+        if parts[0] == "mmjax" and parts[1] not in allowed:
+            found.append(name)
+    return found
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(ROOT)))
+def test_no_room_imports_from_above(file):
+    parts = file.relative_to(ROOT / "mmjax").with_suffix("").parts
+    package = ".".join(["mmjax", *parts[:-1]])
+    assert violations(parts[0], file.read_text(), package) == []
+
+
+@pytest.mark.parametrize(
+    ("room", "source"),
+    [
+        ("nn", "from mmjax.encoders import image"),
+        ("data", "import mmjax.build"),
+        ("models", "def f():\n  from mmjax import train"),
+        ("losses", "from ..train import loop"),
+        ("train", "import tensorflow as tf"),
+        ("build", "from torch import nn"),
+    ],
+)
+def test_an_upward_import_is_seen(room, source):
+    assert violations(room, source, f"mmjax.{room}")
+
+
+def test_configs_import_only_ml_collections():
+    for file in (ROOT / "configs").glob("*.py"):
+        roots = {name.split(".")[0] for name in imported(file.read_text(), "configs")}
+        assert roots <= {"math", "ml_collections"}, file
+
+
+def test_no_file_is_longer_than_300_lines():
+    files = [f for room in ("mmjax", "configs", "experiments", "tests") for f in (ROOT / room).rglob("*.py")]
+    assert [str(f) for f in files if len(f.read_text().splitlines()) > 300] == []

@@ -1,0 +1,64 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, log_loss
+
+from mmjax.train.evaluate import evaluate
+from mmjax.train.step import eval_step
+from mmjax.types import UserError
+from tests.train.toy import CLASSES, TASK, Toy, make_batch
+
+GROUPS = ("even", "odd")
+
+
+def put(batch):
+    return jax.tree.map(jnp.array, batch)
+
+
+def run(toy, batches):
+    step = functools.partial(eval_step, model=toy.model, task=TASK, groups=GROUPS)
+    return evaluate(jax.jit(step), toy.state.params, batches, put, "validation")
+
+
+@pytest.mark.parametrize("sizes", [[21], [8, 8, 5], [8, 8, 4, 1], [1] * 21])
+def test_ragged_batches_give_what_scikit_learn_gives_on_the_full_arrays(sizes):
+    toy, full = Toy(), make_batch(rows=21)
+    width, batches, start = max(sizes), [], 0
+    for size in sizes:
+        part = {k: v[start : start + size] for k, v in full.items()}
+        padded = {
+            k: np.concatenate([v, np.ones((width - size, *v.shape[1:]), v.dtype)])
+            for k, v in part.items()
+        }
+        padded["_mask"] = np.arange(width) < size
+        batches.append(padded)
+        start += size
+    got = run(toy, batches)
+    logits = toy.model.apply({"params": toy.state.params}, TASK.inputs(put(full)))["label"]
+    probabilities, predicted = np.asarray(jax.nn.softmax(logits), np.float64), logits.argmax(-1)
+    probabilities /= probabilities.sum(-1, keepdims=True)
+    np.testing.assert_array_equal(got.labels, full["label"])
+    np.testing.assert_array_equal(got.predictions, predicted)
+    np.testing.assert_array_equal(got.groups, full["group"])
+    for name, kept in (("", slice(None)), ("/even", full["group"] == 0), ("/odd", full["group"] == 1)):
+        labels = full["label"][kept]
+        accuracy = accuracy_score(labels, np.asarray(predicted)[kept])
+        assert got.metrics[f"accuracy{name}"] == accuracy
+        loss = log_loss(labels, probabilities[kept], labels=range(CLASSES))
+        np.testing.assert_allclose(got.metrics[f"cross_entropy{name}"], loss, rtol=1e-6)
+        assert got.counts[f"accuracy{name}"] == len(labels)
+
+
+def test_a_group_without_examples_is_left_out():
+    batch = make_batch()
+    batch["group"] = np.zeros(8, np.int32)
+    assert "accuracy/odd" not in run(Toy(), [batch]).metrics
+
+
+@pytest.mark.parametrize("batches", [[], [make_batch(real=0)]])
+def test_an_empty_split_is_an_error(batches):
+    with pytest.raises(UserError, match="validation split holds no example"):
+        run(Toy(), batches)

@@ -1,0 +1,143 @@
+import dataclasses
+import io
+import os
+import signal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from rich.console import Console
+
+from mmjax.train.checkpoint import Checkpoints
+from mmjax.train.console import Bar
+from mmjax.train.evaluate import Evaluation
+from mmjax.train.interrupt import Interrupted, Interrupts
+from mmjax.train.loop import Progress, Schedule, fit
+from mmjax.train.writers import Writer, read_metrics
+from mmjax.types import UserError
+from tests.train.toy import Stream, Toy, same
+
+SCHEDULE = Schedule(
+    steps=6,
+    log_every=2,
+    eval_every=3,
+    checkpoint_every=0,
+    monitor="val/accuracy",
+    mode="max",
+    patience=0,
+    max_skipped=3,
+)
+
+
+class Poisoned(Stream):
+    """From batch 3 on, nothing is finite."""
+
+    def __next__(self):
+        batch = super().__next__()
+        return batch | {"vector": batch["vector"] * np.float32(np.nan if self.position > 2 else 1)}
+
+
+def run(workdir, *, scores=(), data=None, schedule=SCHEDULE, on_step=None):
+    """Trains the toy; `scores` are the validation accuracies in turn."""
+    toy, data, output = Toy(), data or Stream(), io.StringIO()
+    scores, progress = iter(scores), Progress()
+    console = Console(file=output, width=200)
+
+    def evaluate(_):
+        value = next(scores, 0.5)
+        return Evaluation({"accuracy": value}, {"accuracy": 1}, *[np.zeros(1, int)] * 3)
+
+    def step(state, batch):
+        if on_step:
+            on_step(int(state.step))
+        return toy.step(state, batch)
+
+    checkpoints, writer = Checkpoints(workdir), Writer(workdir, resume_step=0)
+    try:
+        with Bar(console, start=0, steps=schedule.steps) as bar, Interrupts() as interrupts:
+            state = fit(
+                toy.state,
+                data,
+                step_fn=step,
+                put=lambda batch: jax.tree.map(jnp.array, batch),
+                evaluate=evaluate,
+                learning_rate=lambda step: 0.1 * step,
+                checkpoints=checkpoints,
+                writer=writer,
+                bar=bar,
+                interrupts=interrupts,
+                schedule=schedule,
+                progress=progress,
+            )
+    finally:
+        writer.close()
+        checkpoints.close()
+    return state, progress, output.getvalue()
+
+
+def test_everything_happens_when_the_schedule_says(tmp_path):
+    state, progress, text = run(tmp_path, scores=[0.7, 0.6])
+    records = read_metrics(tmp_path)
+    assert [r["step"] for r in records] == [2, 3, 4, 6]
+    assert ["val/accuracy" in r for r in records] == [False, True, False, True]
+    assert [r["train/learning_rate"] for r in records] == pytest.approx([0.1, 0.2, 0.3, 0.5])
+    assert Checkpoints(tmp_path).steps() == [3, 6]
+    assert Checkpoints(tmp_path).best_step() == progress.best_step == 3
+    assert progress.finished
+    assert int(state.step) == 6
+    assert "step 6/6" in text
+
+
+def test_logged_losses_are_means_over_the_steps_since_the_last_record(tmp_path):
+    run(tmp_path / "a", schedule=dataclasses.replace(SCHEDULE, log_every=1))
+    run(tmp_path / "b", schedule=dataclasses.replace(SCHEDULE, eval_every=0))
+    ones = [r["train/loss"] for r in read_metrics(tmp_path / "a")]
+    twos = [r["train/loss"] for r in read_metrics(tmp_path / "b")]
+    np.testing.assert_allclose(twos, np.reshape(ones, (3, 2)).mean(1), rtol=1e-6)
+
+
+def test_patience_ends_the_run(tmp_path):
+    schedule = dataclasses.replace(SCHEDULE, steps=100, eval_every=1, patience=2)
+    state, progress, _ = run(tmp_path, scores=[0.1, 0.3, 0.3, 0.2, 0.9], schedule=schedule)
+    assert int(state.step) == 4
+    assert (progress.best, progress.best_step, progress.finished) == (0.3, 3, True)
+
+
+def test_a_metric_may_be_minimised(tmp_path):
+    schedule = dataclasses.replace(SCHEDULE, mode="min")
+    _, progress, _ = run(tmp_path, scores=[0.2, 0.8], schedule=schedule)
+    assert progress.best_step == Checkpoints(tmp_path).best_step() == 3
+
+
+def test_an_unknown_monitor_is_an_error_that_lists_what_there_is(tmp_path):
+    schedule = dataclasses.replace(SCHEDULE, monitor="val/accuracie")
+    with pytest.raises(UserError, match="val/accuracie.*val/accuracy"):
+        run(tmp_path, schedule=schedule)
+
+
+def test_too_many_steps_that_are_not_finite_end_the_run_and_name_the_last_good_one(tmp_path):
+    schedule = dataclasses.replace(SCHEDULE, steps=50, eval_every=0, checkpoint_every=2)
+    with pytest.raises(UserError, match=r"3 steps in a row.*step 5.*checkpoints/4"):
+        run(tmp_path, data=Poisoned(), schedule=schedule)
+    state, _ = Checkpoints(tmp_path).restore_latest(Toy().state, Poisoned())
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
+    assert (int(state.step), int(state.skipped)) == (4, 2)
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_the_step_that_runs_and_ends(tmp_path, signum, code):
+    def interrupt(step):
+        if step == 3:
+            os.kill(os.getpid(), signum)
+
+    schedule = dataclasses.replace(SCHEDULE, steps=50, eval_every=0)
+    with pytest.raises(Interrupted) as caught:
+        run(tmp_path, schedule=schedule, on_step=interrupt)
+    assert caught.value.code == code
+    assert Checkpoints(tmp_path).steps() == [4]
+    expected, _, _ = run(tmp_path / "whole", schedule=dataclasses.replace(SCHEDULE, steps=4))
+    data = Stream()
+    state, _ = Checkpoints(tmp_path).restore_latest(Toy().state, data)
+    assert same(state, expected)
+    assert data.position == 4

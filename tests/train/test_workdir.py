@@ -1,0 +1,32 @@
+import pytest
+
+from mmjax.train import workdir
+from mmjax.types import UserError
+
+CONFIG = {"a": {"b": (1, 2)}, "data": {"dir": "x", "name": "n"}, "empty": {}}
+
+
+def test_the_same_config_may_come_again_and_another_may_not(tmp_path):
+    workdir.claim(tmp_path / "run", CONFIG)
+    workdir.claim(tmp_path / "run", CONFIG)
+    moved = CONFIG | {"data": {"dir": "elsewhere", "name": "n"}}
+    path = workdir.claim(tmp_path / "run", moved)
+    assert workdir.read_json(path / "config.json")["data"]["dir"] == "elsewhere"
+    with pytest.raises(UserError, match=r"belongs to another config: data.name is 'n' there and 'm'"):
+        workdir.claim(tmp_path / "run", CONFIG | {"data": {"dir": "x", "name": "m"}})
+
+
+def test_a_directory_with_other_things_is_not_taken(tmp_path):
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(UserError, match="not empty"):
+        workdir.claim(tmp_path, CONFIG)
+    with pytest.raises(UserError, match="not a directory"):
+        workdir.claim(tmp_path / "thesis.tex", CONFIG)
+
+
+def test_a_missing_or_broken_file_is_named(tmp_path):
+    with pytest.raises(UserError, match="config.json"):
+        workdir.read_json(tmp_path / "config.json")
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(UserError, match="not JSON"):
+        workdir.read_json(tmp_path / "config.json")

@@ -1,0 +1,104 @@
+"""A small experiment for the tests of training: a linear model on vectors."""
+
+import dataclasses
+
+import flax.linen as nn
+import grain.python as grain
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mmjax.losses.classification import cross_entropy
+from mmjax.metrics.classification import accuracy
+from mmjax.tasks.classification import classification
+from mmjax.train import optimizer
+from mmjax.train.state import create_state
+from mmjax.train.step import train_step
+
+TASK = classification(
+    modalities=("vector",),
+    losses={"cross_entropy": cross_entropy},
+    metrics={"accuracy": accuracy},
+)
+CLASSES, FEATURES = 3, 4
+
+
+class Linear(nn.Module):
+    dropout: float = 0.0
+
+    @nn.compact
+    def __call__(self, inputs, *, deterministic=True):
+        x = nn.Dropout(self.dropout, deterministic=deterministic)(inputs["vector"].value)
+        return {"label": nn.Dense(CLASSES)(x)}
+
+
+def make_batch(rows=8, real=None, seed=0):
+    rng = np.random.default_rng(seed)
+    real = rows if real is None else real
+    return {
+        "vector": rng.normal(size=(rows, FEATURES)).astype(np.float32),
+        "label": rng.integers(CLASSES, size=rows).astype(np.int32),
+        "group": (np.arange(rows) % 2).astype(np.int32),
+        "_mask": np.arange(rows) < real,
+    }
+
+
+def no_augment(key, batch):
+    del key
+    return batch
+
+
+@dataclasses.dataclass
+class Toy:
+    """State and step; `step(state, batch)` is jitted."""
+
+    dropout: float = 0.0
+    ema: float = 0.0
+    rate: float = 0.1
+
+    def __post_init__(self):
+        self.model = Linear(self.dropout)
+        inputs = TASK.inputs({"vector": jnp.zeros((1, FEATURES))})
+        params = self.model.init(jax.random.PRNGKey(0), inputs)["params"]
+        self.optimizer = optimizer.make_optimizer(
+            optimizer.adamw(lambda _: self.rate, weight_decay=0.1), params=params
+        )
+        self.state = create_state(params, self.optimizer, 0, ema=self.ema > 0)
+        self.step = jax.jit(self.raw_step)
+
+    def raw_step(self, state, batch):
+        return train_step(
+            state,
+            batch,
+            model=self.model,
+            task=TASK,
+            weights={"cross_entropy": 1.0},
+            optimizer=self.optimizer,
+            augment=no_augment,
+            ema_decay=self.ema,
+        )
+
+
+class Stream(grain.DatasetIterator):
+    """Batches that depend on their position alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.position = 0
+
+    def __next__(self):
+        self.position += 1
+        return make_batch(seed=self.position)
+
+    def get_state(self):
+        return {"position": self.position}
+
+    def set_state(self, state):
+        self.position = state["position"]
+
+
+def same(a, b):
+    """Whether two trees are equal bit for bit."""
+    leaves_a, leaves_b = jax.tree.leaves(a), jax.tree.leaves(b)
+    pairs = zip(leaves_a, leaves_b, strict=True)
+    return all(np.array_equal(np.asarray(x), np.asarray(y)) for x, y in pairs)
