@@ -23,40 +23,50 @@ def get_config(variant: str = "default") -> ConfigDict:
     config.data.dir = "~/.cache/mmjax/data"
     config.data.image_size = 64  # pixels
     config.data.text_length = 12  # words
-    config.data.images_per_batch = 64
-    config.data.questions_per_image = 8  # 0: every question is an example with its own image
+    config.data.images_per_batch = 32
+    config.data.questions_per_image = 12  # 0: every question is an example with its own image
     config.data.cache = True  # keep decoded images in memory
     config.data.workers = 0  # processes
     config.data.threads = 2
     config.data.prefetch = 4  # batches
 
     config.encoders = ConfigDict()
-    config.encoders.image = ConfigDict({"name": "cnn"})
-    config.encoders.text = ConfigDict({"name": "transformer"})
-    config.fusion = ConfigDict({"name": "multiply"})
-    config.head = ConfigDict({"hidden": (128,), "activation": "gelu", "dropout": 0.0})
+    config.encoders.image = ConfigDict(
+        {
+            "name": "cnn",
+            "patch_size": 4,
+            "channels": (64, 64, 128, 128),
+            "strides": (1, 1, 2, 1),
+            "norm": "none",
+            "activation": "relu",
+            "output": "mean",
+        }
+    )
+    config.encoders.text = ConfigDict({"name": "bag_of_words", "layers": 2, "activation": "relu"})
+    config.fusion = ConfigDict({"name": "multiply", "activation": "relu"})
+    config.head = ConfigDict({"hidden": (128,), "activation": "relu", "dropout": 0.0})
 
     config.losses = ConfigDict({"cross_entropy": {"weight": 1.0, "label_smoothing": 0.0}})
     config.metrics = ("accuracy",)
     # Questions never ask about position, so mirroring and moving are safe; changing hue is not.
-    config.augment = ConfigDict({"image": {"flip_horizontal": {}, "flip_vertical": {}, "shift": {"pixels": 4}}})
+    config.augment = ConfigDict({"image": {"flip_horizontal": {}, "shift": {"pixels": 4}}})
 
     config.optimizer = ConfigDict()
     config.optimizer.name = "adamw"
     config.optimizer.options = ConfigDict({"weight_decay": 0.05})
     config.optimizer.schedule = "warmup_cosine"
-    config.optimizer.learning_rate = 2e-3
-    config.optimizer.warmup_steps = 100
+    config.optimizer.learning_rate = 1e-3
+    config.optimizer.warmup_steps = 50
     config.optimizer.end_factor = 0.0
     config.optimizer.clip_norm = 1.0
     config.optimizer.accumulate = 1
-    config.optimizer.ema = 0.0
+    config.optimizer.ema = 0.99
     config.optimizer.freeze = ()
 
     config.train = ConfigDict()
-    config.train.steps = 1000
+    config.train.steps = 1344
     config.train.log_every = 50
-    config.train.eval_every = 250
+    config.train.eval_every = 336
     config.train.checkpoint_every = 0
     config.train.keep = 1
     config.train.monitor = "val/accuracy"

@@ -13,7 +13,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from ml_collections import ConfigDict
 
 from mmjax import cli
@@ -48,6 +47,7 @@ METRICS = {"accuracy": classification_metrics.accuracy}
 TASKS = {"classification": classification}
 DATASETS = {"easy_vqa": easy_vqa, "shapes": shapes.shapes}
 OPTIMIZERS = {"adamw": optimizer.adamw, "sgd": optimizer.sgd}
+DTYPES = {"bfloat16": jnp.bfloat16, "float32": jnp.float32}
 SCHEDULES = {"constant": optimizer.constant, "warmup_cosine": optimizer.warmup_cosine}
 AUGMENTATIONS = {
     "image": {
@@ -109,13 +109,13 @@ def modalities(config: ConfigDict) -> tuple[str, ...]:
     if not isinstance(names, tuple) or not names:
         raise UserError(f"config.modalities={names!r} must be a tuple of names such as ('image',)")
     for name in names:
-        lookup(config.encoders, name, "config.modalities")
+        lookup(dict.fromkeys(config.encoders), name, "config.modalities")
     return names
 
 
 def model(config: ConfigDict, *, classes: int, vocabulary_size: int) -> FusedModel:
     """The encoders of `config.modalities`, the fusion and a head for the labels."""
-    dtype = jnp.dtype(config.dtype)
+    dtype = lookup(DTYPES, config.dtype, "config.dtype")
     given = {"width": config.width, "dtype": dtype}
     encoders = {
         name: construct(
@@ -158,12 +158,12 @@ def task(config: ConfigDict) -> Task:
 def example_inputs(config: ConfigDict) -> dict[str, Input]:
     """One row of zeros for each modality, to initialise a model with."""
     size = config.data.image_size
+    length = config.data.text_length
     values = {
-        "image": lambda: Input(np.zeros((1, size, size, 3), np.uint8), np.ones(1, bool)),
-        "text": lambda: Input(*np.ones((2, 1, config.data.text_length), np.int32)),
+        "image": lambda: Input(jnp.zeros((1, size, size, 3), jnp.uint8), jnp.ones(1, bool)),
+        "text": lambda: Input(jnp.zeros((1, length), jnp.int32), jnp.ones((1, length), bool)),
     }
-    inputs = {name: values[name]() for name in modalities(config)}
-    return {name: value._replace(mask=value.mask.astype(bool)) for name, value in inputs.items()}
+    return {name: values[name]() for name in modalities(config)}
 
 
 def make_optimizer(config: ConfigDict, params: Any) -> tuple[Any, Callable[[int], float]]:
@@ -223,7 +223,7 @@ def sources(config: ConfigDict) -> dict[str, Source]:
 def make_tokenizer(config: ConfigDict, directory: Path, train: Source) -> Any:
     """The tokenizer of the workdir, trained on the training questions at the first start."""
     path = directory / workdir.TOKENIZER_FILE
-    if not path.exists():
+    if not (path.exists() and workdir.has_checkpoints(directory)):
         texts = [text for record in questions(train) for text in record]
         tokenizer.save(tokenizer.train(texts), path)
     return tokenizer.load(path)

@@ -68,27 +68,30 @@ def require(values: flags.FlagValues, *names: str) -> None:
             raise UserError(f"--{name} is missing: {values[name].help}")
 
 
-def define_config(values: flags.FlagValues, argv: Sequence[str]) -> None:
-    """Defines --config, after checking that the file and every --config.KEY exist.
+def parse_with_config(values: flags.FlagValues, argv: Sequence[str]) -> None:
+    """Parses a command line with --config=FILE.py[:VARIANT] and any number of --config.KEY=VALUE.
 
     Raises:
-        UserError: no such file, a file without get_config, an unknown variant, a misspelt key.
+        UserError: no such file, a file without get_config, an unknown variant, a misspelt key, and
+            as for `parse`.
     """
     given = [a.partition("=")[2] for a in argv if a.startswith("--config=")]
     if not given:
         raise UserError("no --config; try --config=configs/vqa.py")
     config = load_config(given[-1])
-    for argument in argv:
+    rest = [a for a in argv if not a.startswith("--config=")]
+    for argument in rest:
         if argument.startswith("--config."):
             _check_key(config, argument.partition("=")[0].removeprefix("--config."))
-    config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=list(argv))
+    config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=list(rest))
+    parse(values, rest)
 
 
 def load_config(argument: str) -> ConfigDict:
     """Runs `get_config` of FILE.py or FILE.py:VARIANT.
 
     Raises:
-        UserError: as for `define_config`.
+        UserError: as for `parse_with_config`.
     """
     name, _, variant = argument.partition(":")
     path = Path(name)

@@ -14,8 +14,7 @@ def main(argv: list[str]) -> None:
     values = flags.FlagValues()
     flags.DEFINE_string("workdir", None, "Where everything goes.", flag_values=values)
     flags.DEFINE_enum("mode", "train", ["train", "eval"], "What to do.", flag_values=values)
-    cli.define_config(values, argv)
-    cli.parse(values, argv)
+    cli.parse_with_config(values, argv)
     cli.require(values, "workdir")
     cli.prepare_devices()
 

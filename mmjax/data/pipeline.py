@@ -23,8 +23,8 @@ _NEXT = "next_batch"
 class BatchIterator(grain.DatasetIterator):
     """Iterates over batches; its state is the number of batches given so far.
 
-    The state does not depend on the number of threads, workers or processes, so a run may continue
-    with others. `close` stops the workers.
+    The state does not depend on threads, workers or processes, so a run may continue with other
+    numbers of them as long as `batch_images * process_count` stays. `close` stops the workers.
     """
 
     def __init__(self, batches: grain.MapDataset, *, workers: int, threads: int, prefetch: int):

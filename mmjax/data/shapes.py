@@ -28,7 +28,7 @@ COLORS = {
     "yellow": (255, 255, 0),
 }
 ANSWERS = (*SHAPES, *COLORS, "yes", "no")
-TYPES = ("yes/no", "color", "shape")
+TYPES = ("yes_no", "color", "shape")
 SPLITS = ("train", "validation", "test")
 
 _OPEN_FREQUENCY, _CLOSED_FREQUENCY = 0.32, 0.08
@@ -126,7 +126,7 @@ def _sample_questions(drawing: Drawing, rng: np.random.Generator) -> dict[str, A
         there = ("no", "yes")[meaning in (shape, color)]
         absent = ("yes", "no")[meaning in (shape, color)]
         closed = [(text, there) for text in _AFFIRM] + [(text, absent) for text in _DENY]
-        asked += [(t.format(thing=name), a, "yes/no", _CLOSED_FREQUENCY) for t, a in closed]
+        asked += [(t.format(thing=name), a, "yes_no", _CLOSED_FREQUENCY) for t, a in closed]
     frequencies = np.array([frequency for *_, frequency in asked])
     chosen = np.flatnonzero(rng.random(len(asked)) < frequencies)
     if not len(chosen):

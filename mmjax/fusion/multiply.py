@@ -15,7 +15,7 @@ from mmjax.types import Fused, Tokens, UserError
 
 
 class MultiplyFusion(nn.Module):
-    """The product over the present modalities of activation(mean @ kernel + bias).
+    """The product over the present modalities of activation(norm(mean) @ kernel + bias).
 
     With two modalities this is low-rank bilinear pooling (Kim et al. 2017,
     https://arxiv.org/abs/1610.04325). An absent modality multiplies by exactly one.
@@ -24,6 +24,7 @@ class MultiplyFusion(nn.Module):
         width: D of the result.
         project: whether each modality has a dense layer and activation of its own before the
             product. Without, the means are multiplied as they are, and all have the width D.
+        norm: whether each mean passes a layer norm before its dense layer; used if `project`.
         activation: a name in `mmjax.nn.options.ACTIVATIONS`; used if `project`.
         dropout: share dropped of each modality's mean.
         dtype: type of the computation.
@@ -31,6 +32,7 @@ class MultiplyFusion(nn.Module):
 
     width: int
     project: bool = True
+    norm: bool = True
     activation: str = "tanh"
     dropout: float = 0.0
     dtype: Any = jnp.float32
@@ -52,6 +54,9 @@ class MultiplyFusion(nn.Module):
             mean, present = pool_tokens(tokens[name])
             factor = nn.Dropout(self.dropout, deterministic=deterministic)(mean.astype(self.dtype))
             if self.project:
+                if self.norm:
+                    norm = nn.LayerNorm(dtype=jnp.float32, name=f"norm_{name}")
+                    factor = norm(factor).astype(self.dtype)
                 factor = act(Dense(self.width, dtype=self.dtype, name=f"project_{name}")(factor))
             elif factor.shape[-1] != self.width:
                 raise UserError(

@@ -55,8 +55,15 @@ def write_json(path: Path, value: Any) -> None:
     part.replace(path)
 
 
+def has_checkpoints(path: Path) -> bool:
+    """Whether anything was trained in this workdir."""
+    return any((path / "checkpoints").glob("[0-9]*"))
+
+
 def claim(workdir: str | Path, config: dict[str, Any]) -> Path:
     """Makes `workdir` the directory of this config, or finds that it already is.
+
+    A config that was never trained here gives way: it may have been a slip of the pen.
 
     Args:
         workdir: made if missing.
@@ -72,7 +79,7 @@ def claim(workdir: str | Path, config: dict[str, Any]) -> Path:
         raise UserError(f"--workdir={workdir} is not a directory; choose another") from error
     file = path / CONFIG_FILE
     config = json.loads(json.dumps(config))
-    if file.exists():
+    if file.exists() and has_checkpoints(path):
         before, now = _flatten(read_json(file)), _flatten(config)
         keys = sorted(before.keys() | now.keys())
         changed = [k for k in keys if k not in FREE and before.get(k) != now.get(k)]
@@ -82,7 +89,7 @@ def claim(workdir: str | Path, config: dict[str, Any]) -> Path:
                 f"--workdir={workdir} belongs to another config: {key} is {before.get(key)!r} there "
                 f"and {now.get(key)!r} here ({len(changed)} differences); choose another --workdir"
             )
-    elif any(path.iterdir()):
+    elif not file.exists() and any(path.iterdir()):
         raise UserError(
             f"--workdir={workdir} is not empty and has no {CONFIG_FILE}; choose a new directory"
         )

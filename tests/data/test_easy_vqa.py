@@ -55,8 +55,8 @@ def test_images_are_those_of_the_package(splits):
 def test_names_and_types(splits):
     source = splits["validation"]
     assert source.answers == tuple(package.get_answers())
-    assert source.groups == ("yes/no", "color", "shape")
-    kinds = {"yes/no": {"yes", "no"}, "shape": {"circle", "rectangle", "triangle"}}
+    assert source.groups == ("yes_no", "color", "shape")
+    kinds = {"yes_no": {"yes", "no"}, "shape": {"circle", "rectangle", "triangle"}}
     for index in range(len(source.records)):
         asked = source.records.read(index, ("questions",))["questions"]
         for answer, kind in zip(asked["answer"], asked["type"], strict=True):
@@ -72,7 +72,7 @@ def test_names_and_types(splits):
         ("what is the color of the circle?", "color"),
         ("what is the teal shape?", "shape"),
         ("what shape is present?", "shape"),
-        ("is there not a red shape?", "yes/no"),
+        ("is there not a red shape?", "yes_no"),
     ],
 )
 def test_question_types(question, kind):

@@ -58,7 +58,7 @@ def test_answers_are_true():
             truth = {
                 "color": drawing.color,
                 "shape": drawing.shape,
-                "yes/no": ("no", "yes")[(mentioned <= words) != denied],
+                "yes_no": ("no", "yes")[(mentioned <= words) != denied],
             }
             assert source.answers[answer] == truth[source.groups[kind]], question
 

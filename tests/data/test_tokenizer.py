@@ -23,6 +23,11 @@ def test_the_order_of_the_texts_does_not_matter():
     assert len({tokenizers.train(texts).to_str() for texts in every_order}) == 1
 
 
+def test_a_repeated_text_counts_each_time():
+    vocabulary = tokenizers.train(["a b", "c", "c", "c", "b"]).get_vocab()
+    assert sorted(vocabulary, key=vocabulary.get)[2:] == ["c", "b", "a"]
+
+
 def test_encode_equals_a_lookup_word_by_word():
     trained = tokenizers.train(TEXTS)
     ids, mask = tokenizers.encode(trained, ["is it, blue?", "", "IS it", "is it, blue?"], 6)
@@ -50,7 +55,8 @@ def test_long_texts_are_cut_with_one_warning(caplog):
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
             ids, mask = tokenizers.encode(trained, TEXTS, 3)
-    assert ids.shape == (3, 3)
+    whole, _ = tokenizers.encode(trained, TEXTS, 5)
+    np.testing.assert_array_equal(ids, whole[:, :3])
     assert mask.all()
     assert len(caplog.records) == 1
     assert "3 words" in caplog.text

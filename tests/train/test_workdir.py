@@ -7,7 +7,8 @@ CONFIG = {"a": {"b": (1, 2)}, "data": {"dir": "x", "name": "n"}, "empty": {}}
 
 
 def test_the_same_config_may_come_again_and_another_may_not(tmp_path):
-    workdir.claim(tmp_path / "run", CONFIG)
+    workdir.claim(tmp_path / "run", {"another": "config"})
+    (workdir.claim(tmp_path / "run", CONFIG) / "checkpoints" / "1").mkdir(parents=True)
     workdir.claim(tmp_path / "run", CONFIG)
     moved = CONFIG | {"data": {"dir": "elsewhere", "name": "n"}}
     path = workdir.claim(tmp_path / "run", moved)

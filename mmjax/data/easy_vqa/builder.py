@@ -7,7 +7,7 @@ import easy_vqa
 import numpy as np
 import tensorflow_datasets as tfds
 
-QUESTION_TYPES = ("yes/no", "color", "shape")
+QUESTION_TYPES = ("yes_no", "color", "shape")
 # The first words of a question that asks for a color or a shape; all others are yes/no.
 _TYPE_OF_OPENING = (("what color is", "color"), ("what is the color", "color"), ("what", "shape"))
 _TRAINING_SHARE = (9, 10)  # of the official training images, in the order of their ids
@@ -18,7 +18,7 @@ def question_type(question: str) -> str:
     for opening, kind in _TYPE_OF_OPENING:
         if question.startswith(opening):
             return kind
-    return "yes/no"
+    return "yes_no"
 
 
 class EasyVqa(tfds.core.GeneratorBasedBuilder):

@@ -1,0 +1,187 @@
+"""The fused model: shared rows, any presence, several heads, no modality by name."""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from mmjax.encoders.image.cnn import Cnn
+from mmjax.encoders.image.vit import Vit
+from mmjax.encoders.text.bag_of_words import BagOfWords
+from mmjax.encoders.text.lstm import TextLstm
+from mmjax.encoders.text.transformer import TextTransformer
+from mmjax.fusion.concat import ConcatFusion
+from mmjax.fusion.multiply import MultiplyFusion
+from mmjax.fusion.transformer import TransformerFusion
+from mmjax.models.fused import FusedModel, share_rows
+from mmjax.models.heads import ClassificationHead
+from mmjax.types import Input, Tokens, UserError
+
+ROWS, BATCH, LENGTH = 4, 16, 5
+INDEX = jnp.asarray(np.random.default_rng(5).integers(0, ROWS, BATCH), jnp.int32)
+
+# name: (image encoder, text encoder, fusion)
+MODELS = {
+    "transformers": (Vit(16, layers=1), TextTransformer(16, layers=1), TransformerFusion(16, 1)),
+    "concat": (Cnn(16, (16, 16)), TextLstm(16), ConcatFusion(16)),
+    "multiply": (Cnn(16, (16, 16), output="mean"), BagOfWords(16), MultiplyFusion(16)),
+}
+
+every_model = pytest.mark.parametrize("name", MODELS)
+
+
+def model(name, order=1):
+    image, text, fusion = MODELS[name]
+    encoders = dict([("image", image), ("text", text)][::order])
+    heads = {"answer": ClassificationHead(7), "kind": ClassificationHead(3, hidden=(8,))}
+    return FusedModel(encoders, fusion, dict(list(heads.items())[::order]))
+
+
+def content(seed=0):
+    random = np.random.default_rng(seed)
+    image = jnp.asarray(random.integers(0, 256, (ROWS, 16, 16, 3), np.uint8))
+    return image, jnp.asarray(random.integers(0, 1000, (BATCH, LENGTH), np.int32))
+
+
+def presence():
+    """Row 1 of the pictures is absent; text 3 is absent and the others are of any length."""
+    lengths = np.random.default_rng(2).integers(1, LENGTH + 1, BATCH)
+    lengths[3] = 0
+    return jnp.arange(ROWS) != 1, jnp.arange(LENGTH)[None] < jnp.asarray(lengths)[:, None]
+
+
+def inputs(content, presence, index=INDEX):
+    image, text = content
+    there, real = presence
+    return {"image": Input(image, there, index), "text": Input(text, real)}
+
+
+@functools.cache
+def case(name):
+    """The model, its variables, and one program `run(content, presence)` with its traces."""
+    built = model(name)
+    variables = jax.jit(lambda key: built.init(key, inputs(content(), presence())))(
+        jax.random.key(0)
+    )
+    traces = []
+
+    @jax.jit
+    def run(content, presence):
+        traces.append(None)
+
+        def loss(variables):
+            outputs = built.apply(variables, inputs(content, presence))
+            return sum((x**2).sum() for x in outputs.values()), outputs
+
+        gradient, outputs = jax.grad(loss, has_aux=True)(variables)
+        return outputs, gradient
+
+    return built, variables, run, traces
+
+
+def assert_same_bits(actual, expected):
+    jax.tree.map(np.testing.assert_array_equal, actual, expected)
+
+
+def test_share_rows_gathers_tokens_and_masks():
+    x = jnp.arange(24.0).reshape(4, 3, 2)
+    mask = jnp.arange(12).reshape(4, 3) % 2 == 0
+    index = jnp.array([2, 2, 0, 3, 1, 0])
+    shared = share_rows(Tokens(x, mask), index)
+    for example, row in enumerate(index):
+        np.testing.assert_array_equal(shared.x[example], x[row])
+        np.testing.assert_array_equal(shared.mask[example], mask[row])
+    assert share_rows(Tokens(x, mask), None).x is x
+
+
+@every_model
+def test_outputs_are_float32_by_head(name):
+    outputs, _ = case(name)[2](content(), presence())
+    assert {k: (v.shape, v.dtype) for k, v in outputs.items()} == {
+        "answer": ((BATCH, 7), jnp.float32),
+        "kind": ((BATCH, 3), jnp.float32),
+    }
+
+
+@every_model
+def test_index_equals_repeated_rows(name):
+    built, variables, run, _ = case(name)
+    there, real = presence()
+    image, text = content()
+    repeated = inputs((image[INDEX], text), (there[INDEX], real), index=None)
+    apart = jax.jit(built.apply)(variables, repeated)
+    shared, _ = run(content(), presence())
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-6), shared, apart)
+
+
+@every_model
+def test_masked_content_changes_no_bit_of_output_or_gradient(name):
+    _, _, run, _ = case(name)
+    (image, text), (there, real) = content(), presence()
+    dirty = jnp.where(there[:, None, None, None], image, 77), jnp.where(real, text, 10**6)
+    assert_same_bits(run(dirty, presence()), run(content(), presence()))
+
+
+@every_model
+def test_every_presence_is_one_program(name):
+    _, _, run, traces = case(name)
+    for image, text in itertools.product([True, False], repeat=2):
+        there, real = presence()
+        results = run(content(), (there & image, real & text))
+        assert all(np.isfinite(x).all() for x in jax.tree.leaves(results))
+    assert len(traces) == 1
+
+
+@every_model
+def test_a_modality_left_out_equals_one_all_masked(name):
+    built, variables, run, _ = case(name)
+    there, real = presence()
+    both = inputs(content(), presence())
+    masks = {"image": (there, real & False), "text": (there & False, real)}
+    for kept, mask in masks.items():
+        alone = {kept: both[kept]}
+        masked, _ = run(content(), mask)
+        apart = jax.jit(lambda v, alone=alone: built.apply(v, alone))(variables)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), apart, masked)
+
+
+@every_model
+def test_order_of_encoders_inputs_and_heads_changes_no_bit(name):
+    _, variables, _, _ = case(name)
+    results = []
+    for order in (1, -1):
+        given = dict(list(inputs(content(), presence()).items())[::order])
+        turned = model(name, order)
+        made = jax.jit(lambda k, m=turned, g=given: m.init(k, g))(jax.random.key(0))
+        assert_same_bits(made, variables)
+        results.append(jax.jit(lambda v, m=turned, g=given: m.apply(v, g))(variables))
+    assert_same_bits(results[0], results[1])
+
+
+@every_model
+def test_two_devices_give_the_values_of_one(name):
+    built, variables, run, _ = case(name)
+    mesh = jax.make_mesh((2,), ("data",), (AxisType.Auto,), devices=jax.devices()[:2])
+    rows = NamedSharding(mesh, PartitionSpec("data"))
+    sharded = jax.device_put(inputs(content(), presence()), rows)
+    everywhere = jax.device_put(variables, NamedSharding(mesh, PartitionSpec()))
+    outputs = jax.jit(built.apply)(everywhere, sharded)
+    expected, _ = run(content(), presence())
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-6), outputs, expected)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ((), r"none given: give one or more of \['image', 'text'\]"),
+        (("image", "smell"), r"no encoder for \['smell'\]: give one or more of"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(given, message):
+    image = inputs(content(), presence())["image"]
+    with pytest.raises(UserError, match=message):
+        model("multiply").init(jax.random.key(0), dict.fromkeys(given, image))

@@ -1,0 +1,219 @@
+"""Whole runs of `:tiny` through the command lines, in processes of their own."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+
+import mmjax
+from mmjax.train.writers import read_metrics
+from mmjax.types import UserError
+
+ROOT = Path(__file__).parent.parent
+TINY = f"--config={ROOT}/configs/vqa.py:tiny"
+
+
+def start(module, *arguments, devices=2, prelude=""):
+    """Starts `python -m module` in a fresh process; `prelude` is code that runs before it."""
+    code = f"import sys, runpy; sys.argv[1:] = {list(arguments)!r}; {prelude}\n"
+    code += f"runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"
+    environment = os.environ | {
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "PYTHONPATH": str(ROOT),
+    }
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([sys.executable, "-c", code], env=environment, **pipes)
+
+
+def run(module, *arguments, expect=0, **options):
+    process = start(module, *arguments, **options)
+    out, err = process.communicate(timeout=600)
+    assert process.returncode == expect, f"exit code {process.returncode}\n{out}\n{err}"
+    return out, err
+
+
+def timeless(records):
+    return [{k: v for k, v in r.items() if "per_sec" not in k} for r in records]
+
+
+def state_of(workdir, step):
+    """The state and the data position in a checkpoint, as numpy arrays and text."""
+    import orbax.checkpoint as ocp
+
+    path = workdir / "checkpoints" / str(step)
+    position = next((path / "data").glob("process_*")).read_text()
+    return ocp.PyTreeCheckpointer().restore(path / "state"), position
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The workdir of a finished `:tiny` run, and what it printed."""
+    workdir = tmp_path_factory.mktemp("runs") / "tiny"
+    check = "import atexit; atexit.register(lambda: print('tensorflow' in sys.modules))"
+    out, err = run("mmjax.main", TINY, f"--workdir={workdir}", prelude=check)
+    return workdir, out, err
+
+
+def test_tiny_learns_and_leaves_everything_a_person_wants(trained):
+    workdir, out, err = trained
+    last = read_metrics(workdir)[-1]
+    assert last["test/accuracy"] > TINY_ACCURACY
+    assert {"test/accuracy/yes_no", "test/accuracy/color", "test/accuracy/shape"} <= last.keys()
+    names = {path.name for path in workdir.iterdir()}
+    expected = {"config.json", "labels.json", "metrics.jsonl", "tokenizer.json", "checkpoints"}
+    assert expected | {"curves.png", "confusion.png"} <= names
+    assert any(name.startswith("events.out.tfevents") for name in names)
+    for words in ("encoders_image", "Total:", "mesh: data 2", "3,600", "test set", "majority class"):
+        assert (words in out) == (words != "3,600"), words
+    assert err == ""
+
+
+# Majority class 0.37, text alone 0.67.
+TINY_ACCURACY = 0.8
+
+
+def test_tensorflow_is_never_imported(trained):
+    assert trained[1].splitlines()[-1] == "False"
+
+
+def test_a_finished_run_says_so_and_tests_again(trained):
+    workdir = trained[0]
+    before = read_metrics(workdir)
+    out, _ = run("mmjax.main", TINY, f"--workdir={workdir}", devices=1)
+    assert "is finished; testing again" in out
+    assert f"{before[-1]['test/accuracy']:.5f}" in out
+    assert read_metrics(workdir) == before
+
+
+def test_evaluation_alone_gives_the_same_accuracy_on_any_number_of_devices(trained):
+    workdir = trained[0]
+    before = read_metrics(workdir)
+    out, _ = run("mmjax.main", TINY, f"--workdir={workdir}", "--mode=eval", devices=8)
+    assert f"{before[-1]['test/accuracy']:.5f}" in out
+    assert read_metrics(workdir) == before
+
+
+def test_predict_answers_without_data_set_and_config(trained, tmp_path):
+    moved = tmp_path / "moved"
+    shutil.copytree(trained[0], moved)
+    image = np.full((32, 32, 3), 250, np.uint8)
+    image[8:24, 8:24] = (255, 0, 0)
+    PIL.Image.fromarray(image).save(tmp_path / "red.png")
+    model, question = mmjax.load(moved), "what color is the shape?"
+    answers = model(image=image, text=question)
+    assert answers[0]["answer"] == "red"
+    assert model(image=str(tmp_path / "red.png"), text=question) == answers
+    assert model(image=PIL.Image.fromarray(image), text=question) == answers
+    both = model(image=[image, None], text=[question, question], top=13)
+    assert [a["answer"] for a in both[0][:3]] == [a["answer"] for a in answers]
+    assert sum(a["probability"] for a in both[1]) == pytest.approx(1, abs=1e-5)
+    assert model.probabilities(image=[image] * 70, text=question).shape == (70, 13)
+    assert model(image=[], text=[]) == []
+    assert model(text="an entirely unknown sentence")[0]["answer"] in model.labels
+    for wrong in ({}, {"audio": 1}, {"image": [image], "text": ["a", "b"]}, {"text": 3}):
+        with pytest.raises(UserError):
+            model(**wrong)
+
+    line = {"image": "red.png", "text": question}
+    (tmp_path / "in.jsonl").write_text(json.dumps(line) + "\n" + json.dumps({"text": question}))
+    out, _ = run("mmjax.predict", f"--workdir={moved}", f"--inputs={tmp_path}/in.jsonl", "--top=2")
+    first, second = map(json.loads, out.splitlines())
+    assert [a["answer"] for a in first["answers"]] == [a["answer"] for a in answers[:2]]
+    assert len(second["answers"]) == 2
+    flags = [f"--image={tmp_path}/red.png", f"--text={question}"]
+    out, _ = run("mmjax.predict", f"--workdir={moved}", *flags)
+    assert json.loads(out)["answers"][0]["answer"] == "red"
+    (tmp_path / "bad.png").write_text("no image")
+    for name, words in (("bad.png", "not an image"), ("gone.png", "no such file")):
+        _, err = run("mmjax.predict", f"--workdir={moved}", f"--image={tmp_path}/{name}", expect=2)
+        assert len(err.splitlines()) == 1
+        assert name in err
+        assert words in err
+
+
+STEPS = "--config.train.steps=10"
+EVERY = ["--config.train.log_every=1", "--config.train.eval_every=0"]
+SAVE = [*EVERY, "--config.train.checkpoint_every=5"]
+KILL = (
+    "import os, signal, grain.python as grain; from mmjax.data import pipeline as p;"
+    "old = p.BatchIterator.__next__; count = [0]\n"
+    "def new(self):\n"
+    "    count[0] += 1\n"
+    "    if count[0] == 9: os.kill(os.getpid(), signal.SIGKILL)\n"
+    "    return old(self)\n"
+    "p.BatchIterator.__next__ = new\n"
+)
+
+
+def test_ten_steps_equal_five_a_kill_and_five_more_bit_for_bit(tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    run("mmjax.main", TINY, STEPS, *SAVE, f"--workdir={whole}")
+    run("mmjax.main", TINY, STEPS, *SAVE, f"--workdir={parts}", expect=-9, prelude=KILL)
+    assert read_metrics(parts)[-1]["step"] > 5  # written by steps that the resumed run does again
+    out, _ = run("mmjax.main", TINY, STEPS, *SAVE, f"--workdir={parts}")
+    assert "found a checkpoint at step 5" in out
+    assert timeless(read_metrics(parts)) == timeless(read_metrics(whole))
+    (state, position), (expected, expected_position) = state_of(parts, 10), state_of(whole, 10)
+    assert position == expected_position
+    import jax
+
+    flat, expected_flat = jax.tree.leaves_with_path(state), jax.tree.leaves_with_path(expected)
+    assert len(flat) == len(expected_flat) > 20
+    for (path, leaf), (_, other) in zip(flat, expected_flat, strict=True):
+        np.testing.assert_array_equal(leaf, other, err_msg=str(path))
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_and_the_next_start_goes_on(tmp_path, signum, code):
+    process = start("mmjax.main", TINY, *EVERY, f"--workdir={tmp_path}/run")
+    seen = ""
+    while not (tmp_path / "run" / "metrics.jsonl").exists() or not read_metrics(tmp_path / "run"):
+        assert process.poll() is None, process.communicate()
+        signal.sigtimedwait([], 0.1)
+    process.send_signal(signum)
+    out, err = process.communicate(timeout=120)
+    seen = out + err
+    assert process.returncode == code, seen
+    assert f"{signal.Signals(signum).name}: saved at step" in seen
+    steps = [int(p.name) for p in (tmp_path / "run" / "checkpoints").iterdir()]
+    assert steps == [read_metrics(tmp_path / "run")[-1]["step"]]
+
+
+def test_a_workdir_of_two_devices_goes_on_with_one_and_with_eight(tmp_path):
+    run("mmjax.main", TINY, "--config.train.steps=6", *SAVE, f"--workdir={tmp_path}/two")
+    for count in (1, 8):
+        workdir = tmp_path / str(count)
+        shutil.copytree(tmp_path / "two", workdir)
+        shutil.rmtree(workdir / "checkpoints" / "6")
+        options = [TINY, "--config.train.steps=6", *SAVE, f"--workdir={workdir}"]
+        out, _ = run("mmjax.main", *options, devices=count)
+        assert "found a checkpoint at step 5" in out
+        expected, got = read_metrics(tmp_path / "two")[5], read_metrics(workdir)[5]
+        assert got["step"] == 6
+        assert got["train/loss"] == pytest.approx(expected["train/loss"], rel=1e-5)
+
+
+@pytest.mark.parametrize("modality", ["image", "text"])
+def test_one_modality_alone_trains_through_the_same_code(tmp_path, modality):
+    options = [TINY, f"--config.modalities=('{modality}',)", "--config.train.steps=3"]
+    out, _ = run("mmjax.main", *options, f"--workdir={tmp_path}/run")
+    other = {"image": "text", "text": "image"}[modality]
+    assert f"encoders_{modality}" in out
+    assert f"encoders_{other}" not in out
+    model = mmjax.load(tmp_path / "run")
+    assert model.modalities == (modality,)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_with_one_line(tmp_path):
+    options = [TINY, "--config.optimizer.learning_rate=1e38", "--config.optimizer.warmup_steps=0"]
+    _, err = run("mmjax.main", *options, f"--workdir={tmp_path}/run", expect=2)
+    assert len(err.splitlines()) == 1
+    assert "10 steps in a row" in err
+    assert "learning_rate" in err
