@@ -1,5 +1,6 @@
 """Image encoders: their options, their gradients at the pixels, and the user's mistakes."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -33,6 +34,8 @@ def shapes(encoder, side=64):
 def test_normalise_maps_bytes_to_minus_one_to_one():
     value = jnp.asarray([0, 255, 51], jnp.uint8).reshape(1, 1, 1, 3)
     np.testing.assert_allclose(normalise(value, jnp.float32).ravel(), [-1, 1, -0.6], atol=1e-6)
+    other = normalise(value, jnp.float32, mean=0.9, std=0.2).ravel()
+    np.testing.assert_allclose(other, [-4.5, 0.5, -3.5], atol=1e-5)
 
 
 @pytest.mark.parametrize("encoder", [Vit(16), Cnn(16)], ids=["vit", "cnn"])
@@ -67,6 +70,7 @@ def test_absent_pixels_have_exactly_no_gradient(encoder):
         (Cnn(16, patch_size=4, strides=(1, 1, 2)), 64),
         (Cnn(16, downsample="max", strides=(2, 4, 4)), 4),
         (Cnn(16, output="mean"), 1),
+        (Cnn(16, output="max"), 1),
         (Cnn(16, output="flatten"), 1),
     ],
 )
@@ -99,6 +103,22 @@ def test_cnn_grid_and_mean_agree_through_a_linear_projection():
     np.testing.assert_allclose(pooled[:, 0], tokens.mean(1), atol=1e-5)
 
 
+def test_cnn_max_is_the_maximum_over_the_cells():
+    cells = Cnn(16, channels=(16,), norm="none")
+    most = cells.clone(output="max")
+    variables = jax.jit(cells.init)(jax.random.key(0), images())
+    block = jax.nn.relu(
+        nn.Conv(16, (3, 3), (2, 2)).apply(
+            {"params": variables["params"]["block_0"]["conv"]}, normalise(images(), jnp.float32)
+        )
+    )
+    dense = variables["params"]["projection"]
+    expected = block.max((1, 2)) @ dense["kernel"] + dense["bias"]
+    np.testing.assert_allclose(
+        jax.jit(most.apply)(variables, images()).x[:, 0], expected, atol=1e-5
+    )
+
+
 def test_published_network_has_its_parameters():
     """Conv 8, Conv 16, Dense 32 on 64x64, as victorzhou.com's easy-VQA: 224 + 1168 + 131104."""
     tokens, variables = shapes(PUBLISHED)
@@ -124,7 +144,7 @@ def test_published_network_ends_in_tanh():
         (Vit(16, pool=3), "grid of 8x8 tokens does not split into windows of 3x3"),
         (Vit(18), "width 18 does not split into 4 heads"),
         (Cnn(16, strides=(2, 2)), "2 strides for 3 channels"),
-        (Cnn(16, output="grit"), "unknown output 'grit': choose one of flatten, grid, mean"),
+        (Cnn(16, output="grit"), "unknown output 'grit': choose one of flatten, grid, max, mean"),
         (Cnn(16, patch_size=5), "64x64 does not split into patches of 5x5"),
     ],
 )

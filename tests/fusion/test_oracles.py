@@ -39,9 +39,12 @@ def means(inputs, row):
 
 
 def run(module, inputs):
-    """Output and parameters, with biases that are not zero."""
-    variables = jax.jit(module.init)(jax.random.key(0), inputs)
-    params = jax.tree.map(lambda p: p + 0.1 if p.ndim == 1 else p, variables["params"])
+    """Output and parameters, none of which is zero."""
+    random = np.random.default_rng(9)
+    shapes = jax.eval_shape(module.init, jax.random.key(0), inputs).get("params", {})
+    params = jax.tree.map(
+        lambda p: jnp.asarray(random.normal(0.1, 0.3, p.shape), jnp.float32), shapes
+    )
     return jax.jit(module.apply)({"params": params}, inputs), params
 
 
@@ -74,22 +77,28 @@ def test_concat_starts_with_the_variance_of_one_dense_layer():
     np.testing.assert_allclose(fused.pooled.var(), 1, atol=0.1)
 
 
-@pytest.mark.parametrize("project", [True, False])
-def test_multiply_is_the_product_over_present_modalities(project):
+def layer_norm(x, params):
+    return (x - x.mean()) / np.sqrt(x.var() + 1e-6) * params["scale"] + params["bias"]
+
+
+@pytest.mark.parametrize(("project", "norm"), [(True, True), (True, False), (False, True)])
+def test_multiply_is_the_product_over_present_modalities(project, norm):
     inputs = tokens()
-    fused, params = run(MultiplyFusion(6, project=project), inputs)
+    fused, params = run(MultiplyFusion(6, project=project, norm=norm), inputs)
     for row in range(4):
         factors = means(inputs, row)
+        if project and norm:
+            factors = {n: layer_norm(x, params[f"norm_{n}"]) for n, x in factors.items()}
         if project:
             factors = {
                 n: np.tanh(x @ params[f"project_{n}"]["kernel"] + params[f"project_{n}"]["bias"])
                 for n, x in factors.items()
             }
         expected = np.prod(list(factors.values()), axis=0) if factors else np.zeros(6)
-        np.testing.assert_allclose(fused.pooled[row], expected, atol=1e-6)
+        np.testing.assert_allclose(fused.pooled[row], expected, atol=1e-5)
         for place, name in enumerate(("image", "text")):
             np.testing.assert_allclose(
-                fused.tokens.x[row, place], factors.get(name, np.zeros(6)), atol=1e-6
+                fused.tokens.x[row, place], factors.get(name, np.zeros(6)), atol=1e-5
             )
     assert bool(params) == project
 
@@ -125,7 +134,8 @@ def test_transformer_runs_over_the_concatenated_real_tokens():
 def test_transformer_takes_shorter_sequences_but_not_longer_ones():
     inputs = tokens(8)
     module = TransformerFusion(8, layers=1, heads=2)
-    variables = jax.jit(module.init)(jax.random.key(0), inputs)
+    _, params = run(module, inputs)
+    variables = {"params": params}
     text = inputs["text"]
     cut = inputs | {"text": Tokens(text.x[:, :2], text.mask[:, :2])}
     pads = inputs | {"text": Tokens(text.x, text.mask.at[:, 2].set(False))}
@@ -134,7 +144,7 @@ def test_transformer_takes_shorter_sequences_but_not_longer_ones():
         apply(variables, cut).pooled, apply(variables, pads).pooled, atol=1e-5
     )
     longer = Tokens(jnp.tile(text.x, (1, 2, 1)), jnp.tile(text.mask, (1, 2)))
-    with pytest.raises(UserError, match="positions_text: a sequence of 6 tokens.*made for 3"):
+    with pytest.raises(UserError, match=r"positions_text: a sequence of 6 tokens.*made for 3"):
         module.apply(variables, inputs | {"text": longer})
 
 

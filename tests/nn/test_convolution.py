@@ -1,11 +1,12 @@
 """Convolution blocks against loops over pixels, and their options."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmjax.nn.convolution import NORMS, ConvolutionBlock
+from mmjax.nn.convolution import NORMS, ConvolutionBlock, max_pool
 from mmjax.types import UserError
 
 
@@ -33,6 +34,17 @@ def test_max_block_equals_loops():
     full = np.maximum(loop_convolution(np.asarray(x), conv["kernel"], conv["bias"]), 0)
     expected = full.reshape(2, 3, 2, 3, 2, 4).max((2, 4))
     np.testing.assert_allclose(jax.jit(block.apply)(variables, x), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3, 4])
+def test_max_pool_equals_the_reduction_over_windows(stride):
+    x = image(channels=3, side=7)
+
+    def cubes(pool):
+        return jax.jit(jax.value_and_grad(lambda x: (pool(x) ** 3).sum()))(x)
+
+    expected = cubes(lambda x: nn.max_pool(x, (stride, stride), (stride, stride)))
+    jax.tree.map(np.testing.assert_allclose, cubes(lambda x: max_pool(x, stride)), expected)
 
 
 def test_strided_block_takes_every_second_pixel():

@@ -19,6 +19,7 @@ from mmjax.types import Tokens, UserError
 OUTPUTS: Mapping[str, Callable[[Array], Array]] = {
     "flatten": lambda x: x.reshape(x.shape[0], 1, -1),
     "grid": lambda x: x.reshape(x.shape[0], -1, x.shape[-1]),
+    "max": lambda x: jnp.max(x, axis=(1, 2))[:, None],
     "mean": lambda x: jnp.mean(x, axis=(1, 2), dtype=jnp.float32).astype(x.dtype)[:, None],
 }
 
@@ -36,11 +37,13 @@ class Cnn(nn.Module):
         downsample: how a block shrinks: "max" (pooling) or "stride" (strided convolution).
         norm: norm of each block: "group", "layer" or "none".
         activation: activation of each block.
-        output: "grid" (a token a cell), "mean" (one token: the mean over the cells) or "flatten"
-            (one token from all cells, so the image size is fixed at initialisation).
+        output: "grid" (a token a cell), "max" or "mean" (one token: the maximum or the mean over
+            the cells) or "flatten" (one token from all cells: the image size is fixed at
+            initialisation).
         output_activation: activation after the last dense layer.
         patch_size: side in pixels of the squares folded into channels before the first block.
         dropout: share dropped of what enters the last dense layer.
+        pixel_mean, pixel_std: of the data, with pixels in 0..1; what the pixels are normalised by.
         dtype: type of the computation; norms are in float32.
     """
 
@@ -53,6 +56,8 @@ class Cnn(nn.Module):
     output: str = "grid"
     output_activation: str = "identity"
     patch_size: int = 1
+    pixel_mean: float = 0.5
+    pixel_std: float = 0.5
     dropout: float = 0.0
     dtype: Any = jnp.float32
 
@@ -68,7 +73,7 @@ class Cnn(nn.Module):
         Raises:
             UserError: not uint8, an unknown option, or sizes that do not divide.
         """
-        pixels = normalise(value, self.dtype)
+        pixels = normalise(value, self.dtype, self.pixel_mean, self.pixel_std)
         return self.from_pixels(pixels, mask, deterministic=deterministic)
 
     @nn.compact
@@ -79,7 +84,7 @@ class Cnn(nn.Module):
         *,
         deterministic: bool = True,
     ) -> Tokens:
-        """The same from pixels in -1..1, of which a gradient may be taken."""
+        """The same from normalised pixels, of which a gradient may be taken."""
         strides = self.strides or (2,) * len(self.channels)
         if len(strides) != len(self.channels):
             raise UserError(

@@ -8,15 +8,17 @@ from jaxtyping import Array, Bool, Float, Shaped
 from mmjax.types import UserError
 
 
-def normalise(image: Shaped[Array, "R H W 3"], dtype: Any) -> Float[Array, "R H W 3"]:
-    """uint8 0..255 to -1..1.
+def normalise(
+    image: Shaped[Array, "R H W 3"], dtype: Any, mean: float = 0.5, std: float = 0.5
+) -> Float[Array, "R H W 3"]:
+    """(image / 255 - mean) / std; with the defaults uint8 0..255 becomes -1..1.
 
     Raises:
         UserError: the image is not uint8.
     """
     if image.dtype != jnp.uint8:
         raise UserError(f"image: expected uint8 with values 0 to 255, got {image.dtype}")
-    return image.astype(dtype) / 127.5 - 1.0
+    return ((image.astype(jnp.float32) / 255.0 - mean) / std).astype(dtype)
 
 
 def present(mask: Bool[Array, " R"] | None, rows: int) -> Bool[Array, " R"]:

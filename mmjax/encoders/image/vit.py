@@ -26,6 +26,7 @@ class Vit(nn.Module):
             https://arxiv.org/abs/2106.14881). None: no stem.
         stem_norm: norm of the stem: "group", "layer" or "none".
         pool: side of the windows of patches whose mean is a token. 1: every patch is a token.
+        pixel_mean, pixel_std: of the data, with pixels in 0..1; what the pixels are normalised by.
         dtype: type of the computation; norms and softmax are in float32.
     """
 
@@ -37,6 +38,8 @@ class Vit(nn.Module):
     stem: tuple[int, ...] | None = None
     stem_norm: str = "group"
     pool: int = 1
+    pixel_mean: float = 0.5
+    pixel_std: float = 0.5
     dropout: float = 0.0
     dtype: Any = jnp.float32
 
@@ -52,7 +55,7 @@ class Vit(nn.Module):
         Raises:
             UserError: not uint8, or sizes that do not divide as the attributes say.
         """
-        pixels = normalise(value, self.dtype)
+        pixels = normalise(value, self.dtype, self.pixel_mean, self.pixel_std)
         return self.from_pixels(pixels, mask, deterministic=deterministic)
 
     @nn.compact
@@ -63,7 +66,7 @@ class Vit(nn.Module):
         *,
         deterministic: bool = True,
     ) -> Tokens:
-        """The same from pixels in -1..1, of which a gradient may be taken."""
+        """The same from normalised pixels, of which a gradient may be taken."""
         shrink = 2 ** len(self.stem or ())
         if self.patch_size % shrink:
             raise UserError(

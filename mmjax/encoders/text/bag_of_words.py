@@ -26,7 +26,7 @@ def first_occurrences(ids: Int[Array, "B L"], mask: Bool[Array, "B L"]) -> Bool[
 # Which words are summed.
 BAGS: Mapping[str, Callable[[Array, Array], Array]] = {
     "binary": first_occurrences,
-    "counts": lambda ids, mask: mask,
+    "counts": lambda _, mask: mask,
 }
 
 

@@ -16,8 +16,8 @@ from mmjax.types import Tokens
 
 # From all hidden states, the last one and the mask: the tokens and their mask.
 OUTPUTS: Mapping[str, Callable[[Array, Array, Array], tuple[Array, Array]]] = {
-    "last": lambda hidden, last, mask: (last[:, None], jnp.any(mask, axis=1, keepdims=True)),
-    "sequence": lambda hidden, last, mask: (hidden, mask),
+    "last": lambda _, last, mask: (last[:, None], jnp.any(mask, axis=1, keepdims=True)),
+    "sequence": lambda hidden, _, mask: (hidden, mask),
 }
 
 

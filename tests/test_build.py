@@ -1,0 +1,152 @@
+"""Configs become objects: every variant, every entry of the tables, every option."""
+
+import functools
+import importlib.util
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from mmjax import build
+from mmjax.train import sharding
+from mmjax.train.state import create_state
+from mmjax.train.step import train_step
+from mmjax.types import Input, UserError
+
+ROOT = Path(__file__).parent.parent
+ENCODERS = [(m, name) for m, table in build.ENCODERS.items() for name in table]
+
+
+def module_of(path):
+    spec = importlib.util.spec_from_file_location("config", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+CONFIGS = [(p, v) for p in (ROOT / "configs").glob("*.py") for v in module_of(p).VARIANTS]
+
+
+@pytest.mark.parametrize(("path", "variant"), CONFIGS, ids=lambda x: getattr(x, "stem", x))
+def test_every_variant_of_every_config_builds_and_has_a_header(path, variant):
+    module = module_of(path)
+    config = module.get_config(variant)
+    model = build.model(config, classes=13, vocabulary_size=29)
+    example = build.example_inputs(config)
+    shapes = jax.eval_shape(lambda key: model.init(key, example), jax.random.PRNGKey(0))["params"]
+    outputs = jax.eval_shape(lambda p: model.apply({"params": p}, example), shapes)
+    assert outputs["label"].shape == (1, 13)
+    optimizer, rate = build.make_optimizer(config, shapes)
+    jax.eval_shape(optimizer.init, shapes)
+    assert np.isfinite(float(rate(0)))
+    build.task(config)
+    build.make_augment(config)
+    build.make_schedule(config)
+    assert build.as_config(config.to_dict()).to_json() == config.to_json()
+    for word in ("mmjax.main", "Hardware", "Expect"):
+        assert word in module.__doc__
+
+
+@pytest.mark.parametrize(("modality", "name"), ENCODERS)
+def test_every_encoder_is_constructible_from_its_width_alone(modality, name):
+    encoder = build.ENCODERS[modality][name](width=32)
+    value = {"image": jnp.zeros((2, 32, 32, 3), jnp.uint8), "text": jnp.ones((2, 7), jnp.int32)}
+    tokens, _ = encoder.init_with_output(jax.random.PRNGKey(0), value[modality])
+    assert tokens.x.shape[::2] == (2, 32)
+    assert tokens.mask.all()
+
+
+@pytest.mark.parametrize("name", build.FUSIONS)
+def test_every_fusion_is_constructible_from_its_width_alone(name):
+    encoder = build.ENCODERS["text"]["bag_of_words"](width=32)
+    tokens, _ = encoder.init_with_output(jax.random.PRNGKey(0), jnp.ones((2, 7), jnp.int32))
+    fusion = build.FUSIONS[name](width=32)
+    fused, _ = fusion.init_with_output(jax.random.PRNGKey(0), {"a": tokens, "b": tokens})
+    assert fused.pooled.shape == (2, 32)
+
+
+@pytest.mark.parametrize("image", build.ENCODERS["image"])
+@pytest.mark.parametrize("text", build.ENCODERS["text"])
+@pytest.mark.parametrize("fusion", build.FUSIONS)
+def test_every_combination_has_the_shapes_of_its_contract(image, text, fusion):
+    config = module_of(ROOT / "configs" / "vqa.py").get_config("tiny")
+    config.encoders = ConfigDict({"image": {"name": image}, "text": {"name": text}})
+    config.fusion = ConfigDict({"name": fusion})
+    model = build.model(config, classes=5, vocabulary_size=29)
+    size, length = config.data.image_size, config.data.text_length
+    inputs = {
+        "image": Input(
+            jnp.zeros((2, size, size, 3), jnp.uint8), jnp.ones(2, bool), jnp.array([0, 0, 1])
+        ),
+        "text": Input(jnp.zeros((3, length), jnp.int32), jnp.ones((3, length), bool)),
+    }
+    outputs, _ = jax.eval_shape(lambda: model.init_with_output(jax.random.PRNGKey(0), inputs))
+    assert outputs["label"].shape == (3, 5)
+
+
+def test_options_reach_the_constructor_and_unknown_ones_are_refused():
+    table = {"made": lambda *, width, depth=1: (width, depth)}
+    made = functools.partial(build.construct, table, where="config.x")
+    assert made(ConfigDict({"name": "made", "depth": 3}), width=8, dtype="unused") == (8, 3)
+    assert made(ConfigDict({"name": "made", "width": 4}), width=8) == (4, 1)
+    with pytest.raises(UserError, match=r"config.x \(made\): unknown 'dept'; did you mean 'depth'"):
+        made(ConfigDict({"name": "made", "dept": 3}), width=8)
+    with pytest.raises(UserError, match="config.x.name: unknown 'maid'; did you mean 'made'"):
+        made(ConfigDict({"name": "maid"}))
+    with pytest.raises(UserError, match="has no 'name'"):
+        made(ConfigDict({}))
+
+
+@pytest.fixture(scope="module")
+def vqa():
+    """The `:tiny` model, a batch with padding and one step of it on any mesh."""
+    config = module_of(ROOT / "configs" / "vqa.py").get_config("tiny")
+    model = build.model(config, classes=13, vocabulary_size=29)
+    rng, (images, each) = np.random.default_rng(0), (8, 3)
+    rows, size, length = images * each, config.data.image_size, config.data.text_length
+    batch = {
+        "image": rng.integers(0, 256, (images, size, size, 3), np.uint8),
+        "image_mask": np.ones(images, bool),
+        "image_index": np.repeat(np.arange(images, dtype=np.int32), each),
+        "text": rng.integers(0, 29, (rows, length), np.int32),
+        "text_mask": np.arange(length) < rng.integers(1, length, (rows, 1)),
+        "label": rng.integers(0, 13, rows, np.int32),
+        "group": np.zeros(rows, np.int32),
+        "_mask": np.arange(rows) % 5 != 0,
+    }
+    params = model.init(jax.random.PRNGKey(0), build.example_inputs(config))["params"]
+    optimizer = build.OPTIMIZERS["sgd"](lambda _: 1.0, momentum=0.0)
+    step = functools.partial(
+        train_step,
+        model=model,
+        task=build.task(config),
+        weights={"cross_entropy": 1.0},
+        optimizer=optimizer,
+        augment=build.make_augment(config),
+        ema_decay=0.0,
+    )
+
+    def run(**axes):
+        mesh = sharding.make_mesh(**axes, rows=(images, rows))
+        state = create_state(params, optimizer, 0)
+        state = jax.device_put(state, sharding.state_sharding(state, mesh))
+        return params, jax.jit(step)(state, sharding.put_batch(batch, mesh))
+
+    return run
+
+
+@pytest.mark.parametrize("axes", [(8, 1, 1), (2, 2, 2), (1, 8, 1)])
+def test_eight_devices_give_the_loss_and_the_gradient_of_one(vqa, axes):
+    params, (one, one_metrics) = vqa(data=1, fsdp=1, tensor=1)
+    _, (eight, metrics) = vqa(**dict(zip(("data", "fsdp", "tensor"), axes, strict=True)))
+    np.testing.assert_allclose(
+        metrics["loss"].compute(), one_metrics["loss"].compute(), rtol=2e-6
+    )
+    # With plain SGD at rate 1 the gradient is what the parameters moved by.
+    scale = float(one_metrics["grad_norm"].compute())
+    leaves = zip(*map(jax.tree.leaves, (params, one.params, eight.params)), strict=True)
+    for before, a, b in leaves:
+        np.testing.assert_allclose(before - b, before - a, atol=2e-6 * max(scale, 1.0))
