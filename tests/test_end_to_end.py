@@ -8,7 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
+import orbax.checkpoint as ocp
 import PIL.Image
 import pytest
 
@@ -45,11 +47,12 @@ def timeless(records):
 
 def state_of(workdir, step):
     """The state and the data position in a checkpoint, as numpy arrays and text."""
-    import orbax.checkpoint as ocp
-
     path = workdir / "checkpoints" / str(step)
     position = next((path / "data").glob("process_*")).read_text()
-    return ocp.PyTreeCheckpointer().restore(path / "state"), position
+    reader = ocp.PyTreeCheckpointer()
+    tree = reader.metadata(path / "state").item_metadata.tree
+    as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
+    return reader.restore(path / "state", restore_args=as_numpy), position
 
 
 @pytest.fixture(scope="module")
@@ -142,11 +145,14 @@ STEPS = "--config.train.steps=10"
 EVERY = ["--config.train.log_every=1", "--config.train.eval_every=0"]
 SAVE = [*EVERY, "--config.train.checkpoint_every=5"]
 KILL = (
-    "import os, signal, grain.python as grain; from mmjax.data import pipeline as p;"
+    "import os, signal, time, pathlib; from mmjax.data import pipeline as p;"
+    "saved = pathlib.Path(sys.argv[-1].partition('=')[2]) / 'checkpoints' / '5';"
     "old = p.BatchIterator.__next__; count = [0]\n"
     "def new(self):\n"
     "    count[0] += 1\n"
-    "    if count[0] == 9: os.kill(os.getpid(), signal.SIGKILL)\n"
+    "    while count[0] == 9:\n"
+    "        if saved.exists(): os.kill(os.getpid(), signal.SIGKILL)\n"
+    "        time.sleep(0.01)\n"
     "    return old(self)\n"
     "p.BatchIterator.__next__ = new\n"
 )
@@ -162,8 +168,6 @@ def test_ten_steps_equal_five_a_kill_and_five_more_bit_for_bit(tmp_path):
     assert timeless(read_metrics(parts)) == timeless(read_metrics(whole))
     (state, position), (expected, expected_position) = state_of(parts, 10), state_of(whole, 10)
     assert position == expected_position
-    import jax
-
     flat, expected_flat = jax.tree.leaves_with_path(state), jax.tree.leaves_with_path(expected)
     assert len(flat) == len(expected_flat) > 20
     for (path, leaf), (_, other) in zip(flat, expected_flat, strict=True):
