@@ -113,16 +113,18 @@ def reference(config: ConfigDict) -> ConfigDict:
             "channels": (8, 16),
             "downsample": "max",
             "norm": "none",
-            "activation": "relu",
+            "activation": "identity",
             "output": "flatten",
             "output_activation": "tanh",
+            "pixel_mean": 0.5,
+            "pixel_std": 1.0,
         }
     )
     config.encoders.text = ConfigDict({"name": "bag_of_words", "layers": 2, "activation": "tanh"})
     config.fusion = ConfigDict({"name": "multiply", "project": False})
     config.head = ConfigDict({"hidden": (32,), "activation": "tanh", "dropout": 0.0})
     config.augment = ConfigDict()
-    config.optimizer.options = ConfigDict({"weight_decay": 0.0})
+    config.optimizer.options = ConfigDict({"weight_decay": 0.0, "b2": 0.999, "eps": 1e-7})
     config.optimizer.schedule = "constant"
     config.optimizer.learning_rate = 5e-4
     config.optimizer.warmup_steps = 0

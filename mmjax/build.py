@@ -1,7 +1,7 @@
 """Config -> objects: the tables of all that a config may name, and what makes an experiment of it.
 
-To add an encoder, a fusion, a loss, a metric, a task, a data set or an optimizer: write its file, and
-add its line to one of these tables.
+To add an encoder, a fusion, a loss, a metric, a task, a data set or an optimizer: write its file,
+and add its line to one of these tables.
 """
 
 import dataclasses
@@ -72,9 +72,7 @@ def _options(constructor: Callable) -> dict[str, inspect.Parameter]:
     return {p.name: p for p in parameters if p.name not in ("self", "parent", "name")}
 
 
-def construct(
-    table: Mapping[str, Callable], spec: ConfigDict, where: str, **given: Any
-) -> Any:
+def construct(table: Mapping[str, Callable], spec: ConfigDict, where: str, **given: Any) -> Any:
     """Calls the constructor that `spec.name` names with the other entries of `spec` as options.
 
     Args:
@@ -220,7 +218,7 @@ def sources(config: ConfigDict) -> dict[str, Source]:
     return constructor(**{k: v for k, v in given.items() if k in known}, **c.options)
 
 
-def make_tokenizer(config: ConfigDict, directory: Path, train: Source) -> Any:
+def make_tokenizer(directory: Path, train: Source) -> Any:
     """The tokenizer of the workdir, trained on the training questions at the first start."""
     path = directory / workdir.TOKENIZER_FILE
     if not (path.exists() and workdir.has_checkpoints(directory)):
@@ -244,7 +242,7 @@ def experiment(config: ConfigDict, directory: str) -> tuple[Path, Experiment]:
     splits = sources(config)
     vocabulary_size, encode = 0, None
     if "text" in names:
-        words = make_tokenizer(config, path, splits["train"])
+        words = make_tokenizer(path, splits["train"])
         vocabulary_size = words.get_vocab_size()
         encode = functools.partial(tokenizer.encode, words, length=c.text_length)
     classes = splits["train"].answers

@@ -1,7 +1,9 @@
 """Answers with a trained model, one JSON object a line.
 
 python -m mmjax.predict --workdir=DIR --image=a.png --text='what color is the shape?'
-python -m mmjax.predict --workdir=DIR --inputs=FILE.jsonl   (lines like {"image": "a.png", "text": "..."})
+python -m mmjax.predict --workdir=DIR --inputs=FILE.jsonl
+
+A line of the file is an object such as {"image": "a.png", "text": "is there a circle?"}.
 """
 
 import json

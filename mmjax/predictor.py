@@ -142,7 +142,9 @@ def load(workdir: str | Path, *, step: int | None = None, batch_size: int = 64) 
     checkpoints = Checkpoints(path)
     steps = checkpoints.steps()
     if not steps:
-        raise UserError(f"no checkpoint in {path}; train first, with mmjax.main --workdir={workdir}")
+        raise UserError(
+            f"no checkpoint in {path}; train first, with mmjax.main --workdir={workdir}"
+        )
     step = checkpoints.best_step() if step is None else step
     if step not in steps:
         raise UserError(f"no checkpoint of step {step} in {path}; there are {steps}")

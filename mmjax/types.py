@@ -5,8 +5,8 @@ B examples, R rows of a shared input (R = B unless several examples share one), 
 H heads, K head width, L text length, T frames, S audio samples, F mel bins, M modalities,
 V vocabulary, E embedding width, C classes. In `[B H W 3]`, H and W are height and width in pixels.
 
-Masks are True where content is real. What is masked contributes exactly nothing: no bit of an output
-depends on it, its gradient is exactly zero, and an all-masked row gives finite values.
+Masks are True where content is real. What is masked contributes exactly nothing: no bit of an
+output depends on it, its gradient is exactly zero, and an all-masked row gives finite values.
 """
 
 from collections.abc import Mapping

@@ -144,9 +144,7 @@ def vqa():
 def test_eight_devices_give_the_loss_and_the_gradient_of_one(vqa, axes):
     params, (one, one_metrics) = vqa(data=1, fsdp=1, tensor=1)
     _, (eight, metrics) = vqa(**dict(zip(("data", "fsdp", "tensor"), axes, strict=True)))
-    np.testing.assert_allclose(
-        metrics["loss"].compute(), one_metrics["loss"].compute(), rtol=2e-6
-    )
+    np.testing.assert_allclose(metrics["loss"].compute(), one_metrics["loss"].compute(), rtol=2e-6)
     # With plain SGD at rate 1 the gradient is what the parameters moved by.
     scale = float(one_metrics["grad_norm"].compute())
     leaves = zip(*map(jax.tree.leaves, (params, one.params, eight.params)), strict=True)

@@ -20,10 +20,13 @@ from mmjax.types import UserError
 
 ROOT = Path(__file__).parent.parent
 TINY = f"--config={ROOT}/configs/vqa.py:tiny"
+CACHE = f"--config.compilation_cache={os.environ['JAX_COMPILATION_CACHE_DIR']}"
 
 
 def start(module, *arguments, devices=2, prelude=""):
     """Starts `python -m module` in a fresh process; `prelude` is code that runs before it."""
+    if TINY in arguments:
+        arguments = (*arguments, CACHE)
     code = f"import sys, runpy; sys.argv[1:] = {list(arguments)!r}; {prelude}\n"
     code += f"runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"
     environment = os.environ | {
@@ -73,7 +76,14 @@ def test_tiny_learns_and_leaves_everything_a_person_wants(trained):
     expected = {"config.json", "labels.json", "metrics.jsonl", "tokenizer.json", "checkpoints"}
     assert expected | {"curves.png", "confusion.png"} <= names
     assert any(name.startswith("events.out.tfevents") for name in names)
-    for words in ("encoders_image", "Total:", "mesh: data 2", "3,600", "test set", "majority class"):
+    for words in (
+        "encoders_image",
+        "Total:",
+        "mesh: data 2",
+        "3,600",
+        "test set",
+        "majority class",
+    ):
         assert (words in out) == (words != "3,600"), words
     assert err == ""
 
@@ -146,7 +156,7 @@ EVERY = ["--config.train.log_every=1", "--config.train.eval_every=0"]
 SAVE = [*EVERY, "--config.train.checkpoint_every=5"]
 KILL = (
     "import os, signal, time, pathlib; from mmjax.data import pipeline as p;"
-    "saved = pathlib.Path(sys.argv[-1].partition('=')[2]) / 'checkpoints' / '5';"
+    "saved = pathlib.Path(sys.argv[-2].partition('=')[2]) / 'checkpoints' / '5';"
     "old = p.BatchIterator.__next__; count = [0]\n"
     "def new(self):\n"
     "    count[0] += 1\n"
@@ -191,13 +201,13 @@ def test_a_signal_saves_and_the_next_start_goes_on(tmp_path, signum, code):
 
 
 def test_a_workdir_of_two_devices_goes_on_with_one_and_with_eight(tmp_path):
-    run("mmjax.main", TINY, "--config.train.steps=6", *SAVE, f"--workdir={tmp_path}/two")
+    options = [TINY, "--config.train.steps=6", *SAVE, "--config.train.keep=2"]
+    run("mmjax.main", *options, f"--workdir={tmp_path}/two")
     for count in (1, 8):
         workdir = tmp_path / str(count)
         shutil.copytree(tmp_path / "two", workdir)
         shutil.rmtree(workdir / "checkpoints" / "6")
-        options = [TINY, "--config.train.steps=6", *SAVE, f"--workdir={workdir}"]
-        out, _ = run("mmjax.main", *options, devices=count)
+        out, _ = run("mmjax.main", *options, f"--workdir={workdir}", devices=count)
         assert "found a checkpoint at step 5" in out
         expected, got = read_metrics(tmp_path / "two")[5], read_metrics(workdir)[5]
         assert got["step"] == 6

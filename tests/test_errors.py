@@ -12,12 +12,14 @@ from mmjax.train import workdir
 
 ROOT = Path(__file__).parent.parent
 TINY = f"--config={ROOT}/configs/vqa.py:tiny"
+CACHE = f"--config.compilation_cache={os.environ['JAX_COMPILATION_CACHE_DIR']}"
 
 
 def fail(capsys, function, *argv):
     """Runs a command line that must fail; gives back its one line."""
+    cache = [CACHE] if TINY in argv else []
     with pytest.raises(SystemExit) as caught:
-        cli.run(function, ["program", *argv])
+        cli.run(function, ["program", *argv, *cache])
     lines = capsys.readouterr().err.strip().splitlines()
     assert caught.value.code == 2
     assert len(lines) == 1, lines
@@ -75,7 +77,8 @@ def test_a_config_that_does_not_run_is_explained(capsys, tmp_path):
 
 def test_an_option_that_an_encoder_does_not_have_is_explained(capsys, tmp_path):
     source = (ROOT / "configs" / "vqa.py").read_text()
-    body = "\n\ndef get_config(v='tiny'):\n    c = base(v)\n    c.encoders.text.layer = 3\n    return c\n"
+    body = "\n\ndef get_config(v='tiny'):\n    c = base(v)\n"
+    body += "    c.encoders.text.layer = 3\n    return c\n"
     (tmp_path / "own.py").write_text(source.replace("def get_config", "def base") + body)
     line = fail(capsys, main.main, f"--config={tmp_path}/own.py:tiny", f"--workdir={tmp_path}/run")
     assert "config.encoders.text" in line

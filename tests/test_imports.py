@@ -81,5 +81,9 @@ def test_configs_import_only_ml_collections():
 
 
 def test_no_file_is_longer_than_300_lines():
-    files = [f for room in ("mmjax", "configs", "experiments", "tests") for f in (ROOT / room).rglob("*.py")]
+    files = [
+        f
+        for room in ("mmjax", "configs", "experiments", "tests")
+        for f in (ROOT / room).rglob("*.py")
+    ]
     assert [str(f) for f in files if len(f.read_text().splitlines()) > 300] == []

@@ -91,7 +91,9 @@ def main(argv: list[str]) -> None:
     console.print(table)
     examples = int(np.sum(first[MASK]))
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    console.print(f"compilation of the step {seconds['step']:.1f} s; {examples} examples in a batch")
+    console.print(
+        f"compilation of the step {seconds['step']:.1f} s; {examples} examples in a batch"
+    )
     console.print(f"peak memory {memory:.2f} GiB; {experiment.mesh.size} devices")
 
 

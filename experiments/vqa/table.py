@@ -40,7 +40,9 @@ def read_runs(root: Path) -> dict[str, list[dict]]:
 
 def markdown(runs: dict[str, list[dict]]) -> str:
     """Mean over seeds (and the worst) of each accuracy in percent, the wall time and the memory."""
-    lines = ["| run | seeds | all (worst seed) | yes/no | color | shape | wall time, s | memory, GiB |"]
+    lines = [
+        "| run | seeds | all (worst seed) | yes/no | color | shape | wall time, s | memory, GiB |"
+    ]
     lines.append("|---" * 8 + "|")
     for name, seeds in runs.items():
         values = np.array([[100 * s["test"][f"test/accuracy{c}"] for c in COLUMNS] for s in seeds])

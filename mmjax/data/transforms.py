@@ -34,19 +34,23 @@ def read_image(value: Image, size: int) -> UInt8[np.ndarray, "size size 3"]:
         image = _to_rgb(value, "image")
     else:
         image = _from_file(Path(value))
-    if image.size != (size, size):
-        image = image.resize((size, size), PIL.Image.Resampling.BICUBIC)
-    return np.asarray(image)
+    return np.asarray(_resize(image, size))
 
 
-def decode_image(data: bytes) -> UInt8[np.ndarray, "H W 3"]:
-    """Decodes the content of an image file at its own size.
+def decode_image(data: bytes, size: int) -> UInt8[np.ndarray, "size size 3"]:
+    """Decodes the content of an image file and resizes it (bicubic) to `size` x `size` pixels.
 
     Raises:
         OSError, SyntaxError, ValueError: `data` is not a readable image.
     """
     with PIL.Image.open(io.BytesIO(data)) as image:
-        return np.asarray(image.convert("RGB"))
+        return np.asarray(_resize(image.convert("RGB"), size))
+
+
+def _resize(image: PIL.Image.Image, size: int) -> PIL.Image.Image:
+    if image.size == (size, size):
+        return image
+    return image.resize((size, size), PIL.Image.Resampling.BICUBIC)
 
 
 def _from_file(path: Path) -> PIL.Image.Image:

@@ -1,1 +1,1 @@
-"""Losses: arrays in, one value for each example out. Masks, means and weights belong to the step."""
+"""Losses: arrays in, one value an example out. Masks, means and weights belong to the step."""

@@ -151,7 +151,9 @@ class Checkpoints:
                 broken.append(step)
                 path, reason = self.directory / str(step), str(error).split("\n")[0][:200]
                 kind = type(error).__name__
-                log.warning("ignoring checkpoint %s: it cannot be read (%s: %s)", path, kind, reason)
+                log.warning(
+                    "ignoring checkpoint %s: it cannot be read (%s: %s)", path, kind, reason
+                )
             else:
                 self._set_aside(broken)
                 return state, rest["progress"]

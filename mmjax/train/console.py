@@ -44,7 +44,7 @@ def print_results(
     counts: Mapping[str, int],
     baselines: Mapping[str, float],
 ) -> None:
-    """The results, a row for all and for each group; `baselines` are shares of the majority class."""
+    """The results, a row for all and one a group; `baselines`: the majority class's share."""
     names = list(dict.fromkeys(name.partition("/")[0] for name in metrics))
     groups = list(dict.fromkeys(name.partition("/")[2] for name in metrics))
     table = Table("", "examples", *names, "majority class", title=title, title_justify="left")
@@ -57,7 +57,7 @@ def print_results(
 
 
 class Bar:
-    """A progress bar: step, loss, examples/s, time left. Lines instead where there is no terminal."""
+    """A progress bar: step, loss, examples/s, time left. Without a terminal, a line now and then."""
 
     def __init__(self, console: Console, *, start: int, steps: int):
         self._console, self._step, self._steps = console, start, steps
@@ -96,7 +96,9 @@ class Bar:
         if self._console.is_terminal or (now - self._line < LINE_EVERY and step < self._steps):
             return
         self._line = now
-        self._console.print(f"step {step}/{self._steps}  {text}{self._left(step, now)}", highlight=False)
+        self._console.print(
+            f"step {step}/{self._steps}  {text}{self._left(step, now)}", highlight=False
+        )
 
     def _left(self, step: int, now: float) -> str:
         # The first step compiles, so the clock starts after it.

@@ -24,7 +24,7 @@ class Interrupts:
         self._deferred = False
         self._before: dict[int, object] = {}
 
-    def _handle(self, signum: int, frame: FrameType | None) -> None:
+    def _handle(self, signum: int, _: FrameType | None) -> None:
         if self._deferred and self.received is None:
             self.received = signum
         else:

@@ -1,7 +1,6 @@
 """A whole run in a workdir: start or resume, train, test, report."""
 
 import functools
-import time
 from pathlib import Path
 from typing import Any
 
@@ -89,9 +88,7 @@ class Run:
         title = f"test set, checkpoint of step {step}"
         show.print_results(self.console, title, result.metrics, result.counts, majority)
         confusion = self.directory / "confusion.png"
-        report.plot_confusion(
-            result.labels, result.predictions, self.experiment.classes, confusion
-        )
+        report.plot_confusion(result.labels, result.predictions, self.experiment.classes, confusion)
         return {f"test/{name}": value for name, value in result.metrics.items()}
 
 

@@ -1,4 +1,4 @@
-"""One program for all sizes: a mesh with axes data, fsdp and tensor, and where each array lies on it."""
+"""One program for all sizes: a mesh with axes data, fsdp and tensor, and what lies where."""
 
 import jax
 import numpy as np
@@ -38,7 +38,9 @@ def make_mesh(*, data: int, fsdp: int, tensor: int, rows: tuple[int, ...], devic
     if data == -1:
         data = free
         if devices[0].platform == "cpu" and jax.process_count() == 1:
-            data = next(n for n in range(free, 0, -1) if all(r % (n * fsdp) == 0 for r in rows) or n == 1)
+            data = next(
+                n for n in range(free, 0, -1) if all(r % (n * fsdp) == 0 for r in rows) or n == 1
+            )
     for count in rows:
         if count % (data * fsdp):
             divisors = [n for n in range(1, len(devices) + 1) if count % n == 0]

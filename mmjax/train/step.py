@@ -24,7 +24,7 @@ def masked_mean(values: Float[Array, " B"], mask: Bool[Array, " B"]) -> Float[Ar
 
 
 def moving_average(average, params, step: jax.Array, decay: float):
-    """decay * average + (1 - decay) * params, the decay rising from 0.1 as min(decay, (1+t)/(10+t))."""
+    """decay * average + (1 - decay) * params; early on the decay is (1 + step) / (10 + step)."""
     decay = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
     return jax.tree.map(lambda a, p: decay * a + (1.0 - decay) * p, average, params)
 

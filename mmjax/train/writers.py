@@ -8,9 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 # TensorBoard looks for this name before it tries to import TensorFlow, and then uses its own stub.
-sys.modules.setdefault(
-    "tensorboard.compat.notf", types.ModuleType("tensorboard.compat.notf")
-)
+sys.modules.setdefault("tensorboard.compat.notf", types.ModuleType("tensorboard.compat.notf"))
 
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # noqa: E402
 from tensorboard.compat.proto.summary_pb2 import Summary  # noqa: E402
@@ -20,7 +18,7 @@ METRICS_FILE = "metrics.jsonl"
 
 
 def read_metrics(workdir: str | Path) -> list[dict]:
-    """The records of `metrics.jsonl`, oldest first; a last line cut short by a crash is left out."""
+    """The records of `metrics.jsonl`, oldest first, without a last line cut short by a crash."""
     path = Path(workdir) / METRICS_FILE
     if not path.exists():
         return []

@@ -11,11 +11,18 @@ import pytest
 from mmjax.data.easy_vqa.builder import EasyVqa, question_type
 from mmjax.data.easy_vqa.sources import easy_vqa
 from mmjax.data.source import max_questions
+from mmjax.data.transforms import read_image
 
 
 @pytest.fixture
 def splits(built):
     return easy_vqa(dir=str(built), seed=0)
+
+
+def test_images_come_in_the_size_asked_for(built):
+    small = easy_vqa(dir=str(built), image_size=32)["test"].records[3]["image"]
+    full = easy_vqa(dir=str(built))["test"].records[3]["image"]
+    np.testing.assert_array_equal(small, read_image(full, 32))
 
 
 def everything(source):

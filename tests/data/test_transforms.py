@@ -23,7 +23,9 @@ def test_an_image_of_the_right_size_passes_unchanged(tmp_path):
     PIL.Image.fromarray(square).save(tmp_path / "a.png")
     for value in (square, PIL.Image.fromarray(square), tmp_path / "a.png", str(tmp_path / "a.png")):
         np.testing.assert_array_equal(read_image(value, 10), square)
-    np.testing.assert_array_equal(decode_image((tmp_path / "a.png").read_bytes()), square)
+    data = (tmp_path / "a.png").read_bytes()
+    np.testing.assert_array_equal(decode_image(data, 10), square)
+    np.testing.assert_array_equal(decode_image(data, 7), read_image(square, 7))
 
 
 def test_resizing_is_bicubic():

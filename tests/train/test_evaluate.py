@@ -43,7 +43,11 @@ def test_ragged_batches_give_what_scikit_learn_gives_on_the_full_arrays(sizes):
     np.testing.assert_array_equal(got.labels, full["label"])
     np.testing.assert_array_equal(got.predictions, predicted)
     np.testing.assert_array_equal(got.groups, full["group"])
-    for name, kept in (("", slice(None)), ("/even", full["group"] == 0), ("/odd", full["group"] == 1)):
+    for name, kept in (
+        ("", slice(None)),
+        ("/even", full["group"] == 0),
+        ("/odd", full["group"] == 1),
+    ):
         labels = full["label"][kept]
         accuracy = accuracy_score(labels, np.asarray(predicted)[kept])
         assert got.metrics[f"accuracy{name}"] == accuracy

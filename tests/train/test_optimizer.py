@@ -87,9 +87,7 @@ def test_clipping_bounds_the_step():
 
 
 def test_schedules_start_at_zero_peak_after_warmup_and_end_where_said():
-    cosine = optimizer.warmup_cosine(
-        learning_rate=2.0, steps=100, warmup_steps=10, end_factor=0.1
-    )
+    cosine = optimizer.warmup_cosine(learning_rate=2.0, steps=100, warmup_steps=10, end_factor=0.1)
     values = [float(cosine(step)) for step in (0, 5, 10, 55, 100, 200)]
     np.testing.assert_allclose(values, [0, 1, 2, 1.1, 0.2, 0.2], rtol=1e-5)
     linear = optimizer.constant(learning_rate=2.0, steps=100, warmup_steps=0, end_factor=1.0)

@@ -11,7 +11,9 @@ def test_both_pictures_are_drawn(tmp_path):
     ]
     report.plot_curves(records, ["loss", "accuracy"], tmp_path / "curves.png")
     labels = np.array([0, 1, 2, 2])
-    report.plot_confusion(labels, np.array([0, 1, 2, 0]), ["a", "b", "c"], tmp_path / "confusion.png")
+    report.plot_confusion(
+        labels, np.array([0, 1, 2, 0]), ["a", "b", "c"], tmp_path / "confusion.png"
+    )
     for name in ("curves.png", "confusion.png"):
         pixels = np.asarray(PIL.Image.open(tmp_path / name))
         assert min(pixels.shape[:2]) > 300

@@ -20,7 +20,10 @@ def test_padding_rows_change_nothing_whatever_they_hold():
     toy = Toy()
     padded = make_batch(rows=8, real=5)
     short = {name: array[:5] for name, array in padded.items()}
-    noisy = {k: np.where(np.arange(8)[:, None] < 5, v, 1e3) if v.ndim == 2 else v for k, v in padded.items()}
+    noisy = {
+        k: np.where(np.arange(8)[:, None] < 5, v, 1e3) if v.ndim == 2 else v
+        for k, v in padded.items()
+    }
     noisy["vector"] = noisy["vector"].astype(np.float32)
     state, metrics = toy.step(toy.state, padded)
     other, other_metrics = toy.step(toy.state, noisy)
@@ -88,7 +91,11 @@ def test_eight_devices_give_the_loss_and_the_gradient_of_one():
 def test_evaluation_counts_each_group_and_no_padding():
     toy, batch = Toy(), make_batch(rows=8, real=5)
     averages, rows = eval_step(
-        toy.state.params, jax.tree.map(jnp.array, batch), model=toy.model, task=TASK, groups=("even", "odd")
+        toy.state.params,
+        jax.tree.map(jnp.array, batch),
+        model=toy.model,
+        task=TASK,
+        groups=("even", "odd"),
     )
     correct = np.asarray(rows["predicted"]) == batch["label"]
     for name, kept in (("", np.arange(5)), ("/even", [0, 2, 4]), ("/odd", [1, 3])):

@@ -13,7 +13,9 @@ def test_the_same_config_may_come_again_and_another_may_not(tmp_path):
     moved = CONFIG | {"data": {"dir": "elsewhere", "name": "n"}}
     path = workdir.claim(tmp_path / "run", moved)
     assert workdir.read_json(path / "config.json")["data"]["dir"] == "elsewhere"
-    with pytest.raises(UserError, match=r"belongs to another config: data.name is 'n' there and 'm'"):
+    with pytest.raises(
+        UserError, match=r"belongs to another config: data.name is 'n' there and 'm'"
+    ):
         workdir.claim(tmp_path / "run", CONFIG | {"data": {"dir": "x", "name": "m"}})
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import functools
 import importlib.util
 import io
 import logging
@@ -32,6 +33,7 @@ def easy_vqa(
     *,
     dir: str,  # noqa: A002
     seed: int = 0,
+    image_size: int = 64,
     cache: bool = True,
 ) -> dict[str, Source]:
     """Gives the splits `train` (3,600 images), `validation` (400) and `test` (1,000).
@@ -39,6 +41,7 @@ def easy_vqa(
     Args:
         dir: the data directory, "~" for the home; 4 MB of records are written below it once.
         seed: as for every data set; these images are fixed, so it changes nothing.
+        image_size: the side of an image in pixels; the files have 64, others are resized.
         cache: keep records and decoded images in memory (up to 80 MB).
 
     Raises:
@@ -50,7 +53,8 @@ def easy_vqa(
     import tensorflow_datasets as tfds  # half a second that other data sets need not pay
 
     builder = _prepare(Path(dir).expanduser())
-    decoders = {"image": decode_image, "image_id": int, "questions": _decode_questions}
+    decode = functools.partial(decode_image, size=image_size)
+    decoders = {"image": decode, "image_id": int, "questions": _decode_questions}
     skip = {"image": tfds.decode.SkipDecoding()}
     sources = {}
     for split in SPLITS:
