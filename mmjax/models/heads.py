@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mmjax.nn.dense import Dense
-from mmjax.nn.options import activation
+from mmjax.nn.options import activation, initialiser
 from mmjax.types import Fused
 
 
@@ -18,6 +18,7 @@ class ClassificationHead(nn.Module):
         classes: C, number of classes.
         hidden: widths of the hidden layers.
         activation: activation of the hidden layers.
+        kernel_init: initialiser of all kernels, a name in `mmjax.nn.options.INITIALISERS`.
         dropout: share dropped of what enters each dense layer.
         dtype: type of the computation; the logits are float32.
     """
@@ -25,16 +26,19 @@ class ClassificationHead(nn.Module):
     classes: int
     hidden: tuple[int, ...] = ()
     activation: str = "gelu"
+    kernel_init: str = "lecun_normal"
     dropout: float = 0.0
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, fused: Fused, *, deterministic: bool = True) -> Float[Array, "B C"]:
         """Logits [B C], float32; raises UserError for an unknown activation."""
-        act = activation(self.activation)
+        act, init = activation(self.activation), initialiser(self.kernel_init)
         x = fused.pooled
         for layer, width in enumerate(self.hidden):
             x = nn.Dropout(self.dropout, deterministic=deterministic)(x)
-            x = act(Dense(width, dtype=self.dtype, name=f"hidden_{layer}")(x))
+            dense = Dense(width, dtype=self.dtype, kernel_init=init, name=f"hidden_{layer}")
+            x = act(dense(x))
         x = nn.Dropout(self.dropout, deterministic=deterministic)(x)
-        return Dense(self.classes, dtype=self.dtype, name="logits")(x).astype(jnp.float32)
+        logits = Dense(self.classes, dtype=self.dtype, kernel_init=init, name="logits")
+        return logits(x).astype(jnp.float32)

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mmjax.nn.options import activation, choose
+from mmjax.nn.options import activation, choose, initialiser
 from mmjax.types import UserError
 
 GROUP_CHANNELS = 16
@@ -63,6 +63,7 @@ class ConvolutionBlock(nn.Module):
         norm: "group", "layer" or "none".
         activation: a name in `mmjax.nn.options.ACTIVATIONS`.
         dtype: type of the computation; norms are in float32.
+        kernel_init: a name in `mmjax.nn.options.INITIALISERS`.
     """
 
     channels: int
@@ -71,12 +72,19 @@ class ConvolutionBlock(nn.Module):
     norm: str = "group"
     activation: str = "relu"
     dtype: Any = jnp.float32
+    kernel_init: str = "lecun_normal"
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W channels"]) -> Float[Array, "B y x out"]:
         step, pooling = choose(DOWNSAMPLE, self.downsample, "downsample")(self.stride)
         x = nn.Conv(
-            self.channels, (3, 3), (step, step), padding="SAME", dtype=self.dtype, name="conv"
+            self.channels,
+            (3, 3),
+            (step, step),
+            padding="SAME",
+            dtype=self.dtype,
+            kernel_init=initialiser(self.kernel_init),
+            name="conv",
         )(x)
         x = activation(self.activation)(choose(NORMS, self.norm, "norm")(x))
         return max_pool(x, pooling)

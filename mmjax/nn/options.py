@@ -18,6 +18,12 @@ ACTIVATIONS: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
+INITIALISERS: Mapping[str, Callable] = {
+    "glorot_uniform": jax.nn.initializers.glorot_uniform(),
+    "lecun_normal": jax.nn.initializers.lecun_normal(),
+}
+
+
 def choose(table: Mapping[str, Choice], name: str, option: str) -> Choice:
     """The entry of `table` called `name`.
 
@@ -37,3 +43,8 @@ def choose(table: Mapping[str, Choice], name: str, option: str) -> Choice:
 def activation(name: str) -> Callable[[Any], Any]:
     """The elementwise function called `name`; raises UserError for a name not in ACTIVATIONS."""
     return choose(ACTIVATIONS, name, "activation")
+
+
+def initialiser(name: str) -> Callable[..., Any]:
+    """The initialiser of kernels called `name`; raises UserError if it is not in INITIALISERS."""
+    return choose(INITIALISERS, name, "kernel_init")

@@ -57,7 +57,7 @@ def print_results(
 
 
 class Bar:
-    """A progress bar: step, loss, examples/s, time left. Without a terminal, a line now and then."""
+    """A progress bar: step, loss, examples/s, time left; without a terminal, lines."""
 
     def __init__(self, console: Console, *, start: int, steps: int):
         self._console, self._step, self._steps = console, start, steps

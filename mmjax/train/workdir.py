@@ -86,8 +86,8 @@ def claim(workdir: str | Path, config: dict[str, Any]) -> Path:
         if changed:
             key = changed[0]
             raise UserError(
-                f"--workdir={workdir} belongs to another config: {key} is "
-                f"{before.get(key)!r} there and {now.get(key)!r} here ({len(changed)} differences); choose another --workdir"
+                f"--workdir={workdir} belongs to another config: {key} is {before.get(key)!r} "
+                f"there and {now.get(key)!r} here ({len(changed)} differences); choose another"
             )
     elif not file.exists() and any(path.iterdir()):
         raise UserError(

@@ -12,7 +12,7 @@ from mmjax.nn.convolution import ConvolutionBlock
 from mmjax.nn.dense import Dense
 from mmjax.nn.embedding import fold_patches
 from mmjax.nn.masking import zero_masked
-from mmjax.nn.options import activation, choose
+from mmjax.nn.options import activation, choose, initialiser
 from mmjax.types import Tokens, UserError
 
 # What becomes of the last grid [R y x channels]: tokens [R N channels].
@@ -42,6 +42,7 @@ class Cnn(nn.Module):
             initialisation).
         output_activation: activation after the last dense layer.
         patch_size: side in pixels of the squares folded into channels before the first block.
+        kernel_init: initialiser of all kernels, a name in `mmjax.nn.options.INITIALISERS`.
         dropout: share dropped of what enters the last dense layer.
         pixel_mean, pixel_std: of the data, with pixels in 0..1; what the pixels are normalised by.
         dtype: type of the computation; norms are in float32.
@@ -58,6 +59,7 @@ class Cnn(nn.Module):
     patch_size: int = 1
     pixel_mean: float = 0.5
     pixel_std: float = 0.5
+    kernel_init: str = "lecun_normal"
     dropout: float = 0.0
     dtype: Any = jnp.float32
 
@@ -101,11 +103,13 @@ class Cnn(nn.Module):
                 self.norm,
                 self.activation,
                 self.dtype,
+                self.kernel_init,
                 name=f"block_{layer}",
             )(x)
         x = choose(OUTPUTS, self.output, "output")(x)
         x = nn.Dropout(self.dropout, deterministic=deterministic)(x)
-        x = Dense(self.width, dtype=self.dtype, name="projection")(x)
+        init = initialiser(self.kernel_init)
+        x = Dense(self.width, dtype=self.dtype, kernel_init=init, name="projection")(x)
         x = activation(self.output_activation)(x)
         tokens = jnp.broadcast_to(rows[:, None], x.shape[:2])
         return Tokens(zero_masked(x, tokens), tokens)

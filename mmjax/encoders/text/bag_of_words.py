@@ -11,7 +11,7 @@ from mmjax.encoders.text.words import real_words
 from mmjax.nn.dense import Dense
 from mmjax.nn.embedding import WordEmbedding
 from mmjax.nn.masking import zero_masked
-from mmjax.nn.options import activation, choose
+from mmjax.nn.options import activation, choose, initialiser
 from mmjax.types import Tokens
 
 
@@ -42,6 +42,7 @@ class BagOfWords(nn.Module):
         layers: number of dense layers, the one over the bag included.
         bag: "binary" (1 for a word that occurs) or "counts" (how often it occurs).
         activation: activation after each layer.
+        kernel_init: initialiser of all kernels, a name in `mmjax.nn.options.INITIALISERS`.
         dropout: share dropped of each layer's output but the last.
         dtype: type of the computation.
     """
@@ -51,6 +52,7 @@ class BagOfWords(nn.Module):
     layers: int = 2
     bag: str = "binary"
     activation: str = "tanh"
+    kernel_init: str = "lecun_normal"
     dropout: float = 0.0
     dtype: Any = jnp.float32
 
@@ -70,13 +72,14 @@ class BagOfWords(nn.Module):
         mask = real_words(value, mask)
         counted = choose(BAGS, self.bag, "bag")(value, mask)
         act = activation(self.activation)
-        init = nn.initializers.lecun_normal()
+        init = initialiser(self.kernel_init)
         rows = WordEmbedding(self.vocabulary_size, self.width, init, self.dtype, name="words")
         bias = self.param("bias", nn.initializers.zeros, (self.width,), jnp.float32)
         total = jnp.sum(rows(value, counted), axis=1, dtype=jnp.float32)
         x = act((total + bias).astype(self.dtype))
         for layer in range(1, self.layers):
             x = nn.Dropout(self.dropout, deterministic=deterministic)(x)
-            x = act(Dense(self.width, dtype=self.dtype, name=f"dense_{layer}")(x))
+            dense = Dense(self.width, dtype=self.dtype, kernel_init=init, name=f"dense_{layer}")
+            x = act(dense(x))
         token = jnp.any(mask, axis=1, keepdims=True)
         return Tokens(zero_masked(x[:, None], token), token)
