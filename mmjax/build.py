@@ -249,7 +249,7 @@ def experiment(config: ConfigDict, directory: str) -> tuple[Path, Experiment]:
     workdir.write_json(path / workdir.LABELS_FILE, list(classes))
 
     common = {
-        "batch_images": c.images_per_batch,
+        "batch_images": c.images_per_batch // jax.process_count(),
         "encode": encode,
         "modalities": names,
         "workers": c.workers,
