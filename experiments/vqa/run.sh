@@ -10,8 +10,8 @@ run() {
   shift 2
   for seed in 0 1 2; do
     test -e "$runs/$name-$seed/confusion.png" && continue
-    test "$name" = default && set -- "--config.data.dir=$runs/cold-$seed/data" \
-      "--config.compilation_cache=$runs/cold-$seed/compiled"
+    test "$name" = default && set -- "--config.data.dir=$runs/cold/$seed/data" \
+      "--config.compilation_cache=$runs/cold/$seed/compiled"
     /usr/bin/env time -f 'seconds %e\nkilobytes %M' python -m mmjax.main --config="$config" \
       --config.seed=$seed --workdir="$runs/$name-$seed" "$@" > "$runs/$name-$seed.log" 2>&1
   done

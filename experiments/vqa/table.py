@@ -20,8 +20,8 @@ PUBLISHED = (0.938, 0.995)  # the Keras model; with twice the data and a bigger 
 def read_runs(root: Path) -> dict[str, list[dict]]:
     """By name, each seed's test record, wall seconds and validation curve over seconds."""
     runs = defaultdict(list)
-    for workdir in sorted(root.glob("*-[0-9]*")):
-        records = [json.loads(line) for line in (workdir / "metrics.jsonl").open()]
+    for metrics in sorted(root.glob("*/metrics.jsonl")):
+        workdir, records = metrics.parent, [json.loads(line) for line in metrics.open()]
         log = (root / f"{workdir.name}.log").read_text()
         wall, memory = (re.search(rf"^{key} (\S+)", log, re.M) for key in ("seconds", "kilobytes"))
         name, seed = workdir.name.rsplit("-", 1)

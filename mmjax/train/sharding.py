@@ -89,6 +89,8 @@ def put_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
     Rows that `NAME_index` points to are counted within the process; here they become global.
     """
     sharding = batch_sharding(mesh)
+    if jax.process_count() == 1:  # one call for all arrays takes half the time
+        return jax.device_put(batch, sharding)
 
     def put(name, array):
         if name.endswith("_index"):
