@@ -27,11 +27,18 @@ def nearest(name: str, known: Sequence[str]) -> str:
 
 
 def run(main: Callable[[list[str]], None], argv: list[str] | None = None) -> None:
-    """Runs a command line; a user's mistake ends it with one line and exit code 2."""
+    """Runs a command line; a user's mistake ends it with one line and exit code 2.
+
+    --help prints the documentation of the module that `main` is in.
+    """
+    argv = sys.argv if argv is None else argv
+    if {"-h", "--help"} & set(argv[1:]):
+        print((sys.modules[main.__module__].__doc__ or "").strip())
+        return
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax warns of what is meant to be so
     try:
-        main(sys.argv if argv is None else argv)
+        main(argv)
     except UserError as error:
         print(f"mmjax: {error}", file=sys.stderr)
         sys.exit(2)
@@ -75,6 +82,10 @@ def parse_with_config(values: flags.FlagValues, argv: Sequence[str]) -> None:
         UserError: no such file, a file without get_config, an unknown variant, a misspelt key, and
             as for `parse`.
     """
+    argv = list(argv)
+    if "--config" in argv[:-1]:
+        place = argv.index("--config")
+        argv[place : place + 2] = [f"--config={argv[place + 1]}"]
     given = [a.partition("=")[2] for a in argv if a.startswith("--config=")]
     if not given:
         raise UserError("no --config; try --config=configs/vqa.py")
@@ -83,7 +94,7 @@ def parse_with_config(values: flags.FlagValues, argv: Sequence[str]) -> None:
     for argument in rest:
         if argument.startswith("--config."):
             _check_key(config, argument.partition("=")[0].removeprefix("--config."))
-    config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=list(rest))
+    config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=rest)
     parse(values, rest)
 
 

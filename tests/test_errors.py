@@ -62,6 +62,16 @@ def test_a_wrong_command_line_is_explained(capsys, tmp_path, arguments, words):
     assert words in line
 
 
+def test_help_prints_how_to_call_the_program(capsys):
+    cli.run(main.main, ["program", "--help"])
+    assert "--workdir=DIR" in capsys.readouterr().out
+
+
+def test_the_config_may_stand_after_a_space(capsys, tmp_path):
+    arguments = ["--config", f"{ROOT}/configs/vqa.py:tinny", f"--workdir={tmp_path / 'run'}"]
+    assert "did you mean 'tiny'" in fail(capsys, main.main, *arguments)
+
+
 def test_a_missing_workdir_flag_is_explained(capsys):
     assert "--workdir" in fail(capsys, main.main, TINY)
 
