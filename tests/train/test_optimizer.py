@@ -9,7 +9,7 @@ from mmjax.types import UserError
 
 PARAMS = {
     "encoder": {"dense": {"kernel": jnp.ones((3, 2)), "bias": jnp.ones(2)}},
-    "norm": {"scale": jnp.ones((2, 2))},
+    "norm": {"scale": jnp.ones((2, 2)), "center": jnp.ones(2)},
     "head": {"kernel": jnp.ones((2, 4)), "bias": jnp.ones((2, 2))},
 }
 GRADS = jax.tree.map(jnp.zeros_like, PARAMS)
@@ -26,7 +26,7 @@ def fixed(_):
 def test_decay_spares_biases_norms_and_vectors():
     assert optimizer.decay_mask(PARAMS) == {
         "encoder": {"dense": {"kernel": True, "bias": False}},
-        "norm": {"scale": False},
+        "norm": {"scale": False, "center": False},
         "head": {"kernel": True, "bias": False},
     }
 
@@ -51,7 +51,7 @@ def test_frozen_parameters_keep_their_value_and_have_no_state():
     moved = jax.tree.map(lambda u: bool((u != 0).any()), updates)
     assert moved == {
         "encoder": {"dense": {"kernel": False, "bias": False}},
-        "norm": {"scale": False},
+        "norm": {"scale": False, "center": True},
         "head": {"kernel": True, "bias": True},
     }
     saved = count(free.init(PARAMS)) - count(state)
