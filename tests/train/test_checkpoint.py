@@ -1,4 +1,5 @@
 import errno
+import gc
 import logging
 import shutil
 
@@ -11,6 +12,16 @@ from mmjax.train import checkpoint, sharding
 from mmjax.train.checkpoint import Checkpoints
 from mmjax.types import UserError
 from tests.train.toy import Stream, Toy, make_batch, same
+
+# Tensorstore drops the futures of a failed read; Python reports their exceptions once more when it
+# collects them, be it in a later test.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture(autouse=True)
+def collect_dropped_futures():
+    yield
+    gc.collect()
 
 
 def abstract(state, mesh=None):
@@ -92,8 +103,6 @@ def lose_position(path):
     shutil.rmtree(path / "data")
 
 
-# Tensorstore drops a future of the failed read, and Python then reports its exception once more.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("damage", [damage_state, lose_state, lose_position])
 def test_a_damaged_newest_checkpoint_is_set_aside_and_the_one_before_is_used(
     tmp_path, caplog, damage
@@ -111,7 +120,6 @@ def test_a_damaged_newest_checkpoint_is_set_aside_and_the_one_before_is_used(
     assert checkpoints.steps() == [1, 2]
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_if_none_can_be_read_nothing_is_moved_and_it_is_an_error(tmp_path):
     save(tmp_path, 1)
     damage_state(tmp_path / "checkpoints" / "1")
