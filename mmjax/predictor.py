@@ -19,7 +19,8 @@ class Predictor:
     """Answers about images, texts or both; made by `load`.
 
     Attributes:
-        model, params: the Linen module and its parameters, for everybody who wants more.
+        model, variables: the Linen module and its variables, for everybody who wants more.
+        params: the variables' parameters.
         task: what turns outputs into predictions.
         labels: the names of the classes.
         modalities: the names of the inputs.
@@ -30,7 +31,7 @@ class Predictor:
         self,
         *,
         model: Any,
-        params: Any,
+        variables: Any,
         task: Task,
         labels: Sequence[str],
         modalities: Sequence[str],
@@ -39,11 +40,12 @@ class Predictor:
         words: Any,
         batch_size: int,
     ):
-        self.model, self.params, self.task = model, params, task
+        self.model, self.variables, self.task = model, variables, task
+        self.params = variables["params"]
         self.labels, self.modalities = tuple(labels), tuple(modalities)
         self.batch_size = batch_size
         self._image_size, self._text_length, self._words = image_size, text_length, words
-        self._apply = jax.jit(lambda p, inputs: task.predict(model.apply({"params": p}, inputs)))
+        self._apply = jax.jit(lambda v, inputs: task.predict(model.apply(v, inputs)))
         self._encoders = {"image": self._images, "text": self._texts}
 
     def __call__(self, *, top: int = 3, **inputs: Any) -> Any:
@@ -100,7 +102,7 @@ class Predictor:
         size = min(1 << (count - 1).bit_length(), self.batch_size)
         padded = {name: [*values, *[None] * (size - count)] for name, values in rows.items()}
         inputs = {name: self._encoders[name](values) for name, values in padded.items()}
-        return np.asarray(self._apply(self.params, inputs)["probabilities"])[:count]
+        return np.asarray(self._apply(self.variables, inputs)["probabilities"])[:count]
 
     def _images(self, values: Sequence[Any]) -> Input:
         size = self._image_size
@@ -149,15 +151,16 @@ def load(workdir: str | Path, *, step: int | None = None, batch_size: int = 64) 
     if step not in steps:
         raise UserError(f"no checkpoint of step {step} in {path}; there are {steps}")
     example = build.example_inputs(config)
-    shapes = jax.eval_shape(lambda key: model.init(key, example), jax.random.PRNGKey(0))["params"]
+    shapes = jax.eval_shape(lambda key: model.init(key, example), jax.random.PRNGKey(0))
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     abstract = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), shapes
     )
+    params = abstract.pop("params")
     key = "ema_params" if config.optimizer.ema > 0 else "params"
     return Predictor(
         model=model,
-        params=checkpoints.restore_params(step, key, abstract),
+        variables=checkpoints.restore_variables(step, {key: params, "model_state": abstract}),
         task=build.task(config),
         labels=labels,
         modalities=names,

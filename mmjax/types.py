@@ -48,10 +48,16 @@ class Tokens(NamedTuple):
 
 
 class Fused(NamedTuple):
-    """What a fusion returns: its tokens and one vector for each example."""
+    """What a fusion returns: its tokens and one vector for each example.
+
+    extras: whatever else a loss or a reader may want, by name, each with a leading axis B: the
+        posterior of a variational fusion, the weights of a gate. A model puts them out beside the
+        outputs of its heads, as "fusion/NAME".
+    """
 
     tokens: Tokens
     pooled: Float[Array, "B D"]
+    extras: Mapping[str, Float[Array, "B ..."]] = {}
 
 
 Batch = Mapping[str, jax.Array]

@@ -133,7 +133,7 @@ def vqa():
 
     def run(**axes):
         mesh = sharding.make_mesh(**axes, rows=(images, rows))
-        state = create_state(params, optimizer, 0)
+        state = create_state({"params": params}, optimizer, 0)
         state = jax.device_put(state, sharding.state_sharding(state, mesh))
         return params, jax.jit(step)(state, sharding.put_batch(batch, mesh))
 

@@ -36,7 +36,7 @@ class FusedModel(nn.Module):
     def __call__(
         self, inputs: Mapping[str, Input], *, deterministic: bool = True
     ) -> dict[str, Float[Array, "B ..."]]:
-        """The output of each head, float32.
+        """The output of each head, and the fusion's extras as "fusion/NAME"; float32.
 
         An encoder runs once for each row of its input, however many examples share the row.
 
@@ -55,7 +55,8 @@ class FusedModel(nn.Module):
             encoded = self.encoders[name](value, mask, deterministic=deterministic)
             tokens[name] = share_rows(encoded, index)
         fused = self.fusion(tokens, deterministic=deterministic)
-        return {
-            name: head(fused, deterministic=deterministic).astype(jnp.float32)
-            for name, head in self.heads.items()
+        extras = {f"fusion/{name}": value for name, value in fused.extras.items()}
+        outputs = {
+            name: head(fused, deterministic=deterministic) for name, head in self.heads.items()
         }
+        return {name: value.astype(jnp.float32) for name, value in (extras | outputs).items()}

@@ -1,5 +1,6 @@
 """Named choices: the tables behind every option that is a word."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -10,9 +11,14 @@ from mmjax.types import UserError
 Choice = TypeVar("Choice")
 
 ACTIVATIONS: Mapping[str, Callable[[Any], Any]] = {
-    "gelu": jax.nn.gelu,
+    "gelu": jax.nn.gelu,  # the tanh approximation
+    "gelu_exact": functools.partial(jax.nn.gelu, approximate=False),
     "identity": lambda x: x,
+    "leaky_relu": jax.nn.leaky_relu,
+    "quick_gelu": lambda x: x * jax.nn.sigmoid(1.702 * x),  # as in OpenAI's CLIP
     "relu": jax.nn.relu,
+    "relu6": jax.nn.relu6,
+    "sigmoid": jax.nn.sigmoid,
     "silu": jax.nn.silu,
     "tanh": jax.nn.tanh,
 }

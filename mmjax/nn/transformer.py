@@ -1,30 +1,49 @@
-"""Pre-norm transformer (Xiong et al. 2020, https://arxiv.org/abs/2002.04745)."""
+"""Transformer blocks: pre-norm (Xiong et al. 2020, https://arxiv.org/abs/2002.04745), or post-norm
+as in the original (Vaswani et al. 2017, https://arxiv.org/abs/1706.03762)."""
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from mmjax.nn.attention import SelfAttention
+from mmjax.nn.attention import CrossAttention, SelfAttention
 from mmjax.nn.dense import Dense
+from mmjax.nn.options import activation, choose
+
+NORM_PLACES = {"pre": True, "post": False}
 
 
 class Block(nn.Module):
-    """x + attention(norm(x)), then x + mlp(norm(x)); the mlp is Dense, GELU, Dense.
+    """Self-attention, cross-attention if there is a context, and an mlp, each a residual branch.
+
+    Pre-norm: x + branch(norm(x)). Post-norm: norm(x + branch(x)).
 
     Attributes:
         heads: number of attention heads; it divides the width D.
         mlp_ratio: hidden width of the mlp, in units of D.
         dropout: share dropped of the attention weights and of what each branch adds.
         dtype: type of the computation; norms and softmax are in float32.
+        norm: "pre" or "post".
+        activation: of the mlp, a name in `mmjax.nn.options.ACTIVATIONS`.
+        causal: token i attends to the tokens 0 to i only.
+        self_attention: whether there is self-attention; without, give a context.
+        epsilon: of the norms.
+        layer_scale: initial factor of each branch, learned per channel (Touvron et al. 2021,
+            https://arxiv.org/abs/2103.17239). None: no factor.
     """
 
     heads: int
     mlp_ratio: float | int = 4
     dropout: float = 0.0
     dtype: Any = jnp.float32
+    norm: str = "pre"
+    activation: str = "gelu"
+    causal: bool = False
+    self_attention: bool = True
+    epsilon: float = 1e-6
+    layer_scale: float | None = None
 
     @nn.compact
     def __call__(
@@ -32,28 +51,65 @@ class Block(nn.Module):
         x: Float[Array, "B N D"],
         mask: Bool[Array, "B N"] | None = None,
         *,
+        context: Float[Array, "B S C"] | None = None,
+        context_mask: Bool[Array, "B S"] | None = None,
+        angles: Float[Array, "N k"] | None = None,
         deterministic: bool = True,
     ) -> Float[Array, "B N D"]:
+        """Tokens x [B N D] after the block; masked ones are read by none and finite.
+
+        Args:
+            x, mask: the tokens, and which are real.
+            context, context_mask: another sequence, of any width, that each token reads.
+            angles: of rotary positions for the self-attention.
+        """
+        if self.self_attention:
+            attend = SelfAttention(
+                self.heads, self.dropout, self.dtype, self.causal, name="attention"
+            )
+
+            def read_own(y):
+                return attend(y, mask, angles=angles, deterministic=deterministic)
+
+            x = self._branch(x, read_own, "attention", deterministic)
+        if context is not None:
+            cross = CrossAttention(self.heads, self.dropout, self.dtype, name="cross")
+
+            def read_context(y):
+                return cross(y, context, context_mask, deterministic=deterministic)
+
+            x = self._branch(x, read_context, "cross", deterministic)
         width = x.shape[-1]
-        drop = nn.Dropout(self.dropout, deterministic=deterministic)
-        attend = SelfAttention(self.heads, self.dropout, self.dtype, name="attention")
-        y = nn.LayerNorm(dtype=jnp.float32, name="attention_norm")(x)
-        x = x + drop(attend(y, mask, deterministic=deterministic))
-        y = nn.LayerNorm(dtype=jnp.float32, name="mlp_norm")(x)
-        y = Dense(int(width * self.mlp_ratio), dtype=self.dtype, name="mlp_in")(y)
-        y = Dense(width, dtype=self.dtype, name="mlp_out")(jax.nn.gelu(y))
-        return x + drop(y)
+        enter = Dense(int(width * self.mlp_ratio), dtype=self.dtype, name="mlp_in")
+        leave = Dense(width, dtype=self.dtype, name="mlp_out")
+        act = activation(self.activation)
+        return self._branch(x, lambda y: leave(act(enter(y))), "mlp", deterministic)
+
+    def _branch(
+        self, x: Array, branch: Callable[[Array], Array], name: str, deterministic: bool
+    ) -> Array:
+        norm = nn.LayerNorm(self.epsilon, dtype=jnp.float32, name=f"{name}_norm")
+        first = choose(NORM_PLACES, self.norm, "norm")
+        y = branch(norm(x) if first else x)
+        if self.layer_scale is not None:
+            init = nn.initializers.constant(self.layer_scale)
+            scale = self.param(f"{name}_scale", init, (x.shape[-1],), jnp.float32)
+            y = y * scale.astype(y.dtype)
+        x = x + nn.Dropout(self.dropout, deterministic=deterministic)(y)
+        return x if first else norm(x).astype(self.dtype)
 
 
 class Transformer(nn.Module):
-    """Blocks one after the other, and the norm that closes a pre-norm stack.
+    """Blocks one after the other, and, for a pre-norm stack, the norm that closes it.
 
     Masked tokens are never attended to; what this returns at their places is finite and of no
     meaning, so the caller zeroes it.
 
     Attributes:
         layers: number of blocks.
-        heads, mlp_ratio, dropout, dtype: as in Block.
+        heads, mlp_ratio, dropout, dtype, norm, activation, causal, epsilon, layer_scale: as in
+            Block.
+        remat: recompute each block in the backward pass, to save memory.
     """
 
     layers: int
@@ -61,6 +117,12 @@ class Transformer(nn.Module):
     mlp_ratio: float | int = 4
     dropout: float = 0.0
     dtype: Any = jnp.float32
+    norm: str = "pre"
+    activation: str = "gelu"
+    causal: bool = False
+    epsilon: float = 1e-6
+    layer_scale: float | None = None
+    remat: bool = False
 
     @nn.compact
     def __call__(
@@ -68,12 +130,38 @@ class Transformer(nn.Module):
         x: Float[Array, "B N D"],
         mask: Bool[Array, "B N"] | None = None,
         *,
+        context: Float[Array, "B S C"] | None = None,
+        context_mask: Bool[Array, "B S"] | None = None,
+        angles: Float[Array, "N k"] | None = None,
         deterministic: bool = True,
     ) -> Float[Array, "B N D"]:
+        """As Block, `layers` times."""
         x = x.astype(self.dtype)
         for layer in range(self.layers):
             block = Block(
-                self.heads, self.mlp_ratio, self.dropout, self.dtype, name=f"block_{layer}"
+                self.heads,
+                self.mlp_ratio,
+                self.dropout,
+                self.dtype,
+                self.norm,
+                self.activation,
+                self.causal,
+                epsilon=self.epsilon,
+                layer_scale=self.layer_scale,
+                name=f"block_{layer}",
             )
-            x = block(x, mask, deterministic=deterministic)
-        return nn.LayerNorm(dtype=jnp.float32, name="norm")(x).astype(self.dtype)
+
+            def run(block, x, context, angles):
+                return block(
+                    x,
+                    mask,
+                    context=context,
+                    context_mask=context_mask,
+                    angles=angles,
+                    deterministic=deterministic,
+                )
+
+            x = (nn.remat(run) if self.remat else run)(block, x, context, angles)
+        if choose(NORM_PLACES, self.norm, "norm"):
+            x = nn.LayerNorm(self.epsilon, dtype=jnp.float32, name="norm")(x)
+        return x.astype(self.dtype)

@@ -182,10 +182,21 @@ class Checkpoints:
         )
         return self._manager.restore(step, args=ocp.args.Composite(**{item: arguments}))[item]
 
-    def restore_params(self, step: int, key: str, abstract_params: Any) -> Any:
-        """Reads the parameters alone: `key` is params or ema_params."""
+    def restore_variables(self, step: int, abstract_state: Any) -> dict[str, Any]:
+        """Reads what a model needs to be used: parameters and the model's other collections.
+
+        Args:
+            step: of the checkpoint.
+            abstract_state: shapes, types and shardings by field of the state: `params` or
+                `ema_params`, and `model_state`.
+
+        Raises:
+            UserError: the checkpoint holds another model.
+        """
         try:
-            return self._restore_tree(step, "state", {key: abstract_params}, partial=True)[key]
+            state = self._restore_tree(step, "state", abstract_state, partial=True)
+            params = next(state[key] for key in ("params", "ema_params") if key in state)
+            return {"params": params, **state.get("model_state", {})}
         except Exception as error:
             raise UserError(
                 f"checkpoint {self.directory / str(step)} does not hold this model: "

@@ -36,13 +36,13 @@ def to_host(tree):
 
 
 def evaluate(
-    eval_step: Callable, params, batches: Iterable, put: Callable, split: str
+    eval_step: Callable, variables, batches: Iterable, put: Callable, split: str
 ) -> Evaluation:
     """Runs the split once.
 
     Args:
-        eval_step: (params, batch) -> (averages, predictions); see train.step.
-        params: the parameters.
+        eval_step: (variables, batch) -> (averages, predictions); see train.step.
+        variables: the model's parameters and other collections.
         batches: batches of numpy arrays, the last ones padded under `_mask`.
         put: sends a batch to the devices.
         split: the split's name, for the error.
@@ -53,7 +53,7 @@ def evaluate(
     averages: dict[str, Average] = {}
     rows = []
     for batch in batches:
-        update, predicted = eval_step(params, put(batch))
+        update, predicted = eval_step(variables, put(batch))
         for name, average in jax.device_get(update).items():
             # Float64 on the host: a sum over a large set keeps its last digits.
             exact = Average(np.float64(average.total), np.int64(average.count))

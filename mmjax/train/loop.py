@@ -128,7 +128,7 @@ def fit(
         data: a Grain iterator over batches of numpy arrays.
         step_fn: (state, batch) -> (state, metrics), compiled.
         put: sends a batch to the devices.
-        evaluate: parameters -> the evaluation on the validation split.
+        evaluate: variables -> the evaluation on the validation split.
         learning_rate: of a step, for the log.
         progress: brought up to date in place.
 
@@ -180,7 +180,7 @@ def fit(
         if checkpoint or _due(step, schedule.log_every):
             values, score = read(), None
             if validate:
-                evaluation = evaluate(state.eval_params)
+                evaluation = evaluate(state.eval_variables)
                 values |= {f"val/{name}": value for name, value in evaluation.metrics.items()}
                 score = _score(values, schedule)
                 progress.note_score(step, score)

@@ -32,9 +32,9 @@ class Run:
         self.optimizer, self.learning_rate = experiment.make_optimizer(params)
 
         def create() -> TrainState:
-            params = init(jax.random.PRNGKey(experiment.seed))["params"]
+            variables = init(jax.random.PRNGKey(experiment.seed))
             ema = experiment.ema_decay > 0
-            return create_state(params, self.optimizer, experiment.seed, ema=ema)
+            return create_state(variables, self.optimizer, experiment.seed, ema=ema)
 
         shapes = jax.eval_shape(create)
         shardings = sharding.state_sharding(shapes, experiment.mesh)
@@ -62,24 +62,26 @@ class Run:
             out_shardings=sharding.replicated(experiment.mesh),
         )
 
-    def evaluate(self, params: Any, split: str) -> Evaluation:
+    def evaluate(self, variables: Any, split: str) -> Evaluation:
         """The evaluation of one split."""
         batches = self.experiment.eval_data(split)
-        return evaluate(self.eval_step, params, batches, self.put, split)
+        return evaluate(self.eval_step, variables, batches, self.put, split)
 
-    def best_params(self, checkpoints: Checkpoints) -> tuple[int, Any]:
-        """The step of the best checkpoint and its parameters."""
+    def best_variables(self, checkpoints: Checkpoints) -> tuple[int, Any]:
+        """The step of the best checkpoint, and the model's variables in it."""
         step = checkpoints.best_step()
         if step is None:
             raise UserError(
                 f"no checkpoint in {checkpoints.directory}; train first, without --mode=eval"
             )
-        key = "params" if self.abstract_state.ema_params is None else "ema_params"
-        return step, checkpoints.restore_params(step, key, getattr(self.abstract_state, key))
+        state = self.abstract_state
+        key = "params" if state.ema_params is None else "ema_params"
+        wanted = {key: getattr(state, key), "model_state": state.model_state}
+        return step, checkpoints.restore_variables(step, wanted)
 
-    def report_test(self, params: Any, step: int) -> dict[str, float]:
+    def report_test(self, variables: Any, step: int) -> dict[str, float]:
         """Evaluates the test split; prints the table and draws the pictures."""
-        result = self.evaluate(params, "test")
+        result = self.evaluate(variables, "test")
         names = ("", *self.experiment.groups)
         majority = {}
         for i, name in enumerate(names):
@@ -95,8 +97,8 @@ class Run:
 def test(experiment: Experiment, directory: Path, console: Console) -> None:
     """Evaluates the best checkpoint of a workdir on the test split."""
     run = Run(experiment, directory, console)
-    step, params = run.best_params(Checkpoints(directory))
-    run.report_test(params, step)
+    step, variables = run.best_variables(Checkpoints(directory))
+    run.report_test(variables, step)
 
 
 def train(
@@ -128,7 +130,7 @@ def train(
                 data,
                 step_fn=run.train_step,
                 put=run.put,
-                evaluate=lambda params: run.evaluate(params, "validation"),
+                evaluate=lambda variables: run.evaluate(variables, "validation"),
                 learning_rate=run.learning_rate,
                 checkpoints=checkpoints,
                 writer=writer,
@@ -137,8 +139,8 @@ def train(
                 schedule=experiment.schedule,
                 progress=progress,
             )
-        step, params = run.best_params(checkpoints)
-        results = run.report_test(params, step)
+        step, variables = run.best_variables(checkpoints)
+        results = run.report_test(variables, step)
         records = read_metrics(directory)
         if not any(results.keys() & record.keys() for record in records):
             writer.write(int(state.step), results | {"test/checkpoint": step})

@@ -14,6 +14,7 @@ from mmjax.train.state import TrainState
 from mmjax.types import GROUP, LABEL, MASK, Batch
 
 PREDICTED = "predicted"
+RANDOM = ("dropout", "sample")  # the random streams that a model may draw from
 Augment = Callable[[jax.Array, Batch], Batch]
 
 
@@ -52,22 +53,26 @@ def train_step(
     Returns:
         The state after, and metrics as clu metrics, ready to be merged over steps.
     """
-    augment_key, dropout_key = jax.random.split(jax.random.fold_in(state.key, state.step))
+    augment_key, model_key = jax.random.split(jax.random.fold_in(state.key, state.step))
+    rngs = {name: jax.random.fold_in(model_key, i) for i, name in enumerate(RANDOM)}
     batch = augment(augment_key, batch)
     mask = batch[MASK]
 
     def loss_fn(params):
-        outputs = model.apply(
-            {"params": params},
+        outputs, model_state = model.apply(
+            {"params": params, **state.model_state},
             task.inputs(batch),
             deterministic=False,
-            rngs={"dropout": dropout_key},
+            rngs=rngs,
+            mutable=list(state.model_state),
         )
         losses = task.losses(outputs, batch)
         loss = sum(weights[name] * masked_mean(value, mask) for name, value in losses.items())
-        return loss, (outputs, losses)
+        return loss, (outputs, losses, model_state)
 
-    (loss, (outputs, losses)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+    (loss, (outputs, losses, model_state)), grads = jax.value_and_grad(loss_fn, has_aux=True)(
+        state.params
+    )
     grad_norm = optax.tree.norm(grads)
     finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
 
@@ -84,6 +89,7 @@ def train_step(
         step=state.step + 1,
         params=keep_if_finite(params, state.params),
         ema_params=keep_if_finite(ema_params, state.ema_params),
+        model_state=keep_if_finite(model_state, state.model_state),
         opt_state=keep_if_finite(opt_state, state.opt_state),
         skipped=state.skipped + ~finite,
         skipped_in_a_row=jnp.where(finite, 0, state.skipped_in_a_row + 1),
@@ -105,19 +111,19 @@ def train_step(
 
 
 def eval_step(
-    params, batch: Batch, *, model: nn.Module, task: Task, groups: tuple[str, ...]
+    variables: Mapping, batch: Batch, *, model: nn.Module, task: Task, groups: tuple[str, ...]
 ) -> tuple[dict[str, clu_metrics.Average], dict[str, jax.Array]]:
     """Sums and counts of every loss and metric under `_mask`, in all and for each group.
 
     Args:
-        params: the parameters to evaluate.
+        variables: the model's parameters and other collections.
         groups: names of the groups, numbered as in the batch's `group`.
 
     Returns:
         Averages by NAME and NAME/GROUP; and what was predicted beside the truth and the mask,
         for whatever needs the whole set.
     """
-    outputs = model.apply({"params": params}, task.inputs(batch))
+    outputs = model.apply(variables, task.inputs(batch))
     values = {**task.losses(outputs, batch), **task.metrics(outputs, batch)}
     mask = batch[MASK]
     masks = {"": mask}

@@ -152,5 +152,5 @@ def test_transformer_takes_shorter_sequences_but_not_longer_ones():
     "fusion", [ConcatFusion(6, activation="max"), MultiplyFusion(6, activation="max")]
 )
 def test_unknown_activation_lists_the_known(fusion):
-    with pytest.raises(UserError, match="unknown activation 'max': choose one of gelu, identity"):
+    with pytest.raises(UserError, match="unknown activation 'max': choose one of gelu, gelu_exact"):
         fusion.init(jax.random.key(0), tokens())

@@ -148,11 +148,11 @@ def test_saved_on_two_devices_it_goes_on_with_one_and_with_eight(tmp_path):
 def test_parameters_alone_are_read_without_the_rest(tmp_path):
     state = save(tmp_path, 1)
     checkpoints = Checkpoints(tmp_path)
-    shapes = abstract(state).params
-    assert same(checkpoints.restore_params(1, "params", shapes), state.params)
+    shapes = {"params": abstract(state).params, "model_state": {}}
+    assert same(checkpoints.restore_variables(1, shapes), {"params": state.params})
     wrong = jax.tree.map(lambda x: x.update(shape=(7, *x.shape[1:])), shapes)
     with pytest.raises(UserError, match="does not hold this model"):
-        checkpoints.restore_params(1, "params", wrong)
+        checkpoints.restore_variables(1, wrong)
 
 
 def test_a_full_disk_is_the_users_error(tmp_path, monkeypatch):

@@ -20,7 +20,7 @@ def put(batch):
 
 def run(toy, batches):
     step = functools.partial(eval_step, model=toy.model, task=TASK, groups=GROUPS)
-    return evaluate(jax.jit(step), toy.state.params, batches, put, "validation")
+    return evaluate(jax.jit(step), toy.state.eval_variables, batches, put, "validation")
 
 
 @pytest.mark.parametrize("sizes", [[21], [8, 8, 5], [8, 8, 4, 1], [1] * 21])

@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -70,8 +72,27 @@ def test_the_moving_average_follows_its_formula():
         decay = min(0.9, (1 + t) / (10 + t))
         average = decay * average + (1 - decay) * np.asarray(state.params["Dense_0"]["kernel"])
     np.testing.assert_allclose(state.ema_params["Dense_0"]["kernel"], average, rtol=1e-5)
-    assert state.eval_params is state.ema_params
-    assert toy.state.replace(ema_params=None).eval_params is toy.state.params
+    assert state.eval_variables["params"] is state.ema_params
+    assert toy.state.replace(ema_params=None).eval_variables["params"] is toy.state.params
+
+
+def test_running_statistics_follow_their_formula_and_are_what_evaluation_uses():
+    toy = Toy(batch_norm=True)
+    state, mean = toy.state, np.zeros(4)
+    for t in range(3):
+        batch = make_batch(seed=t)
+        state, _ = toy.step(state, batch)
+        mean = 0.9 * mean + 0.1 * batch["vector"].mean(0)
+    np.testing.assert_allclose(
+        state.model_state["batch_stats"]["BatchNorm_0"]["mean"], mean, rtol=1e-5
+    )
+    evaluate = functools.partial(eval_step, model=toy.model, task=TASK, groups=())
+    _, rows = evaluate(state.eval_variables, jax.tree.map(jnp.array, batch))
+    half = jax.tree.map(lambda x: jnp.array(x[:4]), batch)
+    _, fewer = evaluate(state.eval_variables, half)
+    assert same(rows["predicted"][:4], fewer["predicted"])
+    skipped, _ = toy.step(state, dict(batch, vector=batch["vector"] * np.float32(np.nan)))
+    assert same(skipped.model_state, state.model_state)
 
 
 def test_eight_devices_give_the_loss_and_the_gradient_of_one():
@@ -91,7 +112,7 @@ def test_eight_devices_give_the_loss_and_the_gradient_of_one():
 def test_evaluation_counts_each_group_and_no_padding():
     toy, batch = Toy(), make_batch(rows=8, real=5)
     averages, rows = eval_step(
-        toy.state.params,
+        toy.state.eval_variables,
         jax.tree.map(jnp.array, batch),
         model=toy.model,
         task=TASK,

@@ -25,10 +25,13 @@ CLASSES, FEATURES = 3, 4
 
 class Linear(nn.Module):
     dropout: float = 0.0
+    batch_norm: bool = False
 
     @nn.compact
     def __call__(self, inputs, *, deterministic=True):
         x = nn.Dropout(self.dropout, deterministic=deterministic)(inputs["vector"].value)
+        if self.batch_norm:
+            x = nn.BatchNorm(deterministic, momentum=0.9)(x)
         return {"label": nn.Dense(CLASSES)(x)}
 
 
@@ -55,15 +58,16 @@ class Toy:
     dropout: float = 0.0
     ema: float = 0.0
     rate: float = 0.1
+    batch_norm: bool = False
 
     def __post_init__(self):
-        self.model = Linear(self.dropout)
+        self.model = Linear(self.dropout, self.batch_norm)
         inputs = TASK.inputs({"vector": jnp.zeros((1, FEATURES))})
-        params = self.model.init(jax.random.PRNGKey(0), inputs)["params"]
+        variables = self.model.init(jax.random.PRNGKey(0), inputs)
         self.optimizer = optimizer.make_optimizer(
-            optimizer.adamw(lambda _: self.rate, weight_decay=0.1), params=params
+            optimizer.adamw(lambda _: self.rate, weight_decay=0.1), params=variables["params"]
         )
-        self.state = create_state(params, self.optimizer, 0, ema=self.ema > 0)
+        self.state = create_state(variables, self.optimizer, 0, ema=self.ema > 0)
         self.step = jax.jit(self.raw_step)
 
     def raw_step(self, state, batch):

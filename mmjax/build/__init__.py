@@ -1,0 +1,49 @@
+"""Config -> objects: the tables of all that a config may name, and what makes an experiment of it.
+
+To add an encoder, a fusion, a loss, a metric, a task, a data set or an optimizer: write its file,
+and add its line to one of the tables in `encoders`, `fusions` and `tables`.
+"""
+
+from mmjax.build.encoders import ENCODERS
+from mmjax.build.fusions import FUSIONS
+from mmjax.build.make_experiment import experiment, make_tokenizer, sources
+from mmjax.build.make_model import as_config, example_inputs, modalities, model, task
+from mmjax.build.make_training import make_augment, make_optimizer, make_schedule
+from mmjax.build.tables import (
+    AUGMENTATIONS,
+    DATASETS,
+    DTYPES,
+    LOSSES,
+    METRICS,
+    OPTIMIZERS,
+    SCHEDULES,
+    TASKS,
+    construct,
+    lookup,
+)
+
+__all__ = [
+    "AUGMENTATIONS",
+    "DATASETS",
+    "DTYPES",
+    "ENCODERS",
+    "FUSIONS",
+    "LOSSES",
+    "METRICS",
+    "OPTIMIZERS",
+    "SCHEDULES",
+    "TASKS",
+    "as_config",
+    "construct",
+    "example_inputs",
+    "experiment",
+    "lookup",
+    "make_augment",
+    "make_optimizer",
+    "make_schedule",
+    "make_tokenizer",
+    "modalities",
+    "model",
+    "sources",
+    "task",
+]

@@ -1,0 +1,56 @@
+"""Config -> optimizer, augmentation and schedule."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from mmjax.build.make_model import modalities
+from mmjax.build.tables import AUGMENTATIONS, OPTIMIZERS, SCHEDULES, construct, lookup
+from mmjax.train import augment, loop, optimizer
+from mmjax.types import UserError
+
+
+def make_optimizer(config: ConfigDict, params: Any) -> tuple[Any, Callable[[int], float]]:
+    """The optimizer, and its learning rate at each update."""
+    c = config.optimizer
+    schedule = lookup(SCHEDULES, c.schedule, "config.optimizer.schedule")(
+        learning_rate=c.learning_rate,
+        steps=config.train.steps // c.accumulate,
+        warmup_steps=c.warmup_steps,
+        end_factor=c.end_factor,
+    )
+    spec = ConfigDict({"name": c.name, **c.options})
+    base = construct(OPTIMIZERS, spec, "config.optimizer", schedule=schedule)
+    wrapped = optimizer.make_optimizer(
+        base, params=params, clip_norm=c.clip_norm, accumulate=c.accumulate, freeze=c.freeze
+    )
+    return wrapped, lambda step: schedule(step // c.accumulate)
+
+
+def make_augment(config: ConfigDict) -> Callable:
+    """The augmentation that runs on the device before each training step."""
+
+    def functions(name: str) -> tuple[Callable, ...]:
+        table = lookup(AUGMENTATIONS, name, "config.augment")
+        where = f"config.augment.{name}"
+        return tuple(
+            functools.partial(lookup(table, key, where), **options)
+            for key, options in config.augment[name].items()
+        )
+
+    names = [name for name in config.augment if name in modalities(config)]
+    return augment.make_augment({name: functions(name) for name in names})
+
+
+def make_schedule(config: ConfigDict) -> loop.Schedule:
+    """When to log, evaluate, save and stop."""
+    c = config.train
+    lookup({"max": 0, "min": 0}, c.mode, "config.train.mode")
+    for key in ("steps", "max_skipped"):
+        if c[key] < 1:
+            raise UserError(f"config.train.{key}={c[key]} must be at least 1")
+    names = [field.name for field in dataclasses.fields(loop.Schedule)]
+    return loop.Schedule(**{name: c[name] for name in names})

@@ -1,0 +1,67 @@
+"""The tables of all that a config may name, but for encoders and fusions, and how they are read."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from mmjax import cli
+from mmjax.data import shapes
+from mmjax.data.easy_vqa.sources import easy_vqa
+from mmjax.losses import classification as classification_losses
+from mmjax.metrics import classification as classification_metrics
+from mmjax.tasks.classification import classification
+from mmjax.train import augment, optimizer
+from mmjax.types import UserError
+
+LOSSES = {"cross_entropy": classification_losses.cross_entropy}
+METRICS = {"accuracy": classification_metrics.accuracy}
+TASKS = {"classification": classification}
+DATASETS = {"easy_vqa": easy_vqa, "shapes": shapes.shapes}
+OPTIMIZERS = {"adamw": optimizer.adamw, "sgd": optimizer.sgd}
+DTYPES = {"bfloat16": jnp.bfloat16, "float32": jnp.float32}
+SCHEDULES = {"constant": optimizer.constant, "warmup_cosine": optimizer.warmup_cosine}
+AUGMENTATIONS = {
+    "image": {
+        "flip_horizontal": augment.flip_horizontal,
+        "flip_vertical": augment.flip_vertical,
+        "shift": augment.shift,
+    }
+}
+
+
+def lookup(table: Mapping[str, Any], name: str, where: str) -> Any:
+    """`table[name]`, or a UserError that names the nearest entries; `where` is the config key."""
+    if name not in table:
+        raise UserError(f"{where}: unknown {name!r}; {cli.nearest(str(name), list(table))}")
+    return table[name]
+
+
+def options_of(constructor: Callable) -> dict[str, inspect.Parameter]:
+    """The options of a constructor or function, by name."""
+    parameters = inspect.signature(constructor).parameters.values()
+    return {p.name: p for p in parameters if p.name not in ("self", "parent", "name")}
+
+
+def construct(table: Mapping[str, Callable], spec: ConfigDict, where: str, **given: Any) -> Any:
+    """Calls the constructor that `spec.name` names with the other entries of `spec` as options.
+
+    Args:
+        table: constructors by name.
+        spec: `name` and options.
+        where: the config key of `spec`, for errors.
+        given: options that apply unless `spec` says otherwise, where the constructor has them.
+
+    Raises:
+        UserError: an unknown name or option.
+    """
+    if "name" not in spec:
+        raise UserError(f"{where} has no 'name'; {cli.nearest('', list(table))}")
+    constructor = lookup(table, spec["name"], f"{where}.name")
+    known = options_of(constructor)
+    options = {key: value for key, value in spec.items() if key != "name"}
+    for key in options:
+        lookup(known, key, f"{where} ({spec['name']})")
+    return constructor(**{k: v for k, v in given.items() if k in known} | options)
