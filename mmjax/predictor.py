@@ -1,14 +1,16 @@
 """A trained model as a function of what users have: arrays, file paths and strings."""
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
 from mmjax import build
-from mmjax.data import tokenizer, transforms
+from mmjax.data import readers, tokenizer
 from mmjax.tasks.task import Task
 from mmjax.train import workdir as workdirs
 from mmjax.train.checkpoint import Checkpoints
@@ -16,7 +18,7 @@ from mmjax.types import Input, UserError
 
 
 class Predictor:
-    """Answers about images, texts or both; made by `load`.
+    """Answers about whatever modalities the model was trained on; made by `load`.
 
     Attributes:
         model, variables: the Linen module and its variables, for everybody who wants more.
@@ -34,29 +36,25 @@ class Predictor:
         variables: Any,
         task: Task,
         labels: Sequence[str],
-        modalities: Sequence[str],
-        image_size: int,
-        text_length: int,
-        words: Any,
+        readers: Mapping[str, Callable[[Sequence[Any]], Input]],
         batch_size: int,
     ):
         self.model, self.variables, self.task = model, variables, task
         self.params = variables["params"]
-        self.labels, self.modalities = tuple(labels), tuple(modalities)
+        self.labels, self.modalities = tuple(labels), tuple(readers)
         self.batch_size = batch_size
-        self._image_size, self._text_length, self._words = image_size, text_length, words
+        self._readers = readers
         self._apply = jax.jit(lambda v, inputs: task.predict(model.apply(v, inputs)))
-        self._encoders = {"image": self._images, "text": self._texts}
 
     def __call__(self, *, top: int = 3, **inputs: Any) -> Any:
         """The likeliest answers with their probabilities.
 
         Args:
-            image: a path, a PIL image or a uint8 array [H W 3]; or a list of them.
-            text: a string, or a list of them.
+            inputs: by modality; an image is a path, a PIL image or a uint8 array [H W 3], a text a
+                string, everything else an array of the shape of an example. Or lists of these, or
+                both: a single input beside a list serves all of it. A modality may be missing, or
+                None in a list: the model then answers from what there is.
             top: how many answers.
-                One modality may be missing, or None in a list: the model then answers from what
-                there is. A single input beside a list serves all of it.
 
         Returns:
             For single inputs [{"answer": str, "probability": float}, ...], best first; for a list
@@ -101,23 +99,38 @@ class Predictor:
         # Padded to a power of two, so that few programs are compiled.
         size = min(1 << (count - 1).bit_length(), self.batch_size)
         padded = {name: [*values, *[None] * (size - count)] for name, values in rows.items()}
-        inputs = {name: self._encoders[name](values) for name, values in padded.items()}
+        inputs = {name: self._readers[name](values) for name, values in padded.items()}
         return np.asarray(self._apply(self.variables, inputs)["probabilities"])[:count]
 
-    def _images(self, values: Sequence[Any]) -> Input:
-        size = self._image_size
-        pixels = np.zeros((len(values), size, size, 3), np.uint8)
-        for row, value in zip(pixels, values, strict=True):
-            if value is not None:
-                row[:] = transforms.read_image(value, size)
-        return Input(pixels, np.array([value is not None for value in values]))
 
-    def _texts(self, values: Sequence[Any]) -> Input:
-        for value in values:
-            if value is not None and not isinstance(value, str):
-                raise UserError(f"text must be a string, not {type(value).__name__}")
-        texts = ["" if value is None else value for value in values]
-        return Input(*tokenizer.encode(self._words, texts, self._text_length))
+def make_readers(config: ConfigDict, words: Any) -> dict[str, Callable[[Sequence[Any]], Input]]:
+    """For each modality of a config what turns the users' values into inputs.
+
+    Args:
+        config: of the model.
+        words: the tokenizer; None without text.
+    """
+
+    def arrays(name: str, example: Input) -> Callable[[Sequence[Any]], Input]:
+        return functools.partial(
+            readers.read_arrays,
+            name=name,
+            shape=example.value.shape[1:],
+            dtype=example.value.dtype,
+            masked_axes=example.mask.ndim - 1,
+        )
+
+    made = {}
+    for name, example in build.example_inputs(config).items():
+        kind = build.kind_of(config, name)
+        if kind == "image":
+            made[name] = functools.partial(readers.read_images, size=config.data.image_size)
+        elif kind == "text" and words is not None:
+            length = config.data.text_length
+            made[name] = functools.partial(readers.read_texts, words=words, length=length)
+        else:
+            made[name] = arrays(name, example)
+    return made
 
 
 def load(workdir: str | Path, *, step: int | None = None, batch_size: int = 64) -> Predictor:
@@ -136,8 +149,8 @@ def load(workdir: str | Path, *, step: int | None = None, batch_size: int = 64) 
     path = Path(workdir).expanduser().absolute()
     config = build.as_config(workdirs.read_json(path / workdirs.CONFIG_FILE))
     labels = workdirs.read_json(path / workdirs.LABELS_FILE)
-    names = build.modalities(config)
-    words = tokenizer.load(path / workdirs.TOKENIZER_FILE) if "text" in names else None
+    reads_words = "text" in build.modalities(config) and "text_length" in config.data
+    words = tokenizer.load(path / workdirs.TOKENIZER_FILE) if reads_words else None
     model = build.model(
         config, classes=len(labels), vocabulary_size=words.get_vocab_size() if words else 0
     )
@@ -163,9 +176,6 @@ def load(workdir: str | Path, *, step: int | None = None, batch_size: int = 64) 
         variables=checkpoints.restore_variables(step, {key: params, "model_state": abstract}),
         task=build.task(config),
         labels=labels,
-        modalities=names,
-        image_size=config.data.image_size,
-        text_length=config.data.text_length,
-        words=words,
+        readers=make_readers(config, words),
         batch_size=batch_size,
     )

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from mmjax.build import gallery
 from mmjax.train.writers import read_metrics
 
 ROOT = Path(__file__).parent.parent
@@ -31,6 +32,13 @@ def run(arguments, cwd):
     return subprocess.run(
         arguments, cwd=cwd, env=environment, check=True, capture_output=True, text=True
     ).stdout
+
+
+def test_the_gallery_shows_what_there_is():
+    text = (ROOT / "README.md").read_text()
+    assert gallery.replaced(text) == text, "run: python -m mmjax.build.gallery README.md"
+    for constructor in (*gallery.FUSIONS.values(), *gallery.ENCODERS["image"].values()):
+        assert len(gallery.summary(constructor)) > 20
 
 
 def test_the_main_command_and_the_one_that_uses_its_result(tmp_path):

@@ -7,7 +7,14 @@ and add its line to one of the tables in `encoders`, `fusions` and `tables`.
 from mmjax.build.encoders import ENCODERS
 from mmjax.build.fusions import FUSIONS
 from mmjax.build.make_experiment import experiment, make_tokenizer, sources
-from mmjax.build.make_model import as_config, example_inputs, modalities, model, task
+from mmjax.build.make_model import (
+    as_config,
+    example_inputs,
+    kind_of,
+    modalities,
+    model,
+    task,
+)
 from mmjax.build.make_training import make_augment, make_optimizer, make_schedule
 from mmjax.build.tables import (
     AUGMENTATIONS,
@@ -37,6 +44,7 @@ __all__ = [
     "construct",
     "example_inputs",
     "experiment",
+    "kind_of",
     "lookup",
     "make_augment",
     "make_optimizer",

@@ -9,7 +9,8 @@ from ml_collections import ConfigDict
 
 from mmjax.build.encoders import ENCODERS
 from mmjax.build.fusions import FUSIONS
-from mmjax.build.tables import DTYPES, LOSSES, METRICS, TASKS, construct, lookup, options_of
+from mmjax.build.tables import DTYPES, LOSSES, METRICS, RAW, TASKS, construct, lookup, options_of
+from mmjax.models.decision import COMBINATIONS, DecisionModel
 from mmjax.models.fused import FusedModel
 from mmjax.models.heads import ClassificationHead
 from mmjax.tasks.task import Task
@@ -33,13 +34,21 @@ def modalities(config: ConfigDict) -> tuple[str, ...]:
     return names
 
 
-def model(config: ConfigDict, *, classes: int, vocabulary_size: int) -> FusedModel:
-    """The encoders of `config.modalities`, the fusion and a head for the labels."""
+def kind_of(config: ConfigDict, name: str) -> str:
+    """The kind of raw input of a modality, a key of ENCODERS: its name unless `kind` says so."""
+    return config.encoders[name].get("kind", name)
+
+
+def model(config: ConfigDict, *, classes: int, vocabulary_size: int) -> FusedModel | DecisionModel:
+    """The encoders of `config.modalities`, the fusion and a head for the labels.
+
+    With `config.decision` each modality has a head of its own and the decisions are fused.
+    """
     dtype = lookup(DTYPES, config.dtype, "config.dtype")
     given = {"width": config.width, "dtype": dtype}
     encoders = {
         name: construct(
-            lookup(ENCODERS, name, "config.encoders"),
+            lookup(ENCODERS, kind_of(config, name), f"config.encoders.{name}.kind"),
             config.encoders[name],
             f"config.encoders.{name}",
             **given,
@@ -47,15 +56,18 @@ def model(config: ConfigDict, *, classes: int, vocabulary_size: int) -> FusedMod
         )
         for name in modalities(config)
     }
+
+    def head() -> ClassificationHead:
+        spec = ConfigDict({"name": "classification", **config.head})
+        table = {"classification": ClassificationHead}
+        return construct(table, spec, "config.head", classes=classes, dtype=dtype)
+
+    if config.get("decision"):
+        lookup(COMBINATIONS, config.decision, "config.decision")
+        heads = {name: head() for name in encoders}
+        return DecisionModel(encoders=encoders, heads=heads, combine=config.decision)
     fusion = construct(FUSIONS, config.fusion, "config.fusion", **given)
-    head = construct(
-        {"classification": ClassificationHead},
-        ConfigDict({"name": "classification", **config.head}),
-        "config.head",
-        classes=classes,
-        dtype=dtype,
-    )
-    return FusedModel(encoders=encoders, fusion=fusion, heads={"label": head})
+    return FusedModel(encoders=encoders, fusion=fusion, heads={"label": head()})
 
 
 def task(config: ConfigDict) -> Task:
@@ -76,11 +88,23 @@ def task(config: ConfigDict) -> Task:
 
 
 def example_inputs(config: ConfigDict) -> dict[str, Input]:
-    """One row of zeros for each modality, to initialise a model with."""
-    size = config.data.image_size
-    length = config.data.text_length
-    values = {
-        "image": lambda: Input(jnp.zeros((1, size, size, 3), jnp.uint8), jnp.ones(1, bool)),
-        "text": lambda: Input(jnp.zeros((1, length), jnp.int32), jnp.ones((1, length), bool)),
-    }
-    return {name: values[name]() for name in modalities(config)}
+    """One row of zeros for each modality, to initialise a model with.
+
+    Raises:
+        UserError: `config.data` does not say the shape of a modality.
+    """
+    c = config.data
+    shapes = {"image": lambda: (c.image_size, c.image_size, 3), "text": lambda: (c.text_length,)}
+    given = c.get("shapes", {})
+
+    def zeros(name: str) -> Input:
+        kind = lookup(RAW, kind_of(config, name), f"config.encoders.{name}.kind")
+        if name not in given and name not in shapes:
+            raise UserError(
+                f"config.data.shapes has no {name!r}: give the shape of one example, such as (16,)"
+            )
+        shape = tuple(given[name]) if name in given else shapes[name]()
+        mask = jnp.ones((1, *shape[: kind.masked_axes]), bool)
+        return Input(jnp.zeros((1, *shape), kind.dtype), mask)
+
+    return {name: zeros(name) for name in modalities(config)}

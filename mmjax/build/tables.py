@@ -2,14 +2,16 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from mmjax import cli
-from mmjax.data import shapes
+from mmjax.data.controlled import controlled
+from mmjax.data.digit_arithmetic import digit_arithmetic
 from mmjax.data.easy_vqa.sources import easy_vqa
+from mmjax.data.shapes import shapes
 from mmjax.losses import classification as classification_losses
 from mmjax.metrics import classification as classification_metrics
 from mmjax.tasks.classification import classification
@@ -19,8 +21,30 @@ from mmjax.types import UserError
 LOSSES = {"cross_entropy": classification_losses.cross_entropy}
 METRICS = {"accuracy": classification_metrics.accuracy}
 TASKS = {"classification": classification}
-DATASETS = {"easy_vqa": easy_vqa, "shapes": shapes.shapes}
+DATASETS = {
+    "controlled": controlled,
+    "digit_arithmetic": digit_arithmetic,
+    "easy_vqa": easy_vqa,
+    "shapes": shapes,
+}
 OPTIMIZERS = {"adamw": optimizer.adamw, "sgd": optimizer.sgd}
+
+
+class Raw(NamedTuple):
+    """How a kind of raw input arrives: its type, and how many axes of an example its mask has."""
+
+    dtype: Any
+    masked_axes: int
+
+
+RAW = {
+    "audio": Raw(jnp.float32, 1),
+    "image": Raw(jnp.uint8, 0),
+    "series": Raw(jnp.float32, 1),
+    "text": Raw(jnp.int32, 1),
+    "vector": Raw(jnp.float32, 1),
+    "video": Raw(jnp.uint8, 1),
+}
 DTYPES = {"bfloat16": jnp.bfloat16, "float32": jnp.float32}
 SCHEDULES = {"constant": optimizer.constant, "warmup_cosine": optimizer.warmup_cosine}
 AUGMENTATIONS = {
@@ -50,7 +74,7 @@ def construct(table: Mapping[str, Callable], spec: ConfigDict, where: str, **giv
 
     Args:
         table: constructors by name.
-        spec: `name` and options.
+        spec: `name` and options; a `kind` is not for the constructor.
         where: the config key of `spec`, for errors.
         given: options that apply unless `spec` says otherwise, where the constructor has them.
 
@@ -61,7 +85,7 @@ def construct(table: Mapping[str, Callable], spec: ConfigDict, where: str, **giv
         raise UserError(f"{where} has no 'name'; {cli.nearest('', list(table))}")
     constructor = lookup(table, spec["name"], f"{where}.name")
     known = options_of(constructor)
-    options = {key: value for key, value in spec.items() if key != "name"}
+    options = {key: value for key, value in spec.items() if key not in ("name", "kind")}
     for key in options:
         lookup(known, key, f"{where} ({spec['name']})")
     return constructor(**{k: v for k, v in given.items() if k in known} | options)

@@ -1,4 +1,8 @@
-"""From records to the rows of a batch: one image with some of its questions, or a blank row."""
+"""Questions about images as rows of a batch: one image with some of its questions, or a blank row.
+
+With K questions an image, the questions of row r are the examples r * K to r * K + K - 1; with
+K = 0 every pair of an image and a question is a row of its own.
+"""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -24,8 +28,14 @@ def rows(source: Source, count: int) -> list[Row]:
     return [(index, start) for index, texts in asked for start in range(0, len(texts), count)]
 
 
-class Examples:
-    """Makes rows and batches; what a row lacks is zero and False in `_mask`.
+class QuestionExamples:
+    """Makes the rows and batches of questions about images; see pipeline.Examples.
+
+    In training a row draws its questions anew, without replacement. In evaluation an image with
+    more than K questions takes several rows. A batch is a dict of `image` uint8 [R H W 3],
+    `image_mask` bool [R], `image_index` int32 [B] (the row of each example among this process's;
+    absent for K = 0), `text` int32 [B L], `text_mask` bool [B L], `label` and `group` int32 [B] and
+    `_mask` bool [B]; keys of other modalities are absent, and nothing of theirs is decoded.
 
     Args:
         source: where records are read.
@@ -54,19 +64,34 @@ class Examples:
         self._source, self._modalities, self._encode = source, modalities, encode
         self._indexed, self._count = questions_per_image > 0, max(questions_per_image, 1)
         self._fields = ("questions", "image") if "image" in modalities else ("questions",)
+        self.name = source.name
+
+    @functools.cached_property
+    def _order(self) -> list[Row]:
+        return rows(self._source, self._count)
+
+    def train_length(self) -> int:
+        """Images of an epoch; for K = 0 questions."""
+        return len(self._source.records) if self._indexed else len(self._order)
+
+    def eval_length(self) -> int:
+        """Rows that hold every question once."""
+        return len(self._order)
 
     def draw(self, index: int, rng: np.random.Generator) -> dict:
-        """The row of record `index` with questions that are drawn at random."""
+        """The row of record `index` with questions drawn at random; for K = 0 as `take`."""
+        if not self._indexed:
+            return self.take(index)
         record = self._source.read(index, self._fields)
         if record is None:
             return self._blank()
         return self._row(record, select_questions(record, rng, self._count))
 
-    def take(self, order: Sequence[Row], position: int) -> dict:
-        """The row at `position` of `order`; a blank one behind its end."""
-        if position >= len(order):
+    def take(self, position: int) -> dict:
+        """The row at `position` of those that hold every question once; a blank one behind them."""
+        if position >= len(self._order):
             return self._blank()
-        index, start = order[position]
+        index, start = self._order[position]
         record = self._source.read(index, self._fields)
         if record is None:
             return self._blank()

@@ -7,8 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from mmjax.fusion.pooled import check_modalities
-from mmjax.nn.dense import Dense
-from mmjax.nn.embedding import LearnedPositions
+from mmjax.fusion.sequences import embed_tokens, join_tokens
 from mmjax.nn.masking import zero_masked
 from mmjax.nn.transformer import Transformer
 from mmjax.types import Fused, Tokens
@@ -52,17 +51,12 @@ class TransformerFusion(nn.Module):
         init = nn.initializers.normal(0.02)
         learned = self.param("fusion_tokens", init, (self.fusion_tokens, self.width), jnp.float32)
         shape = (batch, self.fusion_tokens, self.width)
-        parts = [jnp.broadcast_to(learned.astype(self.dtype), shape)]
-        masks = [jnp.ones(shape[:2], bool)]
+        learned = jnp.broadcast_to(learned.astype(self.dtype), shape)
+        parts = [Tokens(learned, jnp.ones(shape[:2], bool))]
         for name in names:
-            x = zero_masked(tokens[name].x, tokens[name].mask).astype(self.dtype)
-            if x.shape[-1] != self.width:
-                x = Dense(self.width, dtype=self.dtype, name=f"project_{name}")(x)
-            modality = self.param(f"modality_{name}", init, (self.width,), jnp.float32)
-            parts.append(LearnedPositions(name=f"positions_{name}")(x + modality.astype(x.dtype)))
-            masks.append(tokens[name].mask)
-        mask = jnp.concatenate(masks, axis=1)
-        x = jnp.concatenate(parts, axis=1)
+            x = embed_tokens(self, name, tokens[name], self.width, self.dtype)
+            parts.append(Tokens(x, tokens[name].mask))
+        x, mask = join_tokens(parts)
         x = nn.Dropout(self.dropout, deterministic=deterministic)(x)
         x = Transformer(
             self.layers, self.heads, self.mlp_ratio, self.dropout, self.dtype, name="transformer"

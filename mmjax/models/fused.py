@@ -16,6 +16,30 @@ def share_rows(tokens: Tokens, index: Int[Array, " B"] | None) -> Tokens:
     return Tokens(jnp.take(tokens.x, index, axis=0), jnp.take(tokens.mask, index, axis=0))
 
 
+def encode(
+    encoders: Mapping[str, nn.Module], inputs: Mapping[str, Input], *, deterministic: bool
+) -> dict[str, Tokens]:
+    """The tokens of each input by sorted name, one row for each example.
+
+    An encoder runs once for each row of its input, however many examples share the row.
+
+    Raises:
+        UserError: an input that no encoder takes, or none at all.
+    """
+    unknown = sorted(set(inputs) - set(encoders))
+    if unknown or not inputs:
+        raise UserError(
+            f"model inputs: {f'no encoder for {unknown}' if unknown else 'none given'}:"
+            f" give one or more of {sorted(encoders)}"
+        )
+    tokens = {}
+    for name in sorted(inputs):
+        value, mask, index = inputs[name]
+        encoded = encoders[name](value, mask, deterministic=deterministic)
+        tokens[name] = share_rows(encoded, index)
+    return tokens
+
+
 class FusedModel(nn.Module):
     """Encoders, a fusion and heads, each injected: it names no modality and no task.
 
@@ -43,17 +67,7 @@ class FusedModel(nn.Module):
         Raises:
             UserError: an input that no encoder takes, none at all, or what the parts raise.
         """
-        unknown = sorted(set(inputs) - set(self.encoders))
-        if unknown or not inputs:
-            raise UserError(
-                f"model inputs: {f'no encoder for {unknown}' if unknown else 'none given'}:"
-                f" give one or more of {sorted(self.encoders)}"
-            )
-        tokens = {}
-        for name in sorted(inputs):
-            value, mask, index = inputs[name]
-            encoded = self.encoders[name](value, mask, deterministic=deterministic)
-            tokens[name] = share_rows(encoded, index)
+        tokens = encode(self.encoders, inputs, deterministic=deterministic)
         fused = self.fusion(tokens, deterministic=deterministic)
         extras = {f"fusion/{name}": value for name, value in fused.extras.items()}
         outputs = {

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -38,12 +39,39 @@ NORMS: Mapping[str, Callable[[Array], Array]] = {
 }
 
 
-def max_pool(x: Float[Array, "B H W channels"], stride: int) -> Float[Array, "B y x channels"]:
-    """Maximum over windows of stride x stride pixels; an incomplete last window is dropped."""
+def max_pool(
+    x: Float[Array, "B H W channels"], stride: int, side: int | None = None, padding: int = 0
+) -> Float[Array, "B y x channels"]:
+    """Maximum over windows of side x side pixels; an incomplete last window is dropped.
+
+    Args:
+        x: the pictures.
+        stride: from one window to the next.
+        side: of a window. None: `stride`.
+        padding: pixels around the picture that no maximum is taken of; less than `side`.
+
+    Raises:
+        UserError: a picture smaller than a window.
+    """
+    side = stride if side is None else side
+    if min(x.shape[1:3]) + 2 * padding < side:
+        raise UserError(
+            f"max pooling: a map of {x.shape[1]}x{x.shape[2]} is smaller than a window of"
+            f" {side}x{side}: give larger images or pool less"
+        )
+    if padding:
+        around = ((0, 0), (padding, padding), (padding, padding), (0, 0))
+        x = jnp.pad(x, around, constant_values=-jnp.inf)
     # On CPU the gradient of a window reduction takes thirty times that of elementwise maxima.
-    rows, columns = x.shape[1] // stride * stride, x.shape[2] // stride * stride
-    x = functools.reduce(jnp.maximum, [x[:, i:rows:stride] for i in range(stride)])
-    return functools.reduce(jnp.maximum, [x[:, :, i:columns:stride] for i in range(stride)])
+    x = functools.reduce(jnp.maximum, shifted(x, 1, side, stride))
+    return functools.reduce(jnp.maximum, shifted(x, 2, side, stride))
+
+
+def shifted(x: Array, axis: int, side: int, stride: int) -> list[Array]:
+    """For each of `side` offsets, every `stride`-th slice: the i-th of each window together."""
+    last = (x.shape[axis] - side) // stride * stride + 1
+    at = functools.partial(jax.lax.slice_in_dim, x, stride=stride, axis=axis)
+    return [at(offset, offset + last) for offset in range(side)]
 
 
 # How a block gets smaller: (stride of its convolution, stride of its pooling).

@@ -4,6 +4,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from mmjax.nn.dense import Dense
@@ -59,21 +60,75 @@ class LearnedPositions(nn.Module):
         return x + table[:length].astype(x.dtype)
 
 
+def _cubic_weights(made: int, wanted: int) -> np.ndarray:
+    """The weight of each of `made` places in each of `wanted` ones [wanted made]."""
+    a = -0.75  # PyTorch's coefficient
+    centre = (np.arange(wanted) + 0.5) * made / wanted - 0.5
+    neighbours = np.floor(centre).astype(int)[:, None] + np.arange(-1, 3)
+    distance = np.abs(centre[:, None] - neighbours)
+    near = ((a + 2) * distance - (a + 3)) * distance**2 + 1
+    far = a * (((distance - 5) * distance + 8) * distance - 4)
+    weights = np.zeros((wanted, made))
+    # The border goes on outside of the grid, so a place may be several neighbours.
+    places = np.clip(neighbours, 0, made - 1)
+    np.add.at(weights, (np.arange(wanted)[:, None], places), np.where(distance <= 1, near, far))
+    return weights.astype(np.float32)
+
+
+def resize_positions(
+    table: Float[Array, "Y X D"], rows: int, columns: int
+) -> Float[Array, "rows columns D"]:
+    """Positions learned for one grid, interpolated (bicubic) to another over the same picture.
+
+    As PyTorch's `interpolate(mode="bicubic", align_corners=False)`: without antialiasing, also
+    where the new grid is smaller. This is how DINOv2 and transformers' ViT resize theirs.
+    """
+    y, x = (_cubic_weights(*sizes) for sizes in zip(table.shape[:2], (rows, columns), strict=True))
+    return jnp.einsum("yr,rcd,xc->yxd", y, table, x, precision="highest")
+
+
 class GridPositions(nn.Module):
-    """Adds a learned vector to each cell of a grid whose size is fixed at initialisation."""
+    """Adds a learned vector to each cell of a grid.
+
+    The table has the size of the grid at initialisation; for another grid it is interpolated (see
+    `resize_positions`), and stays as it is.
+    """
 
     @nn.compact
     def __call__(self, x: Float[Array, "B Y X D"]) -> Float[Array, "B Y X D"]:
-        shape = x.shape[1:]
+        rows, columns, width = x.shape[1:]
+        made = (rows, columns)
         if self.has_variable("params", "embedding"):
-            made = self.get_variable("params", "embedding").shape
-            if made != shape:
-                raise UserError(
-                    f"{'/'.join(self.path)}: a grid of {shape[0]}x{shape[1]} patches, but the model"
-                    f" was made for {made[0]}x{made[1]}: resize the images"
-                )
+            made = self.get_variable("params", "embedding").shape[:2]
         init = nn.initializers.normal(0.02)
-        return x + self.param("embedding", init, shape, jnp.float32).astype(x.dtype)
+        table = self.param("embedding", init, (*made, width), jnp.float32)
+        if made != (rows, columns):
+            table = resize_positions(table, rows, columns)
+        return x + table.astype(x.dtype)
+
+
+def sincos_positions(
+    rows: int, columns: int, width: int, base: float = 10_000.0
+) -> Float[Array, "rows columns D"]:
+    """Fixed vectors for the cells of a grid: sin and cos of column and of row, a quarter each.
+
+    The vector of row y and column x is [sin(x f), cos(x f), sin(y f), cos(y f)] with the
+    D / 4 frequencies f = base**(-4 i / D) (He et al. 2022, https://arxiv.org/abs/2111.06377).
+
+    Raises:
+        UserError: the width D is not divisible by 4.
+    """
+    if width % 4:
+        raise UserError(
+            f"positions 'sincos': width {width} is not divisible by 4: choose another width"
+        )
+    frequencies = base ** (-np.arange(0, width, 4) / width)
+    y, x = (np.arange(length)[:, None] * frequencies for length in (rows, columns))
+    y = np.concatenate([np.sin(y), np.cos(y)], axis=1)[:, None]
+    x = np.concatenate([np.sin(x), np.cos(x)], axis=1)[None]
+    shape = (rows, columns, width // 2)
+    both = [np.broadcast_to(x, shape), np.broadcast_to(y, shape)]
+    return jnp.asarray(np.concatenate(both, axis=2), jnp.float32)
 
 
 def fold_patches(

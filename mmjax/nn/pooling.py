@@ -1,5 +1,6 @@
 """Fewer vectors from many."""
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -12,6 +13,24 @@ def masked_mean(x: Float[Array, "B N D"], mask: Bool[Array, "B N"]) -> Float[Arr
     total = jnp.sum(zero_masked(x, mask), axis=1, dtype=jnp.float32)
     count = jnp.sum(mask, axis=1, dtype=jnp.float32)
     return (total / jnp.maximum(count, 1.0)[:, None]).astype(x.dtype)
+
+
+def masked_softmax(scores: Float[Array, "*rows N"], mask: Bool[Array, "*rows N"]) -> Array:
+    """Softmax over the real entries of the last axis, in float32: Float[*rows N].
+
+    Masked entries weigh exactly zero, whatever their scores; so do all of a row that has no real
+    one.
+    """
+    scores = jnp.where(mask, scores.astype(jnp.float32), jnp.finfo(jnp.float32).min)
+    return jnp.where(mask, jax.nn.softmax(scores), 0.0)
+
+
+def weighted_sum(
+    weights: Float[Array, "B N"], x: Float[Array, "B N D"], mask: Bool[Array, "B N"]
+) -> Float[Array, "B D"]:
+    """Sum of weights times tokens over the real tokens, in float32; the result has x's type."""
+    terms = weights[..., None] * zero_masked(x, mask).astype(jnp.float32)
+    return jnp.sum(terms, axis=1).astype(x.dtype)
 
 
 def window_mean(x: Float[Array, "B Y X D"], side: int) -> Float[Array, "B y x D"]:

@@ -1,6 +1,8 @@
-"""Long short-term memory (Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000)."""
+"""Recurrent layers over masked sequences: LSTM (Hochreiter and Schmidhuber 1997; forget gate: Gers
+et al. 2000) and GRU (Cho et al. 2014, https://arxiv.org/abs/1406.1078)."""
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -9,44 +11,47 @@ from jaxtyping import Array, Bool, Float
 
 from mmjax.nn.dense import Dense
 from mmjax.nn.masking import zero_masked
+from mmjax.nn.options import choose
+from mmjax.types import UserError
+
+State = tuple[Array, ...]
 
 
-def lstm(
-    projected: Float[Array, "B L gates"],
-    recurrent: Float[Array, "D gates"],
-    mask: Bool[Array, "B L"],
-) -> tuple[Float[Array, "B L D"], Float[Array, "B D"]]:
-    """Runs the recurrence over L steps from a zero state; gates in the order i, f, g, o.
+class Cell(NamedTuple):
+    """One kind of recurrence.
 
-    i, f, g, o = projected_t + h @ recurrent;  c = s(f) c + s(i) tanh(g);  h = s(o) tanh(c),
-    with s the logistic function. A masked step leaves h and c as they are.
-
-    Args:
-        projected: input projection plus bias of each step, for the four gates.
-        recurrent: kernel from the hidden state to the four gates.
-        mask: True for the real steps.
-
-    Returns:
-        The hidden state after each step, and after the last real one (zeros if there is none).
+    gates: number of gates that the input and the hidden state are projected to.
+    states: number of arrays [B D] that are carried; the first is the hidden state.
+    update: (projected input [B gates*D], projected hidden state [B gates*D], bias [4D], carried
+        arrays) -> carried arrays, all in float32.
+    bias_init: initialiser of the bias [4D].
     """
-    width = recurrent.shape[0]
-    state = jnp.zeros((projected.shape[0], width))
 
-    def step(carry, inputs):
-        hidden, cell = carry
-        gates, real = inputs
-        # In bfloat16 the cell would stop accumulating: the state is always float32.
-        gates = gates.astype(jnp.float32) + (hidden.astype(recurrent.dtype) @ recurrent)
-        i, f, g, o = jnp.split(gates, 4, axis=-1)
-        new_cell = jax.nn.sigmoid(f) * cell + jax.nn.sigmoid(i) * jnp.tanh(g)
-        new_hidden = jax.nn.sigmoid(o) * jnp.tanh(new_cell)
-        hidden = jnp.where(real[:, None], new_hidden, hidden)
-        cell = jnp.where(real[:, None], new_cell, cell)
-        return (hidden, cell), hidden
+    gates: int
+    states: int
+    update: Callable[[Array, Array, Array, State], State]
+    bias_init: Callable[..., Array]
 
-    steps = (jnp.moveaxis(projected, 1, 0), jnp.moveaxis(mask, 1, 0))
-    (last, _), hidden = jax.lax.scan(step, (state, state), steps)
-    return jnp.moveaxis(hidden, 0, 1).astype(projected.dtype), last.astype(projected.dtype)
+
+def lstm_update(projected: Array, recurrent: Array, bias: Array, state: State) -> State:
+    """c' = s(f) c + s(i) tanh(g);  h' = s(o) tanh(c'), with i, f, g, o the sum of all three."""
+    i, f, g, o = jnp.split(projected + recurrent + bias, 4, axis=-1)
+    cell = jax.nn.sigmoid(f) * state[1] + jax.nn.sigmoid(i) * jnp.tanh(g)
+    return jax.nn.sigmoid(o) * jnp.tanh(cell), cell
+
+
+def gru_update(projected: Array, recurrent: Array, bias: Array, state: State) -> State:
+    """h' = (1 - z) n + z h, with n = tanh(x_n + b_n + r (h_n + b_h)).
+
+    r = s(x_r + h_r + b_r) and z = s(x_z + h_z + b_z): the reset gate acts after the product with
+    the recurrent kernel, as in cuDNN and PyTorch. The bias is b_r, b_z, b_n, b_h.
+    """
+    from_input, from_hidden = jnp.split(projected, 3, axis=-1), jnp.split(recurrent, 3, axis=-1)
+    bias_r, bias_z, bias_n, bias_h = jnp.split(bias, 4)
+    r = jax.nn.sigmoid(from_input[0] + from_hidden[0] + bias_r)
+    z = jax.nn.sigmoid(from_input[1] + from_hidden[1] + bias_z)
+    n = jnp.tanh(from_input[2] + bias_n + r * (from_hidden[2] + bias_h))
+    return ((1 - z) * n + z * state[0],)
 
 
 def forget_bias_init(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> Array:
@@ -56,27 +61,146 @@ def forget_bias_init(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> Arra
     return jnp.zeros(shape, dtype).at[width : 2 * width].set(1)
 
 
-class Lstm(nn.Module):
-    """One LSTM layer over a masked sequence.
+CELLS: Mapping[str, Cell] = {
+    "gru": Cell(3, 1, gru_update, nn.initializers.zeros),
+    "lstm": Cell(4, 2, lstm_update, forget_bias_init),
+}
+
+
+def recur(
+    cell: Cell,
+    projected: Float[Array, "L B gates"],
+    kernel: Float[Array, "D gates"],
+    bias: Float[Array, " biases"],
+    mask: Bool[Array, "L B"],
+) -> tuple[Float[Array, "L B D"], Float[Array, "B D"]]:
+    """Runs a recurrence over L steps from a zero state; a masked step leaves the state as it is.
+
+    Args:
+        cell: the recurrence.
+        projected: input projection of each step, for all gates.
+        kernel: from the hidden state to all gates.
+        bias: [4D].
+        mask: True for the real steps.
+
+    Returns:
+        The hidden state after each step, and after the last real one (zeros if there is none), in
+        float32.
+    """
+    start = (jnp.zeros((projected.shape[1], kernel.shape[0])),) * cell.states
+
+    def step(state, inputs):
+        gates, real = inputs
+        recurrent = jnp.matmul(
+            state[0].astype(kernel.dtype), kernel, preferred_element_type=jnp.float32
+        )
+        # In bfloat16 the state would stop accumulating: it is always float32.
+        new = cell.update(gates.astype(jnp.float32), recurrent, bias, state)
+        state = tuple(
+            jnp.where(real[:, None], after, before)
+            for after, before in zip(new, state, strict=True)
+        )
+        return state, state[0]
+
+    state, hidden = jax.lax.scan(step, start, (projected, mask))
+    return hidden, state[0]
+
+
+class Direction(nn.Module):
+    """One layer in one direction, over steps before examples.
 
     Attributes:
         width: D of the state.
+        cell: a name in CELLS.
         dtype: type of the matrix products and of the output; the state is in float32.
     """
 
     width: int
+    cell: str = "lstm"
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "B L I"], mask: Bool[Array, "B L"]
-    ) -> tuple[Float[Array, "B L D"], Float[Array, "B D"]]:
-        """Hidden state after each step (zeros where masked) and after the last real one."""
-        size = 4 * self.width
+        self, x: Float[Array, "L B I"], mask: Bool[Array, "L B"]
+    ) -> tuple[Float[Array, "L B D"], Float[Array, "B D"]]:
+        """Hidden state after each step, and after the last real one."""
+        cell = choose(CELLS, self.cell, "cell")
+        size = cell.gates * self.width
         projected = Dense(size, use_bias=False, dtype=self.dtype, name="input")(x)
-        bias = self.param("bias", forget_bias_init, (size,), jnp.float32)
-        recurrent = self.param(
+        bias = self.param("bias", cell.bias_init, (4 * self.width,), jnp.float32)
+        kernel = self.param(
             "recurrent", nn.initializers.orthogonal(), (self.width, size), jnp.float32
         )
-        hidden, last = lstm(projected + bias.astype(self.dtype), recurrent.astype(self.dtype), mask)
-        return zero_masked(hidden, mask), last
+        hidden, last = recur(cell, projected, kernel.astype(self.dtype), bias, mask)
+        return hidden.astype(self.dtype), last.astype(self.dtype)
+
+
+# Both directions in one scan: their parameters have a leading axis of two, forward first.
+BothDirections = nn.vmap(Direction, variable_axes={"params": 0}, split_rngs={"params": True})
+
+
+# What encoders make of all hidden states, the last one and the mask: tokens and their mask.
+OUTPUTS: Mapping[str, Callable[[Array, Array, Array], tuple[Array, Array]]] = {
+    "last": lambda _, last, mask: (last[:, None], jnp.any(mask, axis=1, keepdims=True)),
+    "sequence": lambda hidden, _, mask: (hidden, mask),
+}
+
+
+class Recurrent(nn.Module):
+    """LSTM or GRU layers over a masked sequence, in one direction or in both.
+
+    A masked step leaves the state as it is, so the backward direction starts at the last real step
+    of each row.
+
+    Attributes:
+        width: D of the output. With two directions each has half of it, forward first.
+        cell: "lstm" or "gru".
+        layers: number of layers.
+        bidirectional: whether a second recurrence runs from the end to the start.
+        dropout: share dropped of what each layer but the last puts out.
+        dtype: type of the matrix products and of the output; the state is in float32.
+    """
+
+    width: int
+    cell: str = "lstm"
+    layers: int = 1
+    bidirectional: bool = False
+    dropout: float = 0.0
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "B L I"], mask: Bool[Array, "B L"], *, deterministic: bool = True
+    ) -> tuple[Float[Array, "B L D"], Float[Array, "B D"]]:
+        """The last layer's state after each step (zeros where masked), and after its last real one.
+
+        The backward direction has its last state at the first real step. A row without a real step
+        gives zeros.
+
+        Raises:
+            UserError: an unknown cell, no layer, or an odd width for two directions.
+        """
+        if self.layers < 1:
+            raise UserError(f"{'/'.join(self.path)}: {self.layers} layers: choose at least one")
+        if self.bidirectional and self.width % 2:
+            raise UserError(
+                f"{'/'.join(self.path)}: width {self.width} does not split into two directions:"
+                " choose an even width"
+            )
+        # Steps first throughout: one transposition of the input instead of one of all gates.
+        hidden, real = jnp.swapaxes(zero_masked(x, mask), 0, 1), mask.T
+        for layer in range(self.layers):
+            if layer:
+                hidden = nn.Dropout(self.dropout, deterministic=deterministic)(hidden)
+            run = self._both if self.bidirectional else self._forward
+            hidden, last = run(hidden, real, f"layer_{layer}")
+        return zero_masked(jnp.swapaxes(hidden, 0, 1), mask), last
+
+    def _forward(self, x: Array, mask: Array, name: str) -> tuple[Array, Array]:
+        return Direction(self.width, self.cell, self.dtype, name=name)(x, mask)
+
+    def _both(self, x: Array, mask: Array, name: str) -> tuple[Array, Array]:
+        layer = BothDirections(self.width // 2, self.cell, self.dtype, name=name)
+        hidden, last = layer(jnp.stack([x, x[::-1]]), jnp.stack([mask, mask[::-1]]))
+        hidden = jnp.concatenate([hidden[0], hidden[1, ::-1]], axis=-1)
+        return hidden, jnp.concatenate([last[0], last[1]], axis=-1)

@@ -6,7 +6,8 @@ import itertools
 import numpy as np
 
 from mmjax.data import tokenizer
-from mmjax.data.pipeline import eval_batches, train_iterator
+from mmjax.data.examples import QuestionExamples
+from mmjax.data.pipeline import Reading, eval_batches, train_iterator
 from mmjax.data.source import Records, Source
 
 COUNTS = (3, 1, 5, 0, 2)  # questions of the records 0 to 4, and again from 5 on
@@ -40,24 +41,29 @@ def encoder():
     return functools.partial(tokenizer.encode, tokenizer.train(words), length=5)
 
 
-def options(**changes):
-    default = {
-        "batch_images": 4,
-        "questions_per_image": 3,
-        "encode": encoder(),
-        "modalities": BOTH,
-        "threads": 0,
-        "prefetch": 0,
-    }
-    return default | changes
+def examples(source=None, *, questions_per_image=3, encode=None, modalities=BOTH):
+    encode = encoder() if encode is None else encode
+    return QuestionExamples(source or make(), modalities, questions_per_image, encode)
 
 
-def training(source=None, **changes):
-    return train_iterator(source or make(), **options(**({"seed": 1} | changes)))
+def reading(**changes):
+    return Reading(**({"batch_rows": 4, "threads": 0, "prefetch": 0} | changes))
+
+
+def _split(changes):
+    names = ("questions_per_image", "encode", "modalities")
+    ours = {name: changes.pop(name) for name in names if name in changes}
+    return ours, changes
+
+
+def training(source=None, *, seed=1, epochs=None, **changes):
+    ours, rest = _split(changes)
+    return train_iterator(examples(source, **ours), reading(**rest), seed=seed, epochs=epochs)
 
 
 def evaluation(source=None, **changes):
-    return eval_batches(source or make(), **options(**changes))
+    ours, rest = _split(changes)
+    return eval_batches(examples(source, **ours), reading(**rest))
 
 
 def images(batch):

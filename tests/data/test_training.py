@@ -74,7 +74,7 @@ def test_every_epoch_has_every_image_once_in_another_order():
 
 
 def test_flat_epochs_have_every_question_once():
-    flat = training(questions_per_image=0, batch_images=5)
+    flat = training(questions_per_image=0, batch_rows=5)
     asked = labels(take(flat, 22))
     length = len(every_label())
     for start in range(0, 2 * length, length):
@@ -84,7 +84,7 @@ def test_flat_epochs_have_every_question_once():
 
 def test_questions_are_drawn_anew_each_epoch():
     wide = make(length=5)
-    batches = take(training(wide, batch_images=5, questions_per_image=2), 40)
+    batches = take(training(wide, batch_rows=5, questions_per_image=2), 40)
     asked = Counter(
         label for label in labels(batches) if 20 <= label < 30
     )  # of image 2, 5 questions
@@ -113,16 +113,15 @@ def test_a_restored_state_continues_bit_for_bit(settings):
 def test_epochs_end_with_the_last_full_batch():
     assert len(list(training(epochs=2))) == 46 // 4
     with pytest.raises(UserError, match="23 rows in all epochs do not fill one batch of 24"):
-        training(epochs=1, batch_images=24)
+        training(epochs=1, batch_rows=24)
 
 
 @pytest.mark.parametrize("questions_per_image", [3, 0])
 def test_processes_share_the_batches_of_one(questions_per_image):
     kind = {"questions_per_image": questions_per_image}
-    alone = take(training(batch_images=6, **kind), 20)
+    alone = take(training(batch_rows=6, **kind), 20)
     parts = [
-        take(training(batch_images=2, process_index=p, process_count=3, **kind), 20)
-        for p in range(3)
+        take(training(batch_rows=2, process_index=p, process_count=3, **kind), 20) for p in range(3)
     ]
     for batch, *shares in zip(alone, *parts, strict=True):
         assert Counter(labels([batch])) == Counter(labels(shares))
@@ -132,7 +131,7 @@ def test_processes_share_the_batches_of_one(questions_per_image):
 def test_processes_end_together():
     for epochs in (1, 3):
         ends = [
-            len(list(training(batch_images=2, epochs=epochs, process_index=p, process_count=3)))
+            len(list(training(batch_rows=2, epochs=epochs, process_index=p, process_count=3)))
             for p in range(3)
         ]
         assert ends == [23 * epochs // 3 // 2] * 3

@@ -14,7 +14,8 @@ WORKERS = """
     import numpy as np
 
     from mmjax.data import tokenizer
-    from mmjax.data.pipeline import eval_batches, train_iterator
+    from mmjax.data.examples import QuestionExamples
+    from mmjax.data.pipeline import Reading, eval_batches, train_iterator
     from mmjax.data.shapes import shapes
     from mmjax.data.source import questions
 
@@ -22,20 +23,19 @@ WORKERS = """
         source = shapes(train=50)["train"]
         words = tokenizer.train([text for texts in questions(source) for text in texts])
         encode = functools.partial(tokenizer.encode, words, length=10)
-        same = dict(batch_images=4, questions_per_image=3)
-        same |= dict(encode=encode, modalities=("image", "text"))
-        alone = train_iterator(source, seed=0, **same)
-        working = train_iterator(source, seed=0, workers=2, **same)
+        examples = QuestionExamples(source, ("image", "text"), 3, encode)
+        alone = train_iterator(examples, Reading(4), seed=0)
+        working = train_iterator(examples, Reading(4, workers=2), seed=0)
         for step in range(9):
             one, two = next(alone), next(working)
             assert one.keys() == two.keys()
             assert all(np.array_equal(one[key], two[key]) for key in one), step
-        restored = train_iterator(source, seed=0, **same)
+        restored = train_iterator(examples, Reading(4), seed=0)
         restored.set_state(working.get_state())
         for one, two in ((next(alone), next(restored)) for _ in range(3)):
             assert all(np.array_equal(one[key], two[key]) for key in one)
         working.close()
-        asked = sum(batch["_mask"].sum() for batch in eval_batches(source, workers=1, **same))
+        asked = sum(batch["_mask"].sum() for batch in eval_batches(examples, Reading(4, workers=1)))
         assert asked == sum(map(len, questions(source)))
         assert "tensorflow" not in sys.modules
         print("done")

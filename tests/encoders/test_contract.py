@@ -13,10 +13,24 @@ import numpy as np
 import pytest
 
 from mmjax.build import ENCODERS
-from tests.encoders import image_specs, text_specs
+from tests.encoders import (
+    audio_specs,
+    image_specs,
+    series_specs,
+    text_specs,
+    vector_specs,
+    video_specs,
+)
 from tests.encoders.spec import ROWS, WIDTH
 
-SPECS = {**image_specs.SPECS, **text_specs.SPECS}
+SPECS = {
+    **audio_specs.SPECS,
+    **image_specs.SPECS,
+    **series_specs.SPECS,
+    **text_specs.SPECS,
+    **vector_specs.SPECS,
+    **video_specs.SPECS,
+}
 
 every_encoder = pytest.mark.parametrize("name", SPECS)
 

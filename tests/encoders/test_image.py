@@ -36,6 +36,8 @@ def test_normalise_maps_bytes_to_minus_one_to_one():
     np.testing.assert_allclose(normalise(value, jnp.float32).ravel(), [-1, 1, -0.6], atol=1e-6)
     other = normalise(value, jnp.float32, mean=0.9, std=0.2).ravel()
     np.testing.assert_allclose(other, [-4.5, 0.5, -3.5], atol=1e-5)
+    channels = normalise(value, jnp.float32, mean=(0.5, 0.5, 0.1), std=(0.5, 2.0, 0.1)).ravel()
+    np.testing.assert_allclose(channels, [-1, 0.25, 1], atol=1e-5)
 
 
 @pytest.mark.parametrize("encoder", [Vit(16), Cnn(16)], ids=["vit", "cnn"])
@@ -158,9 +160,3 @@ def test_mistakes_are_told_in_one_line(encoder, message):
 def test_float_images_are_refused(encoder):
     with pytest.raises(UserError, match="expected uint8 with values 0 to 255, got float32"):
         encoder.init(jax.random.key(0), jnp.zeros((1, 16, 16, 3)))
-
-
-def test_vit_has_one_image_size():
-    _, variables = shapes(Vit(16))
-    with pytest.raises(UserError, match="grid of 4x4 patches, but the model was made for 8x8"):
-        jax.eval_shape(Vit(16).apply, variables, images(32))

@@ -6,19 +6,29 @@ import numpy as np
 import pytest
 
 from mmjax.encoders.text.bag_of_words import BagOfWords
-from mmjax.encoders.text.lstm import TextLstm
+from mmjax.encoders.text.cnn import TextCnn
+from mmjax.encoders.text.recurrent import TextRecurrent
 from mmjax.encoders.text.transformer import TextTransformer
+from mmjax.nn.recurrent import Recurrent
 from mmjax.types import UserError
 
 ENCODERS = {
     "bag_of_words": BagOfWords(8, 11),
-    "lstm": TextLstm(8, 11),
+    "cnn": TextCnn(8, 11, channels=16),
+    "lstm": TextRecurrent(8, 11),
     "transformer": TextTransformer(8, 11),
 }
 every_encoder = pytest.mark.parametrize("name", ENCODERS)
 
 IDS = jnp.asarray([[2, 5, 2, 2], [7, 1, 9, 9], [4, 4, 4, 4], [5, 3, 3, 0]])
 MASK = jnp.asarray([[1, 1, 1, 0], [1, 1, 0, 0], [0, 0, 0, 0], [1, 1, 1, 1]], bool)
+
+
+def parameters(encoder):
+    """Parameters of the right shapes, none of them zero."""
+    random = np.random.default_rng(9)
+    shapes = jax.eval_shape(encoder.init, jax.random.key(0), IDS)
+    return jax.tree.map(lambda p: jnp.asarray(random.normal(0, 0.5, p.shape), jnp.float32), shapes)
 
 
 def multi_hot(binary):
@@ -33,7 +43,7 @@ def multi_hot(binary):
 @pytest.mark.parametrize("layers", [1, 2, 3])
 def test_bag_of_words_is_dense_layers_over_a_multi_hot(bag, layers):
     encoder = BagOfWords(8, 11, layers=layers, bag=bag)
-    variables = jax.jit(encoder.init)(jax.random.key(0), IDS)
+    variables = parameters(encoder)
     params = dict(variables["params"], bias=jnp.linspace(-1, 1, 8))
     x = np.tanh(multi_hot(bag == "binary") @ params["words"]["embedding"] + params["bias"])
     for layer in range(1, layers):
@@ -46,16 +56,16 @@ def test_bag_of_words_is_dense_layers_over_a_multi_hot(bag, layers):
 
 def test_bag_of_words_does_not_know_order():
     encoder = BagOfWords(8, 11)
-    variables = jax.jit(encoder.init)(jax.random.key(0), IDS)
+    variables = parameters(encoder)
     apply = jax.jit(encoder.apply)
     turned = apply(variables, IDS[:, ::-1], MASK[:, ::-1])
     np.testing.assert_allclose(turned.x, apply(variables, IDS, MASK).x, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["lstm", "transformer"])
+@pytest.mark.parametrize("name", ["cnn", "lstm", "transformer"])
 def test_sequence_encoders_know_order(name):
-    encoder = ENCODERS[name]
-    variables = jax.jit(encoder.init)(jax.random.key(0), IDS)
+    encoder = ENCODERS[name].clone(output="sequence")
+    variables = parameters(encoder)
     apply = jax.jit(encoder.apply)
     turned = apply(variables, IDS[:, ::-1]).x[1, ::-1]
     assert np.abs(turned - apply(variables, IDS).x[1]).max() > 1e-3
@@ -64,7 +74,7 @@ def test_sequence_encoders_know_order(name):
 @every_encoder
 def test_words_that_are_never_real_have_exactly_no_gradient(name):
     encoder = ENCODERS[name]
-    variables = jax.jit(encoder.init)(jax.random.key(0), IDS)
+    variables = parameters(encoder)
 
     def loss(variables):
         return (encoder.apply(variables, IDS, MASK).x ** 3).sum()
@@ -80,7 +90,7 @@ def test_words_that_are_never_real_have_exactly_no_gradient(name):
 @every_encoder
 def test_padding_does_not_matter(name):
     encoder = ENCODERS[name]
-    variables = jax.jit(encoder.init)(jax.random.key(0), IDS)
+    variables = parameters(encoder)
     apply = jax.jit(encoder.apply)
     short = apply(variables, IDS[:2, :3], MASK[:2, :3])
     long = apply(variables, IDS[:2], MASK[:2])
@@ -88,14 +98,48 @@ def test_padding_does_not_matter(name):
     np.testing.assert_allclose(long.x[:, :count], short.x, atol=1e-5)
 
 
-def test_lstm_last_is_the_state_after_the_last_real_word():
-    every, last = TextLstm(8, 11), TextLstm(8, 11, output="last")
-    variables = jax.jit(every.init)(jax.random.key(0), IDS)
-    states = jax.jit(every.apply)(variables, IDS, MASK).x
-    tokens = jax.jit(last.apply)(variables, IDS, MASK)
-    for row, place in {0: 2, 1: 1, 3: 3}.items():
-        np.testing.assert_array_equal(tokens.x[row, 0], states[row, place])
-    np.testing.assert_array_equal(tokens.mask[:, 0], [True, True, False, True])
+@pytest.mark.parametrize("output", ["sequence", "last"])
+def test_recurrent_is_recurrence_over_word_embeddings(output):
+    encoder = TextRecurrent(8, 11, "gru", 2, bidirectional=True, output=output)
+    params = parameters(encoder)["params"]
+    tokens = jax.jit(encoder.apply)({"params": params}, IDS, MASK)
+    words = jnp.where(MASK[..., None], params["words"]["embedding"][IDS], 0)
+    layers = Recurrent(8, "gru", 2, bidirectional=True)
+    hidden, last = jax.jit(layers.apply)({"params": params["recurrent"]}, words, MASK)
+    if output == "sequence":
+        np.testing.assert_allclose(tokens.x, hidden, atol=1e-6)
+        np.testing.assert_array_equal(tokens.mask, MASK)
+    else:
+        np.testing.assert_allclose(tokens.x[:, 0], last, atol=1e-6)
+        np.testing.assert_array_equal(tokens.mask[:, 0], [True, True, False, True])
+
+
+@pytest.mark.parametrize("output", ["max", "sequence"])
+def test_cnn_is_windows_of_real_words(output):
+    encoder = TextCnn(8, 11, kernel_sizes=(1, 2, 5), channels=4, output=output, activation="tanh")
+    mask = np.asarray([[1, 1, 1, 0], [0, 1, 0, 1], [0, 0, 0, 0], [1, 1, 1, 1]], bool)
+    params = parameters(encoder)["params"]
+    tokens = jax.jit(encoder.apply)({"params": params}, IDS, jnp.asarray(mask))
+    words = np.where(mask[..., None], np.asarray(params["words"]["embedding"])[IDS], 0)
+    for row in range(4):
+        found = []
+        for place in np.flatnonzero(mask[row]):
+            channels = []
+            for number, size in enumerate((1, 2, 5)):
+                layer = params[f"convolution_{number}"]
+                total = np.array(layer["bias"])
+                for step, kernel in enumerate(np.asarray(layer["kernel"])):
+                    source = place + step - (size - 1) // 2
+                    if 0 <= source < 4:
+                        total += words[row, source] @ kernel
+                channels.append(np.tanh(total))
+            found.append(np.concatenate(channels))
+        if output == "max" and found:
+            found = [np.max(found, axis=0)]
+        last = params["projection"]
+        expected = np.array([f @ last["kernel"] + last["bias"] for f in found]).reshape(-1, 8)
+        real = np.asarray(tokens.mask[row])
+        np.testing.assert_allclose(np.asarray(tokens.x[row])[real], expected, atol=1e-5)
 
 
 @every_encoder
@@ -108,7 +152,18 @@ def test_raw_text_is_refused(name):
     ("encoder", "message"),
     [
         (BagOfWords(8, bag="tfidf"), "unknown bag 'tfidf': choose one of binary, counts"),
-        (TextLstm(8, output="first"), "unknown output 'first': choose one of last, sequence"),
+        (TextRecurrent(8, output="max"), "unknown output 'max': choose one of last, sequence"),
+        (TextRecurrent(8, cell="rnn"), "unknown cell 'rnn': choose one of gru, lstm"),
+        (TextCnn(8, output="last"), "unknown output 'last': choose one of max, sequence"),
+        (TextCnn(8, kernel_sizes=()), "kernel_sizes .*: give sizes of at least 1"),
+        (TextTransformer(8, output="max"), "unknown output 'max': choose one of first, last, mean"),
+        (TextTransformer(8, size="bert"), "unknown size 'bert': choose one of bert-base, bert-la"),
+        (TextTransformer(8, norm="both"), "unknown norm 'both': choose one of post, pre"),
+        (TextTransformer(8, positions="alibi"), "unknown positions 'alibi': choose one of learned"),
+        (
+            TextTransformer(8, heads=8, positions="rotary"),
+            "8 does not split into 8 heads of an even",
+        ),
     ],
 )
 def test_unknown_options_list_the_known(encoder, message):

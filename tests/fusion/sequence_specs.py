@@ -1,9 +1,28 @@
 """Fusions of token sequences under the contract tests."""
 
+from mmjax.fusion.co_attention import ParallelCoAttentionFusion
+from mmjax.fusion.cross_attention import CrossAttentionFusion
+from mmjax.fusion.mmtm import MmtmFusion
+from mmjax.fusion.mult import MultFusion
 from mmjax.fusion.transformer import TransformerFusion
+from mmjax.fusion.vilbert import CoAttentionalTransformerFusion
 from tests.fusion.spec import Spec
 
 SPECS = {
     "transformer": Spec(TransformerFusion, {"layers": 1}),
     "transformer_tokens": Spec(TransformerFusion, {"layers": 1, "fusion_tokens": 3}),
+    "mmtm": Spec(MmtmFusion),
+    "co_attention": Spec(ParallelCoAttentionFusion),
+    "co_attention_concat": Spec(ParallelCoAttentionFusion, {"join": "concat", "hidden": 48}),
+    "vilbert": Spec(CoAttentionalTransformerFusion, {"layers": 1}),
+    "vilbert_post": Spec(
+        CoAttentionalTransformerFusion,
+        {"layers": 1, "norm": "post", "join": "mean", "pool": "first"},
+    ),
+    "cross_attention": Spec(CrossAttentionFusion, {"layers": 1}),
+    "cross_attention_self": Spec(
+        CrossAttentionFusion,
+        {"layers": 1, "self_attention": True, "norm": "post"},
+    ),
+    "mult": Spec(MultFusion, {"layers": 1, "self_layers": 1}),
 }

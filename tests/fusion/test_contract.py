@@ -14,10 +14,10 @@ import pytest
 
 from mmjax.build import FUSIONS
 from mmjax.types import Tokens, UserError
-from tests.fusion import pooled_specs, sequence_specs
+from tests.fusion import bilinear_specs, latent_specs, pooled_specs, sequence_specs
 from tests.fusion.spec import WIDTH
 
-SPECS = {**pooled_specs.SPECS, **sequence_specs.SPECS}
+SPECS = {**pooled_specs.SPECS, **sequence_specs.SPECS, **latent_specs.SPECS, **bilinear_specs.SPECS}
 BATCH = 5
 LENGTHS = {"text": 4, "image": 3, "audio": 2}
 NAMES = tuple(LENGTHS)

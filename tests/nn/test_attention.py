@@ -5,23 +5,23 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmjax.nn.attention import SelfAttention, attention
+from mmjax.nn.attention import CrossAttention, SelfAttention, allowed_keys, attention
 from mmjax.types import UserError
 
 
-def loop_attention(q, k, v, mask):
-    """One softmax at a time, over the real keys only, in float64."""
+def loop_attention(q, k, v, mask, causal=False, bias=None):
+    """One softmax at a time, over the keys that a query may read only, in float64."""
     q, k, v = (np.asarray(x, np.float64) for x in (q, k, v))
     batch, heads, queries, width = q.shape
     out = np.zeros((batch, heads, queries, v.shape[-1]))
-    for b in range(batch):
-        keys = np.flatnonzero(mask[b])
-        for h in range(heads):
-            for i in range(queries):
-                scores = np.array([q[b, h, i] @ k[b, h, j] for j in keys]) / np.sqrt(width)
-                weights = np.exp(scores - scores.max()) if len(keys) else scores
-                for j, weight in zip(keys, weights / weights.sum(), strict=True):
-                    out[b, h, i] += weight * v[b, h, j]
+    for b, h, i in np.ndindex(batch, heads, queries):
+        keys = [j for j in np.flatnonzero(mask[b]) if j <= i or not causal]
+        scores = np.array([q[b, h, i] @ k[b, h, j] for j in keys]) / np.sqrt(width)
+        if bias is not None:
+            scores = scores + np.array([bias[b % len(bias), h, i, j] for j in keys])
+        weights = np.exp(scores - scores.max()) if keys else scores
+        for j, weight in zip(keys, weights / weights.sum(), strict=True):
+            out[b, h, i] += weight * v[b, h, j]
     return out
 
 
@@ -32,9 +32,51 @@ def example():
     return q, k, v, jnp.asarray(mask)
 
 
-def test_equals_the_loop():
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("rows", [0, 1, 3])
+def test_equals_the_loop(causal, rows):
+    """With no bias, one bias for all examples, one for each."""
     q, k, v, mask = example()
-    np.testing.assert_allclose(attention(q, k, v, mask), loop_attention(q, k, v, mask), atol=1e-6)
+    bias = np.random.default_rng(2).normal(size=(rows, 2, 5, 5)).astype(np.float32)
+    bias = jnp.asarray(bias) if rows else None
+    found = attention(q, k, v, mask, causal=causal, bias=bias)
+    np.testing.assert_allclose(found, loop_attention(q, k, v, mask, causal, bias), atol=1e-6)
+
+
+def test_allowed_keys_are_the_real_ones_so_far():
+    mask = jnp.asarray([[True, True, False]])
+    expected = np.array([[1, 0, 0], [1, 1, 0], [1, 1, 0]], bool)
+    np.testing.assert_array_equal(allowed_keys(mask, 3, 3, causal=True)[0, 0], expected)
+    np.testing.assert_array_equal(allowed_keys(None, 3, 3, causal=True)[0, 0], np.tri(3) > 0)
+    np.testing.assert_array_equal(allowed_keys(mask, 3, 3, causal=False)[0, 0], mask)
+    assert allowed_keys(None, 3, 3, causal=False) is None
+
+
+def test_causal_queries_have_exactly_no_gradient_at_later_keys():
+    q, k, v, _ = example()
+    for content in ("k", "v"):
+
+        def read(x, content=content):
+            return attention(q, **({"k": k, "v": v} | {content: x}), causal=True)[0, 0]
+
+        jacobian = jax.jit(jax.jacrev(read))(k if content == "k" else v)
+        size = np.abs(jacobian[:, :, 0, 0]).max(axis=(1, 3))
+        later = np.arange(5) > np.arange(5)[:, None]
+        np.testing.assert_array_equal(size[later], 0)
+        # The first query reads one key only, whose weight is 1 whatever its content.
+        assert size[~later][content == "k" :].min() > 0
+
+
+def test_causal_query_before_the_first_real_key_is_exactly_zero():
+    q, k, v, _ = example()
+    mask = jnp.asarray([[0, 0, 1, 0, 1]] * 3, bool)
+    out = attention(q, k, v, mask, causal=True)
+    np.testing.assert_array_equal(out[:, :, :2], 0)
+    assert np.abs(out[:, :, 2:]).min() > 0
+    loss = jax.grad(lambda *qkv: (attention(*qkv, mask, causal=True) ** 3).sum(), (0, 1, 2))
+    gradients = loss(q, k, v)
+    assert all(np.isfinite(g).all() for g in gradients)
+    np.testing.assert_array_equal(gradients[0][:, :, :2], 0)
 
 
 def test_no_mask_is_all_real():
@@ -86,6 +128,26 @@ def test_module_equals_projections_around_the_loop():
     out = np.moveaxis(heads, 1, 2).reshape(2, 3, 8) @ params["out"]["kernel"]
     expected = out + params["out"]["bias"]
     np.testing.assert_allclose(jax.jit(module.apply)(variables, x, mask), expected, atol=1e-5)
+
+
+def test_cross_attention_equals_projections_around_the_loop():
+    random = np.random.default_rng(1)
+    x = jnp.asarray(random.normal(size=(3, 4, 8)), jnp.float32)
+    context = jnp.asarray(random.normal(size=(3, 5, 6)), jnp.float32)
+    mask = example()[3]
+    module = CrossAttention(heads=2)
+    shapes = jax.eval_shape(module.init, jax.random.key(0), x, context)
+    variables = jax.tree.map(lambda p: jnp.asarray(random.normal(size=p.shape), p.dtype), shapes)
+    params = jax.tree.map(np.asarray, variables["params"])
+    q = x @ params["q"]["kernel"] + params["q"]["bias"]
+    kv = context @ params["kv"]["kernel"] + params["kv"]["bias"]
+    parts = (q, *np.split(kv, 2, axis=-1))
+    parts = (np.moveaxis(p.reshape(3, -1, 2, 4), 2, 1) for p in parts)
+    heads = np.moveaxis(loop_attention(*parts, np.asarray(mask)), 1, 2).reshape(3, 4, 8)
+    expected = heads @ params["out"]["kernel"] + params["out"]["bias"]
+    found = jax.jit(module.apply)(variables, x, context, mask)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(found[1], np.tile(params["out"]["bias"], (4, 1)), atol=1e-6)
 
 
 def test_dropout_drops_only_in_training():

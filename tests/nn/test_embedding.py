@@ -6,7 +6,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmjax.nn.embedding import GridPositions, LearnedPositions, PatchEmbedding, WordEmbedding
+from mmjax.nn.embedding import (
+    GridPositions,
+    LearnedPositions,
+    PatchEmbedding,
+    WordEmbedding,
+    resize_positions,
+    sincos_positions,
+)
 from mmjax.types import UserError
 
 
@@ -54,10 +61,42 @@ def test_positions_of_a_shorter_sequence_are_the_first_ones():
         module.apply(variables, jnp.zeros((1, 6, 2)))
 
 
-def test_grid_positions_have_one_size():
+def test_grid_positions_are_resized_to_another_grid():
     module = GridPositions()
     variables = module.init(jax.random.key(0), jnp.zeros((1, 2, 3, 4)))
     table = variables["params"]["embedding"]
+    assert table.shape == (2, 3, 4)
     np.testing.assert_array_equal(module.apply(variables, jnp.ones((1, 2, 3, 4)))[0], 1 + table)
-    with pytest.raises(UserError, match="grid of 3x2 patches, but the model was made for 2x3"):
-        module.apply(variables, jnp.zeros((1, 3, 2, 4)))
+    out, after = module.apply(variables, jnp.ones((2, 5, 3, 4)), mutable=["params"])
+    np.testing.assert_allclose(out[1], 1 + resize_positions(table, 5, 3), atol=1e-6)
+    np.testing.assert_array_equal(after["params"]["embedding"], table)
+
+
+def cubic(values, at):
+    """Values on 0, 1, ..., read at a real place: four neighbours, the border goes on."""
+    total, first = 0.0, int(np.floor(at)) - 1
+    for place in range(first, first + 4):
+        t, a = abs(at - place), -0.75
+        near, far = (a + 2) * t**3 - (a + 3) * t**2 + 1, a * (t**3 - 5 * t**2 + 8 * t - 4)
+        total = total + (near if t <= 1 else far) * values[min(max(place, 0), len(values) - 1)]
+    return total
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(7, 3), (2, 5), (1, 8)])
+def test_resized_positions_are_read_at_the_centres_of_cells(rows, columns):
+    table = np.random.default_rng(0).normal(size=(4, 5, 2))
+    out = resize_positions(jnp.asarray(table, jnp.float32), rows, columns)
+    for y, x in np.ndindex(rows, columns):
+        row = cubic(table, (y + 0.5) * 4 / rows - 0.5)
+        expected = cubic(row, (x + 0.5) * 5 / columns - 0.5)
+        np.testing.assert_allclose(out[y, x], expected, atol=1e-5)
+
+
+def test_sincos_positions_equal_the_formula():
+    out = sincos_positions(2, 3, 8)
+    for y, x, i in np.ndindex(2, 3, 2):
+        f = 10_000 ** (-4 * i / 8)
+        expected = [np.sin(x * f), np.cos(x * f), np.sin(y * f), np.cos(y * f)]
+        np.testing.assert_allclose(out[y, x, i::2], expected, atol=1e-6)
+    with pytest.raises(UserError, match="width 6 is not divisible by 4"):
+        sincos_positions(2, 3, 6)

@@ -7,17 +7,27 @@ from jaxtyping import Array, Bool, Float, Shaped
 
 from mmjax.types import UserError
 
+# Of the pixels in 0..1, by channel: what the published ImageNet networks normalise by.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
 
 def normalise(
-    image: Shaped[Array, "R H W 3"], dtype: Any, mean: float = 0.5, std: float = 0.5
+    image: Shaped[Array, "R H W 3"],
+    dtype: Any,
+    mean: float | tuple[float, ...] = 0.5,
+    std: float | tuple[float, ...] = 0.5,
 ) -> Float[Array, "R H W 3"]:
     """(image / 255 - mean) / std; with the defaults uint8 0..255 becomes -1..1.
+
+    `mean` and `std` are one number, or one for each channel.
 
     Raises:
         UserError: the image is not uint8.
     """
     if image.dtype != jnp.uint8:
         raise UserError(f"image: expected uint8 with values 0 to 255, got {image.dtype}")
+    mean, std = jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32)
     return ((image.astype(jnp.float32) / 255.0 - mean) / std).astype(dtype)
 
 

@@ -1,5 +1,6 @@
 """Vision transformer (Dosovitskiy et al. 2021, https://arxiv.org/abs/2010.11929)."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -8,40 +9,98 @@ from jaxtyping import Array, Bool, Float, Shaped
 
 from mmjax.encoders.image.pixels import normalise, present
 from mmjax.nn.convolution import ConvolutionBlock
-from mmjax.nn.embedding import GridPositions, PatchEmbedding
+from mmjax.nn.dense import Dense
+from mmjax.nn.embedding import GridPositions, PatchEmbedding, sincos_positions
 from mmjax.nn.masking import zero_masked
+from mmjax.nn.options import choose
 from mmjax.nn.pooling import window_mean
+from mmjax.nn.rotary import grid_angles
 from mmjax.nn.transformer import Transformer
 from mmjax.types import Tokens, UserError
+
+# The sizes of the papers (Ti and S: Touvron et al. 2021, https://arxiv.org/abs/2012.12877):
+# inner width, layers, heads.
+SIZES = {
+    "Ti": (192, 12, 3),
+    "S": (384, 12, 6),
+    "B": (768, 12, 12),
+    "L": (1024, 24, 16),
+    "H": (1280, 32, 16),
+}
+
+
+def _turn(x: Array, head: int) -> tuple[Array, Array]:
+    if head % 4:
+        raise UserError(
+            f"vit: positions 'rotary' need heads of a width divisible by 4, not {head}:"
+            " choose another number of heads"
+        )
+    return x, grid_angles(x.shape[1], x.shape[2], head)
+
+
+# From patches [R Y X D] and the width of a head: patches that know their place, rotary angles.
+POSITIONS: Mapping[str, Callable[[Array, int], tuple[Array, Array | None]]] = {
+    "learned": lambda x, _: (GridPositions(name="positions")(x), None),
+    "none": lambda x, _: (x, None),
+    "rotary": _turn,
+    "sincos": lambda x, _: (x + sincos_positions(*x.shape[1:]).astype(x.dtype), None),
+}
+# From the class token [R 1 D] (or none: [R 0 D]) and the patches [R N D]: the tokens.
+OUTPUTS: Mapping[str, Callable[[Array, Array], Array]] = {
+    "all": lambda summary, patches: jnp.concatenate([summary, patches], axis=1),
+    "class": lambda summary, _: summary,
+    "grid": lambda _, patches: patches,
+}
 
 
 class Vit(nn.Module):
     """uint8 images [R H W 3] -> one token for each patch, or for each window of patches.
 
+    Images of another size than at initialisation may follow: learned positions are interpolated.
+
     Attributes:
-        width: D of the tokens.
+        width: D of the tokens; a last dense layer takes them there if `size` is of another width.
         patch_size: side of a patch in pixels, the stem's strides included; it divides H and W.
-        layers, heads, mlp_ratio, dropout: of the transformer.
+        size: "Ti", "S", "B", "L" or "H": inner width, layers and heads of the papers. None: the
+            inner width is `width`.
+        layers, heads: of the transformer. None: as `size` says; without a size 4 and 4.
+        mlp_ratio, dropout, activation, epsilon, layer_scale, remat: of the transformer.
         stem: channels of 3x3 convolutions of stride 2 before the patches are cut (Xiao et al. 2021,
             https://arxiv.org/abs/2106.14881). None: no stem.
         stem_norm: norm of the stem: "group", "layer" or "none".
+        positions: "learned" (added to each patch), "sincos" (fixed, added), "rotary" (queries and
+            keys turn with row and column) or "none".
+        class_token: whether a learned token joins the patches; it has no position.
+        registers: number of further learned tokens, of which none comes out (Darcet et al. 2024,
+            https://arxiv.org/abs/2309.16588).
         pool: side of the windows of patches whose mean is a token. 1: every patch is a token.
+        output: "grid" (the patches), "class" (the class token) or "all" (the class token if there
+            is one, then the patches).
         pixel_mean, pixel_std: of the data, with pixels in 0..1; what the pixels are normalised by.
         dtype: type of the computation; norms and softmax are in float32.
     """
 
     width: int
     patch_size: int = 8
-    layers: int = 4
-    heads: int = 4
+    layers: int | None = None
+    heads: int | None = None
     mlp_ratio: float | int = 4
     stem: tuple[int, ...] | None = None
     stem_norm: str = "group"
     pool: int = 1
-    pixel_mean: float = 0.5
-    pixel_std: float = 0.5
+    pixel_mean: float | tuple[float, ...] = 0.5
+    pixel_std: float | tuple[float, ...] = 0.5
     dropout: float = 0.0
     dtype: Any = jnp.float32
+    size: str | None = None
+    positions: str = "learned"
+    class_token: bool = False
+    registers: int = 0
+    output: str = "grid"
+    activation: str = "gelu"
+    epsilon: float = 1e-6
+    layer_scale: float | None = None
+    remat: bool = False
 
     def __call__(
         self,
@@ -53,7 +112,8 @@ class Vit(nn.Module):
         """Images [R H W 3] and which of them are there -> Tokens [R N D].
 
         Raises:
-            UserError: not uint8, or sizes that do not divide as the attributes say.
+            UserError: not uint8, an unknown option, options that do not fit each other, or sizes
+                that do not divide as the attributes say.
         """
         pixels = normalise(value, self.dtype, self.pixel_mean, self.pixel_std)
         return self.from_pixels(pixels, mask, deterministic=deterministic)
@@ -67,25 +127,67 @@ class Vit(nn.Module):
         deterministic: bool = True,
     ) -> Tokens:
         """The same from normalised pixels, of which a gradient may be taken."""
-        shrink = 2 ** len(self.stem or ())
-        if self.patch_size % shrink:
-            raise UserError(
-                f"vit: patch_size {self.patch_size} is not a multiple of {shrink}, the stride of a"
-                f" stem of {len(self.stem or ())} convolutions: choose another patch_size or stem"
-            )
+        self._check()
+        width, layers, heads = self._size()
         rows = present(mask, pixels.shape[0])
         x = zero_masked(pixels, jnp.broadcast_to(rows[:, None, None], pixels.shape[:3]))
         for layer, channels in enumerate(self.stem or ()):
             x = ConvolutionBlock(
                 channels, stride=2, norm=self.stem_norm, dtype=self.dtype, name=f"stem_{layer}"
             )(x)
-        x = PatchEmbedding(self.width, self.patch_size // shrink, self.dtype, name="patches")(x)
-        x = GridPositions(name="positions")(x)
+        shrink = 2 ** len(self.stem or ())
+        x = PatchEmbedding(width, self.patch_size // shrink, self.dtype, name="patches")(x)
+        x, angles = choose(POSITIONS, self.positions, "positions")(x, width // heads)
         grid = x.shape
+        first = [self._learned("class_token", int(self.class_token), width, grid[0])]
+        first += [self._learned("registers", self.registers, width, grid[0])]
+        extra = first[0].shape[1] + first[1].shape[1]
+        x = jnp.concatenate([*first, x.reshape(grid[0], -1, width)], axis=1)
+        if angles is not None:
+            angles = jnp.pad(angles, ((extra, 0), (0, 0)))  # tokens without a place do not turn
         x = nn.Dropout(self.dropout, deterministic=deterministic)(x)
         x = Transformer(
-            self.layers, self.heads, self.mlp_ratio, self.dropout, self.dtype, name="transformer"
-        )(x.reshape(grid[0], -1, self.width), deterministic=deterministic)
-        x = window_mean(x.reshape(grid), self.pool).reshape(grid[0], -1, self.width)
+            layers,
+            heads,
+            self.mlp_ratio,
+            self.dropout,
+            self.dtype,
+            activation=self.activation,
+            epsilon=self.epsilon,
+            layer_scale=self.layer_scale,
+            remat=self.remat,
+            name="transformer",
+        )(x, angles=angles, deterministic=deterministic)
+        patches = window_mean(x[:, extra:].reshape(grid), self.pool).reshape(grid[0], -1, width)
+        x = choose(OUTPUTS, self.output, "output")(x[:, : int(self.class_token)], patches)
+        if width != self.width:
+            x = Dense(self.width, dtype=self.dtype, name="projection")(x)
         tokens = jnp.broadcast_to(rows[:, None], x.shape[:2])
         return Tokens(zero_masked(x, tokens), tokens)
+
+    def _learned(self, name: str, count: int, width: int, rows: int) -> Array:
+        """Learned tokens [R count D], the same in each row; no parameter if there are none."""
+        if not count:
+            return jnp.zeros((rows, 0, width), self.dtype)
+        table = self.param(name, nn.initializers.normal(0.02), (count, width), jnp.float32)
+        return jnp.broadcast_to(table.astype(self.dtype), (rows, count, width))
+
+    def _size(self) -> tuple[int, int, int]:
+        """Inner width, layers, heads."""
+        width, layers, heads = self.width, 4, 4
+        if self.size is not None:
+            width, layers, heads = choose(SIZES, self.size, "size")
+        layers = layers if self.layers is None else self.layers
+        return width, layers, heads if self.heads is None else self.heads
+
+    def _check(self) -> None:
+        shrink = 2 ** len(self.stem or ())
+        if self.patch_size % shrink:
+            raise UserError(
+                f"vit: patch_size {self.patch_size} is not a multiple of {shrink}, the stride of a"
+                f" stem of {len(self.stem or ())} convolutions: choose another patch_size or stem"
+            )
+        if self.output == "class" and (not self.class_token or self.pool != 1):
+            raise UserError(
+                "vit: output 'class' is the class token alone: it needs class_token=True and pool=1"
+            )

@@ -1,35 +1,116 @@
-"""Bidirectional transformer over words."""
+"""Transformers over words: BERT (Devlin et al. 2019, https://arxiv.org/abs/1810.04805), the text
+half of CLIP (Radford et al. 2021, https://arxiv.org/abs/2103.00020), and what lies between."""
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Shaped
+from jaxtyping import Array, Bool, Float, Shaped
 
 from mmjax.encoders.text.words import real_words
-from mmjax.nn.embedding import LearnedPositions, WordEmbedding
+from mmjax.nn.dense import Dense
+from mmjax.nn.embedding import WordEmbedding
 from mmjax.nn.masking import zero_masked
+from mmjax.nn.options import choose
+from mmjax.nn.pooling import masked_mean
+from mmjax.nn.positions import place
 from mmjax.nn.transformer import Transformer
 from mmjax.types import Tokens
 
 
+class Style(NamedTuple):
+    """All that a size settles; the names are those of the attributes of TextTransformer."""
+
+    layers: int = 2
+    heads: int = 4
+    norm: str = "pre"
+    causal: bool = False
+    activation: str = "gelu"
+    epsilon: float = 1e-6
+    embedding_norm: bool = False
+    token_types: int = 0
+    output: str = "sequence"
+
+
+BERT = Style(
+    norm="post", activation="gelu_exact", epsilon=1e-12, embedding_norm=True, token_types=2
+)
+CLIP = Style(12, 8, causal=True, activation="quick_gelu", epsilon=1e-5, output="last")
+# Inner width, and everything else. Small BERTs: Turc et al. 2019, https://arxiv.org/abs/1908.08962;
+# DistilBERT: Sanh et al. 2019, https://arxiv.org/abs/1910.01108.
+SIZES: Mapping[str, tuple[int, Style]] = {
+    "bert-tiny": (128, BERT._replace(layers=2, heads=2)),
+    "bert-mini": (256, BERT._replace(layers=4, heads=4)),
+    "bert-small": (512, BERT._replace(layers=4, heads=8)),
+    "bert-medium": (512, BERT._replace(layers=8, heads=8)),
+    "bert-base": (768, BERT._replace(layers=12, heads=12)),
+    "bert-large": (1024, BERT._replace(layers=24, heads=16)),
+    "distilbert-base": (768, BERT._replace(layers=6, heads=12, token_types=0)),
+    "clip-base": (512, CLIP),
+    "clip-large": (768, CLIP._replace(heads=12)),
+}
+
+
+def first_real(x: Float[Array, "B L D"], mask: Bool[Array, "B L"]) -> Float[Array, "B 1 D"]:
+    """The first real token of each row; of a row that has none, any."""
+    return jnp.take_along_axis(x, jnp.argmax(mask, axis=1)[:, None, None], axis=1)
+
+
+# From the tokens of all words, zero where masked, and the mask: the tokens that come out.
+OUTPUTS: Mapping[str, Callable[[Array, Array], Array]] = {
+    "first": first_real,
+    "last": lambda x, mask: first_real(x[:, ::-1], mask[:, ::-1]),
+    "mean": lambda x, mask: masked_mean(x, mask)[:, None],
+    "sequence": lambda x, _: x,
+}
+
+
 class TextTransformer(nn.Module):
-    """Word ids [B L] -> one token for each word.
+    """Word ids [B L] -> one token for each word, or one for the text.
+
+    The published networks are `size="bert-base", vocabulary_size=30522` (no pooler) and
+    `size="clip-base", vocabulary_size=49408`; at initialisation give 512 or 77 words. An option
+    that is None is as `size` says.
 
     Attributes:
-        width: D of the tokens.
+        width: D of the tokens; a last dense layer takes them there if `size` is of another width.
         vocabulary_size: V, number of word ids.
-        layers, heads, mlp_ratio, dropout: of the transformer.
+        layers, heads: of the transformer. None without a size: 2 and 4.
+        mlp_ratio, dropout, remat: of the transformer.
         dtype: type of the computation; norms and softmax are in float32.
+        size: a name in SIZES. None: the inner width is `width`, and what follows is in brackets.
+        positions: "learned", "sincos", "rotary" or "none"; see `mmjax.nn.positions.place`. Places
+            are counted from the start of the array, masked ones included.
+        norm: "pre" or "post" [pre].
+        causal: whether a word reads those before it only [no].
+        activation: of the mlps [gelu].
+        epsilon: of all norms [1e-6].
+        embedding_norm: whether the embeddings pass a norm before the first block [no].
+        token_types: rows of a table of BERT's segment embeddings, of which every word gets the
+            first; the others are there for the checkpoints [0: no table].
+        output: "sequence" (a token a word), or one token: "first" (of the first real word, such as
+            [CLS]), "last" (of the last real word, such as CLIP's end of text) or "mean" (over the
+            real words) [sequence].
     """
 
     width: int
     vocabulary_size: int = 1000
-    layers: int = 2
-    heads: int = 4
+    layers: int | None = None
+    heads: int | None = None
     mlp_ratio: float | int = 4
     dropout: float = 0.0
     dtype: Any = jnp.float32
+    size: str | None = None
+    positions: str = "learned"
+    norm: str | None = None
+    causal: bool | None = None
+    activation: str | None = None
+    epsilon: float | None = None
+    embedding_norm: bool | None = None
+    token_types: int | None = None
+    output: str | None = None
+    remat: bool = False
 
     @nn.compact
     def __call__(
@@ -39,18 +120,44 @@ class TextTransformer(nn.Module):
         *,
         deterministic: bool = True,
     ) -> Tokens:
-        """Word ids [B L] and which words are real -> Tokens [B L D].
+        """Word ids [B L] and which words are real -> Tokens [B L D], or [B 1 D] for one token.
 
         Raises:
-            UserError: not integer ids, or a longer text than at initialisation.
+            UserError: not integer ids, an unknown option, or a longer text than learned positions
+                were made for at initialisation.
         """
+        width, style = self.width, Style()
+        if self.size is not None:
+            width, style = choose(SIZES, self.size, "size")
+        given = {name: getattr(self, name) for name in Style._fields}
+        style = style._replace(**{k: v for k, v in given.items() if v is not None})
+        choose_output = choose(OUTPUTS, style.output, "output")
         mask = real_words(value, mask)
-        x = WordEmbedding(self.vocabulary_size, self.width, dtype=self.dtype, name="words")(
-            value, mask
-        )
-        x = LearnedPositions(name="positions")(x)
+        x = WordEmbedding(self.vocabulary_size, width, dtype=self.dtype, name="words")(value, mask)
+        x, angles = place(x, self.positions, style.heads)
+        if style.token_types:
+            init = nn.initializers.normal(0.02)
+            table = self.param("token_types", init, (style.token_types, width), jnp.float32)
+            x = x + table[0].astype(x.dtype)
+        if style.embedding_norm:
+            x = nn.LayerNorm(style.epsilon, dtype=jnp.float32, name="embedding_norm")(x)
+            x = x.astype(self.dtype)
         x = nn.Dropout(self.dropout, deterministic=deterministic)(x)
         x = Transformer(
-            self.layers, self.heads, self.mlp_ratio, self.dropout, self.dtype, name="transformer"
-        )(x, mask, deterministic=deterministic)
-        return Tokens(zero_masked(x, mask), mask)
+            style.layers,
+            style.heads,
+            self.mlp_ratio,
+            self.dropout,
+            self.dtype,
+            style.norm,
+            style.activation,
+            style.causal,
+            style.epsilon,
+            remat=self.remat,
+            name="transformer",
+        )(x, mask, angles=angles, deterministic=deterministic)
+        x = choose_output(zero_masked(x, mask), mask)
+        if width != self.width:
+            x = Dense(self.width, dtype=self.dtype, name="projection")(x)
+        tokens = mask if style.output == "sequence" else jnp.any(mask, axis=1, keepdims=True)
+        return Tokens(zero_masked(x, tokens), tokens)

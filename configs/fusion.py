@@ -1,0 +1,116 @@
+"""Can a fusion combine what its modalities say? Controlled tasks with a known best accuracy.
+
+Command:  python -m mmjax.main --config=configs/fusion.py --workdir=runs/fusion
+Hardware: two CPU cores, half a minute.
+Expect:   see experiments/fusion/README.md, which compares all fusions on all tasks.
+
+Variants:
+  configs/fusion.py:tiny    few steps; 15 seconds; parity of three bits
+  configs/fusion.py:digits  a handwritten digit, a spoken digit and an operator in words: the
+                            result modulo ten; needs pip install espeakng-loader==0.2.4
+Change the task with --config.data.options.task=redundant|unique|xor|sum, the fusion with
+--config.fusion.name=NAME, or fuse decisions with --config.decision=average.
+"""
+
+from ml_collections import ConfigDict
+
+VARIANTS = ("default", "digits", "tiny")
+
+
+def get_config(variant: str = "default") -> ConfigDict:
+    """The recipe; `variant` is one of VARIANTS."""
+    config = ConfigDict()
+    config.seed = 0
+    config.task = "classification"
+    config.modalities = ("a", "b", "c")
+    config.dtype = "float32"
+    config.width = 32
+
+    config.data = ConfigDict()
+    config.data.name = "controlled"
+    config.data.options = ConfigDict({"task": "sum", "classes": 5, "flip": 0.05, "missing": 0.1})
+    config.data.shapes = ConfigDict(dict.fromkeys(config.modalities, (16,)))
+    config.data.batch_size = 128
+    config.data.workers = 0  # processes
+    config.data.threads = 1
+    config.data.prefetch = 4  # batches
+
+    config.encoders = ConfigDict()
+    for name in config.modalities:
+        config.encoders[name] = ConfigDict({"kind": "vector", "name": "mlp"})
+    config.fusion = ConfigDict({"name": "multiply"})
+    # "average", "product", "stack", "vote" or "weighted": fuses the decisions of the modalities
+    # instead, each of which then has a head of its own.
+    config.decision = ""
+    config.head = ConfigDict({"hidden": (), "dropout": 0.0})  # linear: the fusion must do the work
+
+    config.losses = ConfigDict({"cross_entropy": {"weight": 1.0, "label_smoothing": 0.0}})
+    config.metrics = ("accuracy",)
+    config.augment = ConfigDict()
+
+    config.optimizer = ConfigDict()
+    config.optimizer.name = "adamw"
+    config.optimizer.options = ConfigDict({"weight_decay": 0.01, "b2": 0.99})
+    config.optimizer.schedule = "warmup_cosine"
+    config.optimizer.learning_rate = 3e-3
+    config.optimizer.warmup_steps = 50
+    config.optimizer.end_factor = 0.0
+    config.optimizer.clip_norm = 1.0
+    config.optimizer.accumulate = 1
+    config.optimizer.ema = 0.0
+    config.optimizer.freeze = ()
+
+    config.train = ConfigDict()
+    config.train.steps = 600
+    config.train.log_every = 100
+    config.train.eval_every = 300
+    config.train.checkpoint_every = 0
+    config.train.keep = 1
+    config.train.monitor = "val/accuracy"
+    config.train.mode = "max"
+    config.train.patience = 0
+    config.train.max_skipped = 10
+
+    config.mesh = ConfigDict({"data": -1, "fsdp": 1, "tensor": 1})
+    config.compilation_cache = "~/.cache/mmjax/compiled"
+
+    return {"default": lambda c: c, "digits": digits, "tiny": tiny}[variant](config)
+
+
+def digits(config: ConfigDict) -> ConfigDict:
+    """Real pictures, synthesised speech and text: the answer needs all three."""
+    config.modalities = ("image", "audio", "text")
+    config.width = 64
+    config.data.name = "digit_arithmetic"
+    config.data.dir = "~/.cache/mmjax/data"
+    config.data.options = ConfigDict({"missing": 0.1})
+    shapes = {"image": (16, 16, 3), "audio": (4800,), "text": (1,)}  # pixels, samples, words
+    config.data.shapes = ConfigDict(shapes)
+    config.data.batch_size = 64
+    config.encoders = ConfigDict()
+    config.encoders.image = ConfigDict({"name": "cnn", "patch_size": 2, "channels": (32, 64)})
+    config.encoders.audio = ConfigDict(
+        {
+            "name": "recurrent",
+            "cell": "gru",
+            "output": "last",
+            "sample_rate": 8000,  # Hz
+            "convention": "plain",
+            "mel_bins": 40,
+        }
+    )
+    config.encoders.text = ConfigDict({"name": "bag_of_words", "vocabulary_size": 4})
+    config.optimizer.learning_rate = 2e-3
+    config.train.steps = 2000
+    config.train.eval_every = 500
+    return config
+
+
+def tiny(config: ConfigDict) -> ConfigDict:
+    """Everything happens, in seconds."""
+    config.data.options.task = "xor"
+    config.data.options.classes = 2
+    config.train.steps = 300
+    config.train.log_every = 50
+    config.train.eval_every = 150
+    return config

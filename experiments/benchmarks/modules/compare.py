@@ -1,0 +1,101 @@
+"""Forward and backward of each module beside its PyTorch counterpart, in one run, as a ratio.
+
+python experiments/benchmarks/modules/compare.py [NAME …] [--rounds=9]   (needs requirements of
+tests/parity)
+
+Both have the same sizes, random weights, no dropout, the sum of squares of the output as loss, and
+gradients of all parameters. mmjax shards the batch over one XLA device a core, as its trainer does;
+PyTorch uses as many threads, eagerly. Rounds alternate; the table has medians.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+from mmjax import cli
+
+cli.prepare_devices()
+
+import jax  # noqa: E402  (the devices come first)
+import jax.numpy as jnp  # noqa: E402
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from cases import CASES  # noqa: E402
+
+from mmjax.train import sharding  # noqa: E402
+
+
+def jax_step(module, inputs, output) -> tuple[Callable[[], None], int]:
+    """A call that computes the gradient once, and the number of parameters."""
+    rows = jax.tree.leaves(inputs)[0].shape[0]
+    mesh = sharding.make_mesh(data=-1, fsdp=1, tensor=1, rows=(rows,))
+    inputs = jax.device_put(inputs, sharding.batch_sharding(mesh))
+    variables = jax.jit(module.init)(jax.random.key(0), *inputs)
+    variables = jax.device_put(variables, sharding.replicated(mesh))
+    params = variables["params"]
+
+    @jax.jit
+    def gradient(params, inputs):
+        def loss(params):
+            y = output(module.apply(variables | {"params": params}, *inputs))
+            return jnp.sum(y.astype(jnp.float32) ** 2)
+
+        return jax.grad(loss)(params)
+
+    def step():
+        jax.block_until_ready(gradient(params, inputs))
+
+    return step, sum(p.size for p in jax.tree.leaves(params))
+
+
+def torch_step(module, call) -> tuple[Callable[[], None], int]:
+    """The same for a PyTorch module."""
+    module.train()
+    parameters = [p for p in module.parameters() if p.requires_grad]
+
+    def step():
+        module.zero_grad(set_to_none=True)
+        (call(module) ** 2).sum().backward()
+
+    return step, sum(p.numel() for p in parameters)
+
+
+def milliseconds(step: Callable[[], None]) -> float:
+    """Wall time of one call."""
+    begun = time.perf_counter()
+    step()
+    return 1000 * (time.perf_counter() - begun)
+
+
+def compare(name: str, rounds: int) -> str:
+    """A row of the table."""
+    case = CASES[name]()
+    ours, count = jax_step(case.module, case.inputs, case.output)
+    theirs, torch_count = torch_step(case.torch_module, case.torch_call)
+    for step in (ours, theirs):
+        step()
+    times = [(milliseconds(ours), milliseconds(theirs)) for _ in range(rounds)]
+    own, other = (statistics.median(column) for column in zip(*times, strict=True))
+    ratio = statistics.median(a / b for a, b in times)
+    parameters = f"{count / 1e6:.2f} / {torch_count / 1e6:.2f}"
+    return f"| {name} | {case.size} | {parameters} | {own:.0f} | {other:.0f} | {ratio:.2f} |"
+
+
+def main() -> None:
+    """Prints the table, a row as soon as it is measured."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", default=[])
+    parser.add_argument("--rounds", type=int, default=9)
+    arguments = parser.parse_args()
+    torch.set_num_threads(jax.device_count())
+    torch.manual_seed(0)
+    np.random.seed(0)
+    print("| module | size | parameters, M: mmjax / PyTorch | mmjax, ms | PyTorch, ms | ratio |")
+    print("|---" * 6 + "|")
+    for name in arguments.names or CASES:
+        print(compare(name, arguments.rounds), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""What users have -> the inputs of a model: a function for each kind of modality.
+
+Each takes a list with one value or None for each example; None is masked.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from mmjax.data import tokenizer, transforms
+from mmjax.types import Input, UserError
+
+
+def read_images(values: Sequence[Any], *, size: int) -> Input:
+    """Paths, PIL images or uint8 arrays [H W 3] -> uint8 [B size size 3].
+
+    Raises:
+        UserError: an image that cannot be read.
+    """
+    pixels = np.zeros((len(values), size, size, 3), np.uint8)
+    for row, value in zip(pixels, values, strict=True):
+        if value is not None:
+            row[:] = transforms.read_image(value, size)
+    return Input(pixels, np.array([value is not None for value in values]))
+
+
+def read_texts(values: Sequence[Any], *, words: Any, length: int) -> Input:
+    """Strings -> word ids int32 [B length], by the tokenizer `words`.
+
+    Raises:
+        UserError: a value that is not a string.
+    """
+    for value in values:
+        if value is not None and not isinstance(value, str):
+            raise UserError(f"text must be a string, not {type(value).__name__}")
+    texts = ["" if value is None else value for value in values]
+    return Input(*tokenizer.encode(words, texts, length))
+
+
+def read_arrays(
+    values: Sequence[Any], *, name: str, shape: tuple[int, ...], dtype: Any, masked_axes: int
+) -> Input:
+    """Arrays of one shape -> [B *shape].
+
+    Args:
+        name: of the modality, for messages.
+        shape, dtype: of one example.
+        masked_axes: how many axes of an example its mask has.
+
+    Raises:
+        UserError: another shape, or not numbers.
+    """
+    rows = np.zeros((len(values), *shape), dtype)
+    there = np.zeros((len(values), *shape[:masked_axes]), bool)
+    for i, value in enumerate(values):
+        if value is None:
+            continue
+        array = np.asarray(value)
+        if array.shape != shape or array.dtype.kind not in "bfiu":
+            raise UserError(
+                f"{name}: expected numbers of shape {list(shape)}, got {array.dtype} of shape"
+                f" {list(array.shape)}"
+            )
+        rows[i], there[i] = array, True
+    return Input(rows, there)

@@ -1,0 +1,1 @@
+"""Audio encoders: float32 waveforms [B S] in, Tokens out."""

@@ -1,0 +1,160 @@
+"""MobileNetV2 (Sandler et al. 2018, https://arxiv.org/abs/1801.04381)."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Shaped
+
+from mmjax.encoders.image.cnn import OUTPUTS
+from mmjax.encoders.image.pixels import IMAGENET_MEAN, IMAGENET_STD, normalise, present
+from mmjax.nn.conv_norm import ConvNorm
+from mmjax.nn.dense import Dense
+from mmjax.nn.masking import zero_masked
+from mmjax.nn.options import choose
+from mmjax.types import Tokens
+
+# The paper's table 2: expansion, channels of the output, number of blocks, stride of the first.
+STAGES = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
+FIRST, LAST = 32, 1280
+
+
+def scaled(channels: int, multiplier: float) -> int:
+    """channels * multiplier, rounded to a multiple of 8 that is not more than 10 % less."""
+    exact = channels * multiplier
+    rounded = max(8, int(exact + 4) // 8 * 8)
+    return rounded if rounded >= 0.9 * exact else rounded + 8
+
+
+class InvertedResidual(nn.Module):
+    """1x1 to more channels, 3x3 depthwise, 1x1 to few channels without activation (+ x).
+
+    x is added where the shape stays the same.
+
+    Attributes:
+        channels: channels of the output.
+        expansion: channels in between, in units of those of the input. 1: the first 1x1 is left
+            out.
+        stride: factor by which height and width shrink.
+        norm: "batch", "group", "layer" or "none".
+        dtype: type of the computation; norms are in float32.
+    """
+
+    channels: int
+    expansion: int = 6
+    stride: int = 1
+    norm: str = "batch"
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "R H W channels"],
+        mask: Bool[Array, " R"] | None = None,
+        *,
+        deterministic: bool = True,
+    ) -> Float[Array, "R y x out"]:
+        """`mask` says which pictures are real, for a batch norm; None: all are."""
+
+        def convolve(x, name, channels, side, stride=1, activation="relu6"):
+            conv = ConvNorm(channels, side, stride, self.norm, activation, self.dtype, name=name)
+            return conv(x, mask, deterministic=deterministic)
+
+        channels = x.shape[-1]
+        y = x
+        if self.expansion != 1:
+            y = convolve(y, "expand", self.expansion * channels, 1)
+        y = convolve(y, "depthwise", None, 3, self.stride)
+        y = convolve(y, "project", self.channels, 1, activation="identity")
+        return x + y if self.stride == 1 and channels == self.channels else y
+
+
+class MobileNetV2(nn.Module):
+    """uint8 images [R H W 3] -> one token for each cell of the last map, or one for the image.
+
+    The layers are those of torchvision's mobilenet_v2 without the classifier; with the stages of
+    the paper the last map is 32 times smaller than the image.
+
+    Attributes:
+        width: D of the tokens; a dense layer takes the last channels (1280 or more) there.
+        stages: of inverted residual blocks: expansion, channels of the output, number of blocks and
+            stride of the first. The default is the paper's table 2.
+        width_multiplier: of the channels of all layers (but the last, if it is less than 1).
+        norm: "batch" (in training a row's output depends on the other real rows; running statistics
+            in the collection "batch_stats"), or "layer" or "none", which do not mix rows, or
+            "group", for which a width_multiplier of 2 makes all channels divisible by 16.
+        output: "grid" (a token a cell), "mean" or "max" (one token: the mean or the maximum over
+            the cells) or "flatten" (one token from all cells: the image size is fixed at
+            initialisation).
+        pixel_mean, pixel_std: of the data, with pixels in 0..1; what the pixels are normalised by.
+        dropout: share dropped of what enters the last dense layer.
+        dtype: type of the computation; norms are in float32.
+    """
+
+    width: int
+    stages: tuple[tuple[int, int, int, int], ...] = STAGES
+    width_multiplier: float | int = 1.0
+    norm: str = "batch"
+    output: str = "grid"
+    pixel_mean: float | tuple[float, ...] = IMAGENET_MEAN
+    pixel_std: float | tuple[float, ...] = IMAGENET_STD
+    dropout: float = 0.0
+    dtype: Any = jnp.float32
+
+    def __call__(
+        self,
+        value: Shaped[Array, "R H W 3"],
+        mask: Bool[Array, " R"] | None = None,
+        *,
+        deterministic: bool = True,
+    ) -> Tokens:
+        """Images [R H W 3] and which of them are there -> Tokens [R N D].
+
+        Raises:
+            UserError: not uint8, or an unknown option.
+        """
+        pixels = normalise(value, self.dtype, self.pixel_mean, self.pixel_std)
+        return self.from_pixels(pixels, mask, deterministic=deterministic)
+
+    @nn.compact
+    def from_pixels(
+        self,
+        pixels: Float[Array, "R H W 3"],
+        mask: Bool[Array, " R"] | None = None,
+        *,
+        deterministic: bool = True,
+    ) -> Tokens:
+        """The same from normalised pixels, of which a gradient may be taken."""
+
+        def convolve(x, name, channels, side, stride):
+            conv = ConvNorm(channels, side, stride, self.norm, "relu6", self.dtype, name=name)
+            return conv(x, rows, deterministic=deterministic)
+
+        rows = present(mask, pixels.shape[0])
+        x = zero_masked(pixels, jnp.broadcast_to(rows[:, None, None], pixels.shape[:3]))
+        x = convolve(x, "stem", scaled(FIRST, self.width_multiplier), 3, 2)
+        for stage, (expansion, channels, count, stride) in enumerate(self.stages):
+            out = scaled(channels, self.width_multiplier)
+            for layer in range(count):
+                x = InvertedResidual(
+                    out,
+                    expansion,
+                    1 if layer else stride,
+                    self.norm,
+                    self.dtype,
+                    name=f"stage_{stage}_block_{layer}",
+                )(x, rows, deterministic=deterministic)
+        x = convolve(x, "last", scaled(LAST, max(1.0, self.width_multiplier)), 1, 1)
+        x = choose(OUTPUTS, self.output, "output")(x)
+        x = nn.Dropout(self.dropout, deterministic=deterministic)(x)
+        x = Dense(self.width, dtype=self.dtype, name="projection")(x)
+        tokens = jnp.broadcast_to(rows[:, None], x.shape[:2])
+        return Tokens(zero_masked(x, tokens), tokens)

@@ -1,0 +1,1 @@
+"""Encoders of time series: float32 [B T F] in, Tokens out."""

@@ -1,0 +1,90 @@
+"""Convolutional text encoder (Kim 2014, https://arxiv.org/abs/1408.5882)."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Shaped
+
+from mmjax.encoders.text.words import real_words
+from mmjax.nn.dense import Dense
+from mmjax.nn.embedding import WordEmbedding
+from mmjax.nn.masking import zero_masked
+from mmjax.nn.options import activation, choose
+from mmjax.types import Tokens, UserError
+
+
+def max_over_real(x: Float[Array, "B L D"], mask: Bool[Array, "B L"]) -> Float[Array, "B 1 D"]:
+    """The largest value of each channel over the real tokens; zeros for a row that has none."""
+    largest = jnp.max(jnp.where(mask[..., None], x, -jnp.inf), axis=1, keepdims=True)
+    return zero_masked(largest, jnp.any(mask, axis=1, keepdims=True))
+
+
+# From what the convolutions give at each word, and the mask: the tokens that come out.
+OUTPUTS: Mapping[str, Callable[[Array, Array], Array]] = {
+    "max": max_over_real,
+    "sequence": lambda x, _: x,
+}
+
+
+class TextCnn(nn.Module):
+    """Word ids [B L] -> dense(max over words of activation(convolutions of several widths)).
+
+    A window is centred at a real word (one of an even size has its longer half behind), and reads
+    zeros at masked places and beyond the ends.
+
+    Attributes:
+        width: D of the tokens and of the word embeddings.
+        vocabulary_size: V, number of word ids.
+        kernel_sizes: number of words under each convolution's window.
+        channels: of each convolution.
+        activation: after the convolutions.
+        output: "max" (one token: the maximum over the text) or "sequence" (a token a word).
+        dropout: share dropped of what enters the last dense layer.
+        dtype: type of the computation.
+    """
+
+    width: int
+    vocabulary_size: int = 1000
+    kernel_sizes: tuple[int, ...] = (3, 4, 5)
+    channels: int = 100
+    activation: str = "relu"
+    output: str = "max"
+    dropout: float = 0.0
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        value: Shaped[Array, "B L"],
+        mask: Bool[Array, "B L"] | None = None,
+        *,
+        deterministic: bool = True,
+    ) -> Tokens:
+        """Word ids [B L] and which words are real -> Tokens [B 1 D], or [B L D] for "sequence".
+
+        Raises:
+            UserError: not integer ids, an unknown option, or no convolution.
+        """
+        if not self.kernel_sizes or min(self.kernel_sizes) < 1:
+            raise UserError(f"text cnn: kernel_sizes {self.kernel_sizes}: give sizes of at least 1")
+        choose_output = choose(OUTPUTS, self.output, "output")
+        mask = real_words(value, mask)
+        # Nothing normalises the convolutions: small vectors would be slow to matter.
+        init = nn.initializers.variance_scaling(1.0, "fan_in", "normal", out_axis=0)
+        words = WordEmbedding(self.vocabulary_size, self.width, init, self.dtype, name="words")
+        x = words(value, mask)
+        # On CPU this takes two thirds of the time of matrix products over unfolded windows.
+        x = jnp.concatenate(
+            [
+                nn.Conv(self.channels, (size,), dtype=self.dtype, name=f"convolution_{place}")(x)
+                for place, size in enumerate(self.kernel_sizes)
+            ],
+            axis=-1,
+        )
+        x = choose_output(activation(self.activation)(x), mask)
+        x = nn.Dropout(self.dropout, deterministic=deterministic)(x)
+        x = Dense(self.width, dtype=self.dtype, name="projection")(x)
+        tokens = mask if self.output == "sequence" else jnp.any(mask, axis=1, keepdims=True)
+        return Tokens(zero_masked(x, tokens), tokens)

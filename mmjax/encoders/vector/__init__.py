@@ -1,0 +1,1 @@
+"""Encoders of feature vectors (tables, sensors): float32 [B F] in, Tokens out."""

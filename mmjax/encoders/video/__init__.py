@@ -1,0 +1,1 @@
+"""Video encoders: uint8 [R T H W 3] in, Tokens out."""

@@ -1,0 +1,44 @@
+"""What fusions by products have in common."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Shaped
+
+from mmjax.nn.masking import zero_masked
+from mmjax.types import Fused, Tokens
+
+ROOT_OFFSET = 1e-8  # bounds the slope of the signed root at zero by 5000, for an error of 1e-4
+SMALLEST_NORM = 1e-6  # shorter vectors are divided by this
+
+
+def product_of_present(
+    factors: Shaped[Array, "B M ..."], mask: Bool[Array, "B M"]
+) -> Shaped[Array, "B ..."]:
+    """The product over M; an absent factor is one, whatever it holds. With none present: ones."""
+    present = mask.reshape(*mask.shape, *(1,) * (factors.ndim - 2))
+    neutral = jnp.where(present, factors, jnp.ones((), factors.dtype))
+    return functools.reduce(jnp.multiply, jnp.unstack(neutral, axis=1))
+
+
+def signed_root(x: Float[Array, "*rows"]) -> Float[Array, "*rows"]:
+    """sign(x) (sqrt(|x| + e) - sqrt(e)) with e = ROOT_OFFSET, in float32.
+
+    The signed square root, but for a slope that stays finite at zero.
+    """
+    x = x.astype(jnp.float32)
+    return x / (jnp.sqrt(jnp.abs(x) + ROOT_OFFSET) + ROOT_OFFSET**0.5)
+
+
+def unit_norm(x: Float[Array, "*rows D"]) -> Float[Array, "*rows D"]:
+    """Each vector divided by its Euclidean norm, in float32; zeros stay zeros."""
+    x = x.astype(jnp.float32)
+    square = jnp.sum(x * x, axis=-1, keepdims=True)
+    return x * jax.lax.rsqrt(jnp.maximum(square, SMALLEST_NORM**2))
+
+
+def one_token(pooled: Float[Array, "B D"], mask: Bool[Array, "B M"]) -> Fused:
+    """The fused vector, also as the one token of its example: real where any modality is."""
+    present = jnp.any(mask, axis=1, keepdims=True)
+    return Fused(Tokens(zero_masked(pooled[:, None], present), present), pooled)

@@ -1,0 +1,85 @@
+"""Batch normalisation (Ioffe & Szegedy 2015, https://arxiv.org/abs/1502.03167)."""
+
+import math
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+STATISTICS = "batch_stats"  # the collection of the running statistics
+
+
+def masked_moments(
+    x: Float[Array, "R *places channels"], mask: Bool[Array, " R"]
+) -> tuple[Float[Array, " channels"], Float[Array, " channels"], Float[Array, ""]]:
+    """Mean and biased variance of each channel over the real rows, and the number of their values.
+
+    Zeros if no row is real; the other rows may hold anything.
+    """
+    axes = tuple(range(x.ndim - 1))
+    real = jnp.expand_dims(mask, tuple(range(1, x.ndim)))
+    count = jnp.sum(mask, dtype=jnp.float32) * math.prod(x.shape[1:-1])
+    x = jnp.where(real, x, 0.0)
+    mean = jnp.sum(x, axes) / jnp.maximum(count, 1.0)
+    variance = jnp.sum(jnp.where(real, (x - mean) ** 2, 0.0), axes) / jnp.maximum(count, 1.0)
+    return mean, variance, count
+
+
+class BatchNorm(nn.Module):
+    """(x - mean) / sqrt(variance + epsilon) * scale + bias, for each channel (the last axis).
+
+    In training, mean and variance are those of the real rows of the batch, over all places, so a
+    row's output depends on the other real rows; what is masked contributes nothing. A batch without
+    a real row is normalised by the running statistics and leaves them as they are. In evaluation
+    the running statistics are used, and rows do not see each other. Under jit the batch is the
+    global one, however many devices share it.
+
+    The conventions are PyTorch's: running = (1 - momentum) * running + momentum * batch; the batch
+    is normalised by its biased variance, the running one takes the unbiased (a batch of one value:
+    0). The running statistics are "mean" and "var" in the collection "batch_stats", which has to be
+    mutable in training.
+
+    Attributes:
+        momentum: weight of the batch in the running statistics.
+        epsilon: added to the variance.
+    """
+
+    momentum: float = 0.1
+    epsilon: float = 1e-5
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "R *places channels"],
+        mask: Bool[Array, " R"] | None = None,
+        *,
+        deterministic: bool = True,
+    ) -> Float[Array, "R *places channels"]:
+        """`x` normalised in float32, in the type of `x`; exact zeros in the rows that are masked.
+
+        Args:
+            x: channels last.
+            mask: which rows are real. None: all are.
+            deterministic: False in training.
+        """
+        channels = x.shape[-1:]
+        scale = self.param("scale", nn.initializers.ones, channels, jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, channels, jnp.float32)
+        running_mean = self.variable(STATISTICS, "mean", jnp.zeros, channels, jnp.float32)
+        running_variance = self.variable(STATISTICS, "var", jnp.ones, channels, jnp.float32)
+        mask = jnp.ones(x.shape[:1], bool) if mask is None else mask
+        real = jnp.expand_dims(mask, tuple(range(1, x.ndim)))
+        y = jnp.where(real, x.astype(jnp.float32), 0.0)
+        mean, variance = running_mean.value, running_variance.value
+        if not deterministic:
+            batch_mean, batch_variance, count = masked_moments(y, mask)
+            any_real = count > 0
+            if not self.is_initializing():
+                unbiased = batch_variance * (count / jnp.maximum(count - 1.0, 1.0))
+                weight = jnp.where(any_real, self.momentum, 0.0)
+                running_mean.value = mean + weight * (batch_mean - mean)
+                running_variance.value = variance + weight * (unbiased - variance)
+            mean = jnp.where(any_real, batch_mean, mean)
+            variance = jnp.where(any_real, batch_variance, variance)
+        y = (y - mean) * (scale / jnp.sqrt(variance + self.epsilon)) + bias
+        return jnp.where(real, y, 0.0).astype(x.dtype)

@@ -1,0 +1,110 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from mmjax.data import pipeline
+from mmjax.data.arrays import ArrayExamples, Arrays
+from mmjax.data.readers import read_arrays
+from mmjax.types import UserError
+
+
+def make(length=11):
+    number = np.arange(length)
+    return Arrays(
+        name="toy/train",
+        values={
+            "a": np.stack([number, number + 0.5], 1).astype(np.float32),
+            "b": np.full((length, 4, 4, 3), number[:, None, None, None], np.uint8),
+        },
+        masks={"a": np.stack([number % 2 == 0, number >= 0], 1), "b": number % 3 == 0},
+        labels=number * 10,
+        kinds=number % 2,
+        answers=tuple(map(str, range(110))),
+        groups=("even", "odd"),
+    )
+
+
+def test_evaluation_gives_every_example_once_and_pads_with_blanks():
+    batches = list(pipeline.eval_batches(ArrayExamples(make(), ("a", "b")), pipeline.Reading(4)))
+    assert [batch["_mask"].sum() for batch in batches] == [4, 4, 3]
+    real = {k: np.concatenate([b[k][b["_mask"]] for b in batches]) for k in batches[0]}
+    arrays = make()
+    np.testing.assert_array_equal(real["label"], arrays.labels)
+    np.testing.assert_array_equal(real["group"], arrays.kinds)
+    for name in ("a", "b"):
+        np.testing.assert_array_equal(real[name], arrays.values[name])
+        np.testing.assert_array_equal(real[f"{name}_mask"], arrays.masks[name])
+        assert batches[0][name].dtype == arrays.values[name].dtype
+    for key, padded in batches[-1].items():
+        np.testing.assert_array_equal(padded[3:], 0, err_msg=key)
+    np.testing.assert_array_equal(arrays.values["a"], make().values["a"])
+
+
+def test_rows_may_be_shared_and_examples_may_lack_them():
+    number = np.array([3, 0, 3, 1])
+    arrays = dataclasses.replace(
+        make(4),
+        index={"a": number},
+        absent={"a": np.array([False, True, False, False]), "b": np.ones(4, bool)},
+    )
+    batch = next(
+        iter(pipeline.eval_batches(ArrayExamples(arrays, ("a", "b")), pipeline.Reading(4)))
+    )
+    np.testing.assert_array_equal(batch["a"], make().values["a"][number])
+    expected = make().masks["a"][number] & np.array([[1], [0], [1], [1]], bool)
+    np.testing.assert_array_equal(batch["a_mask"], expected)
+    np.testing.assert_array_equal(batch["b"], make().values["b"][:4])
+    assert not batch["b_mask"].any()
+
+
+def test_training_gives_every_example_once_an_epoch_in_another_order():
+    examples = ArrayExamples(make(12), ("a",))
+    iterator = pipeline.train_iterator(examples, pipeline.Reading(4), seed=1, epochs=2)
+    batches = list(iterator)
+    assert "b" not in batches[0]
+    order = np.concatenate([batch["label"] for batch in batches])
+    first, second = order[:12], order[12:]
+    np.testing.assert_array_equal(np.sort(first), np.arange(12) * 10)
+    np.testing.assert_array_equal(np.sort(second), np.arange(12) * 10)
+    assert (first != second).any()
+    np.testing.assert_array_equal(batches[0]["a"][:, 0] * 10, batches[0]["label"])
+
+
+def test_a_process_gets_its_share():
+    examples = ArrayExamples(make(12), ("a",))
+    whole = next(pipeline.train_iterator(examples, pipeline.Reading(4), seed=1))
+    for index in (0, 1):
+        reading = pipeline.Reading(2, process_index=index, process_count=2)
+        share = next(pipeline.train_iterator(examples, reading, seed=1))
+        np.testing.assert_array_equal(share["label"], whole["label"][index::2])
+
+
+def test_mistakes_are_told():
+    with pytest.raises(UserError, match=r"toy/train: modalities \('c',\): pass one or more of a"):
+        ArrayExamples(make(), ("c",))
+    with pytest.raises(UserError, match="one or more"):
+        ArrayExamples(make(), ())
+    with pytest.raises(UserError, match="different lengths.*'labels': 3"):
+        dataclasses.replace(make(), labels=np.zeros(3, int))
+    with pytest.raises(UserError, match="11 rows of 'a' but 3 masks"):
+        dataclasses.replace(make(), masks=make(3).masks)
+    with pytest.raises(UserError, match="give one mask a modality"):
+        dataclasses.replace(make(), masks={})
+
+
+def test_arrays_given_to_predict_are_checked():
+    options = {"name": "a", "shape": (2,), "dtype": np.float32, "masked_axes": 1}
+    read = read_arrays([[1, 2], None, np.array([3.0, 4.0])], **options)
+    np.testing.assert_array_equal(read.value, [[1, 2], [0, 0], [3, 4]])
+    np.testing.assert_array_equal(read.mask, [[1, 1], [0, 0], [1, 1]])
+    with pytest.raises(
+        UserError, match=r"a: expected numbers of shape \[2\], got float64 of shape"
+    ):
+        read_arrays([[1.0, 2.0, 3.0]], **options)
+    with pytest.raises(UserError, match="a: expected numbers"):
+        read_arrays([["x", "y"]], **options)
+    picture = read_arrays(
+        [np.ones((4, 4, 3)), None], name="b", shape=(4, 4, 3), dtype=np.uint8, masked_axes=0
+    )
+    assert picture.mask.tolist() == [True, False]

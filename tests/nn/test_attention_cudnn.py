@@ -1,0 +1,114 @@
+"""The branch of attention that an NVIDIA GPU takes: chosen, lowered, and correct around the kernel.
+
+There is no GPU in the tests: the kernel is the one thing that they do not run.
+"""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mmjax.nn.attention import attention
+
+fused = pytest.importorskip("jax._src.cudnn.fused_attention_stablehlo")
+
+MASK = jnp.asarray([[1, 1, 0, 1, 0, 1], [0, 0, 0, 0, 0, 0], [1, 1, 1, 1, 1, 1]], bool)
+
+
+def example(dtype=jnp.bfloat16):
+    random = np.random.default_rng(0)
+    return tuple(jnp.asarray(random.normal(size=(3, 2, 6, 8)), dtype) for _ in range(3))
+
+
+@pytest.fixture
+def on_gpu(monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """A GPU on which XLA's own kernel stands in for cuDNN's; the options of each call."""
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    kernel, found = jax.nn.dot_product_attention, []
+
+    def stand_in(*qkv, implementation, **options):
+        found.append((implementation, options))
+        return kernel(*qkv, implementation="xla", **options)
+
+    monkeypatch.setattr(jax.nn, "dot_product_attention", stand_in)
+    return found
+
+
+@pytest.mark.usefixtures("on_gpu")
+@pytest.mark.parametrize("kind", ["plain", "mask", "causal"])
+def test_lowers_to_the_kernel_of_cudnn(monkeypatch, kind):
+    monkeypatch.setattr(fused, "check_cudnn_version", lambda: 91_000)
+    monkeypatch.setattr(fused, "check_compute_capability", lambda _: True)
+    mask = MASK if kind == "mask" else None
+
+    def loss(*qkv):
+        return (attention(*qkv, mask, causal=kind == "causal") ** 2).sum().astype(jnp.float32)
+
+    # A new program each time: what was traced for the CPU is of no use here.
+    step = jax.jit(jax.grad(loss, (0, 1, 2)))
+    lowered = step.trace(*example()).lower(lowering_platforms=("cuda",)).as_text()
+    found = set(re.findall(r"__cudnn\$\w+", lowered))
+    name = "__cudnn$fmhaSoftmax" if kind == "plain" else "__cudnn$fmhaScaleBiasSoftmax"
+    assert found == {name, f"{name}Backward"}
+
+
+def test_float32_and_dropout_do_not_take_it(calls):
+    q, k, v = example()
+    attention(*example(jnp.float32), MASK)
+    attention(q, k, v, MASK, lambda weights: weights)
+    assert calls == []
+    attention(q, k, v, MASK)
+    assert [implementation for implementation, _ in calls] == ["cudnn"]
+
+
+def test_cpu_does_not_take_it(monkeypatch):
+    def fail(*_, **__):
+        raise AssertionError
+
+    monkeypatch.setattr(jax.nn, "dot_product_attention", fail)
+    attention(*example(), MASK)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize("mask", [None, MASK], ids=["all", "mask"])
+def test_gives_what_the_other_branch_gives(calls, mask, causal, biased):
+    q, k, v = example()
+    bias = jnp.asarray(np.random.default_rng(1).normal(size=(1, 2, 6, 6)), jnp.bfloat16)
+    options = {"causal": causal, "bias": bias if biased else None}
+    found = attention(q, k, v, mask, **options)
+    assert len(calls) == 1
+    assert found.dtype == jnp.bfloat16
+    exact = attention(*(x.astype(jnp.float32) for x in (q, k, v)), mask, **options)
+    assert len(calls) == 1
+    np.testing.assert_allclose(found.astype(jnp.float32), exact, atol=0.03)
+
+
+def test_masked_content_is_nothing(calls):
+    q, k, v = example()
+    masked = ~MASK[:, None, :, None]
+
+    def step(q, k, v):
+        def loss(*qkv):
+            y = attention(*qkv, MASK)
+            return (y.astype(jnp.float32) ** 2).sum(), y
+
+        return jax.grad(loss, (0, 1, 2), has_aux=True)(q, k, v)
+
+    clean = step(q, k, v)
+    dirty = step(q, jnp.where(masked, 1e6, k), jnp.where(masked, -3e7, v))
+    assert [implementation for implementation, _ in calls] == ["cudnn"] * 2
+    (at_q, at_k, at_v), y = clean
+    jax.tree.map(np.testing.assert_array_equal, dirty, clean)
+    np.testing.assert_array_equal(y[1], 0)
+    np.testing.assert_array_equal(at_q[1], 0)
+    for gradient in (at_k, at_v):
+        np.testing.assert_array_equal(np.where(masked, gradient, 0), 0)
+        assert np.abs(np.where(masked, 1, gradient)).min() > 0
