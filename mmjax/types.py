@@ -29,9 +29,10 @@ class UserError(Exception):
 class Input(NamedTuple):
     """One raw modality as an encoder takes it.
 
-    value: image uint8 [R H W 3], text int32 [R L], audio float32 [R S], video uint8 [R T H W 3].
+    value: image uint8 [R H W 3], text int32 [R L], audio float32 [R S], video uint8 [R T H W 3],
+        vector float32 [R F], series float32 [R T F].
     mask: True where real: Bool[R] for images (present or not), Bool[R L] for text,
-        Bool[R S] for audio, Bool[R T] for video. None: all real.
+        Bool[R S] for audio, Bool[R T] for video and series, Bool[R F] for vectors. None: all real.
     index: Int[B], the row that each example uses. None: example i uses row i.
     """
 

@@ -24,9 +24,12 @@ def summary(constructor: type) -> str:
 
 
 def papers(constructor: type) -> str:
-    """The papers that the docstrings of a class and of its module cite, as links."""
+    """The papers that a class and its module's docstring cite, or else the module, as links."""
     links: dict[str, str] = {}
-    for text in (inspect.getdoc(constructor), inspect.getdoc(inspect.getmodule(constructor))):
+    module = inspect.getmodule(constructor)
+    for text in (inspect.getdoc(constructor), inspect.getdoc(module), inspect.getsource(module)):
+        if links and text is not None and text.startswith('"""'):
+            break  # the whole module speaks only for classes that cite nothing themselves
         flat = " ".join((text or "").split())
         for url in URL.finditer(flat):
             cited = PAPER.findall(flat[: url.start()])

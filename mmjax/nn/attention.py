@@ -25,7 +25,8 @@ def attention(
 ) -> Float[Array, "B H Q K"]:
     """softmax(q k^T / sqrt(K) + bias) v, with Q queries and N keys; heads before tokens.
 
-    On an NVIDIA GPU, bfloat16 without dropout of weights runs cuDNN's fused kernel.
+    On an NVIDIA GPU, bfloat16 without dropout of weights runs cuDNN's fused kernel, if the head
+    width K is one that it has.
 
     Args:
         q, k, v: queries, keys and values. Masked keys and values may hold anything finite.
@@ -39,7 +40,7 @@ def attention(
         a query without a real key gives exactly zero.
     """
     allowed = allowed_keys(mask, q.shape[2], k.shape[2], causal=causal)
-    if drop is None and v.dtype in (jnp.bfloat16, jnp.float16) and jax.default_backend() == "gpu":
+    if drop is None and jax.default_backend() == "gpu" and _fits_cudnn(v):
         return _cudnn(q, k, v, allowed, bias)
     scores = jnp.einsum("bhqk,bhnk->bhqn", q, k, preferred_element_type=jnp.float32)
     scores = scores * (q.shape[-1] ** -0.5)
@@ -76,16 +77,41 @@ def allowed_keys(
     return allowed
 
 
+def _fits_cudnn(v):
+    size = v.shape[-1]
+    return v.dtype in (jnp.bfloat16, jnp.float16) and size % 8 == 0 and size <= 128
+
+
 def _cudnn(q, k, v, allowed, bias):
-    tokens_first = [jnp.swapaxes(x, 1, 2) for x in (q, k, v)]
+    batch, _, queries, _ = q.shape
+    keys = k.shape[2]
+    odd = (queries % 2, keys % 2)
+    if allowed is None and any(odd):
+        allowed = jnp.ones((1, 1, 1, keys), bool)
     if allowed is not None:
-        allowed = jnp.broadcast_to(allowed, (q.shape[0], 1, q.shape[2], k.shape[2]))
+        allowed = jnp.broadcast_to(allowed, (batch, 1, queries, keys))
+    if any(odd):
+        # cuDNN's backward pass refuses odd numbers of tokens: one more, that none reads.
+        q, k, v, allowed = (
+            jnp.pad(x, ((0, 0), (0, 0), (0, rows), (0, columns)))
+            for x, rows, columns in (
+                (q, odd[0], 0),
+                (k, odd[1], 0),
+                (v, odd[1], 0),
+                (allowed, *odd),
+            )
+        )
+        if bias is not None:
+            bias = jnp.pad(bias, ((0, 0), (0, 0), (0, odd[0]), (0, odd[1])))
+    tokens_first = [jnp.swapaxes(x, 1, 2) for x in (q, k, v)]
+    if bias is not None:
+        bias = bias.astype(v.dtype)
     y = jax.nn.dot_product_attention(*tokens_first, bias=bias, mask=allowed, implementation="cudnn")
     y = jnp.swapaxes(y, 1, 2)
-    if allowed is None:
-        return y
-    # cuDNN spreads a query without a real key evenly over the masked ones.
-    return jnp.where(jnp.any(allowed, axis=3)[..., None], y, jnp.zeros((), y.dtype))
+    if allowed is not None:
+        # cuDNN spreads a query without a real key evenly over the masked ones.
+        y = jnp.where(jnp.any(allowed, axis=3)[..., None], y, jnp.zeros((), y.dtype))
+    return y[:, :, :queries]
 
 
 def split_heads(x: Float[Array, "B N D"], heads: int) -> Float[Array, "B H N K"]:

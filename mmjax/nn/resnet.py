@@ -110,9 +110,9 @@ class ResNetTrunk(nn.Module):
         """The last map.
 
         Args:
-            x: pictures; those that are masked are finite (zeros), and of what comes out for them no
-                bit depends on others in evaluation.
-            mask: which pictures are real. None: all are.
+            x: pictures; zeros where they are masked.
+            mask: which pictures are real, for a batch norm. None: all are. What comes out for the
+                others is finite and of no meaning.
             deterministic: False in training.
 
         Raises:

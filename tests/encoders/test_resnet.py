@@ -115,14 +115,14 @@ def test_channels_are_rounded_to_multiples_of_eight():
 
 @pytest.mark.parametrize("encoder", [SMALL, MOBILE], ids=["resnet", "mobilenet"])
 def test_training_sees_the_real_rows_only(encoder):
-    """Output, running statistics and gradients at the pixels, with an absent row and without it."""
+    """Output, running statistics and all gradients, with an absent row and without it."""
     variables = jax.jit(encoder.init)(jax.random.key(0), images())
 
     @jax.jit
     def train(pixels, mask):
-        def loss(pixels):
+        def loss(pixels, params):
             out, state = encoder.apply(
-                variables,
+                variables | {"params": params},
                 pixels,
                 mask,
                 deterministic=False,
@@ -131,15 +131,16 @@ def test_training_sees_the_real_rows_only(encoder):
             )
             return (out.x**2).sum(), (out.x, state)
 
-        return jax.grad(loss, has_aux=True)(pixels)
+        return jax.grad(loss, (0, 1), has_aux=True)(pixels, variables["params"])
 
     pixels = normalise(images(), jnp.float32)
     dirty = pixels.at[1].set(jnp.nan)
-    gradient, (out, state) = train(dirty, MASK)
+    (gradient, weights), (out, state) = train(dirty, MASK)
     np.testing.assert_array_equal(gradient[1], 0)
-    assert np.isfinite(gradient).all()
-    jax.tree.map(np.testing.assert_array_equal, train(pixels, MASK)[1], (out, state))
-    alone, (expected, stats) = train(pixels[MASK], jnp.ones(2, bool))
+    clean = train(pixels, MASK)
+    jax.tree.map(np.testing.assert_array_equal, clean, ((gradient, weights), (out, state)))
+    assert all(np.isfinite(g).all() for g in jax.tree.leaves(clean))
+    (alone, _), (expected, stats) = train(pixels[MASK], jnp.ones(2, bool))
     np.testing.assert_allclose(out[MASK], expected, atol=1e-4)
     np.testing.assert_allclose(gradient[MASK], alone, atol=1e-3 * np.abs(alone).max())
     near = np.testing.assert_allclose

@@ -17,9 +17,12 @@ fused = pytest.importorskip("jax._src.cudnn.fused_attention_stablehlo")
 MASK = jnp.asarray([[1, 1, 0, 1, 0, 1], [0, 0, 0, 0, 0, 0], [1, 1, 1, 1, 1, 1]], bool)
 
 
-def example(dtype=jnp.bfloat16):
+def example(dtype=jnp.bfloat16, queries=6, keys=6, size=8):
     random = np.random.default_rng(0)
-    return tuple(jnp.asarray(random.normal(size=(3, 2, 6, 8)), dtype) for _ in range(3))
+    return tuple(
+        jnp.asarray(random.normal(size=(3, 2, length, size)), dtype)
+        for length in (queries, keys, keys)
+    )
 
 
 @pytest.fixture
@@ -42,27 +45,36 @@ def calls(monkeypatch):
 
 
 @pytest.mark.usefixtures("on_gpu")
-@pytest.mark.parametrize("kind", ["plain", "mask", "causal"])
-def test_lowers_to_the_kernel_of_cudnn(monkeypatch, kind):
+@pytest.mark.parametrize("lengths", [(6, 6), (5, 6), (6, 5), (5, 5)])
+@pytest.mark.parametrize("kind", ["plain", "mask", "causal", "bias"])
+def test_lowers_to_the_kernel_of_cudnn(monkeypatch, kind, lengths):
+    """With its backward pass, which takes no odd lengths by itself."""
     monkeypatch.setattr(fused, "check_cudnn_version", lambda: 91_000)
     monkeypatch.setattr(fused, "check_compute_capability", lambda _: True)
-    mask = MASK if kind == "mask" else None
+    mask = MASK[:, : lengths[1]] if kind == "mask" else None
+    bias = jnp.ones((1, 2, *lengths)) if kind == "bias" else None
 
     def loss(*qkv):
-        return (attention(*qkv, mask, causal=kind == "causal") ** 2).sum().astype(jnp.float32)
+        y = attention(*qkv, mask, causal=kind == "causal", bias=bias)
+        return (y**2).sum().astype(jnp.float32)
 
     # A new program each time: what was traced for the CPU is of no use here.
     step = jax.jit(jax.grad(loss, (0, 1, 2)))
-    lowered = step.trace(*example()).lower(lowering_platforms=("cuda",)).as_text()
+    lowered = (
+        step.trace(*example(jnp.bfloat16, *lengths)).lower(lowering_platforms=("cuda",)).as_text()
+    )
     found = set(re.findall(r"__cudnn\$\w+", lowered))
-    name = "__cudnn$fmhaSoftmax" if kind == "plain" else "__cudnn$fmhaScaleBiasSoftmax"
+    plain = kind == "plain" and lengths == (6, 6)
+    name = "__cudnn$fmhaSoftmax" if plain else "__cudnn$fmhaScaleBiasSoftmax"
     assert found == {name, f"{name}Backward"}
 
 
-def test_float32_and_dropout_do_not_take_it(calls):
+def test_what_the_kernel_cannot_do_does_not_take_it(calls):
     q, k, v = example()
     attention(*example(jnp.float32), MASK)
     attention(q, k, v, MASK, lambda weights: weights)
+    attention(*example(size=12), MASK)
+    attention(*example(size=136), MASK)
     assert calls == []
     attention(q, k, v, MASK)
     assert [implementation for implementation, _ in calls] == ["cudnn"]
@@ -78,10 +90,12 @@ def test_cpu_does_not_take_it(monkeypatch):
 
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("biased", [False, True])
-@pytest.mark.parametrize("mask", [None, MASK], ids=["all", "mask"])
-def test_gives_what_the_other_branch_gives(calls, mask, causal, biased):
-    q, k, v = example()
-    bias = jnp.asarray(np.random.default_rng(1).normal(size=(1, 2, 6, 6)), jnp.bfloat16)
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("lengths", [(6, 6), (5, 6), (5, 5)])
+def test_gives_what_the_other_branch_gives(calls, lengths, masked, causal, biased):
+    q, k, v = example(jnp.bfloat16, *lengths)
+    mask = MASK[:, : lengths[1]] if masked else None
+    bias = jnp.asarray(np.random.default_rng(1).normal(size=(1, 2, *lengths)), jnp.float32)
     options = {"causal": causal, "bias": bias if biased else None}
     found = attention(q, k, v, mask, **options)
     assert len(calls) == 1

@@ -1,0 +1,46 @@
+"""Positions on a line: what is added, what turns, and that the table is complete."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mmjax.nn.positions import LINE_POSITIONS, place
+from mmjax.nn.rotary import line_angles
+from mmjax.types import UserError
+
+
+class Placed(nn.Module):
+    positions: str
+
+    @nn.compact
+    def __call__(self, x):
+        return place(x, self.positions, 3)
+
+
+X = jnp.asarray(np.random.default_rng(0).normal(size=(2, 5, 12)), jnp.float32)
+
+
+@pytest.mark.parametrize("positions", LINE_POSITIONS)
+def test_what_each_choice_does(positions):
+    (x, angles), variables = Placed(positions).init_with_output(jax.random.key(0), X)
+    channels = np.arange(12)
+    turns = np.arange(5)[:, None] / 10_000 ** (channels // 2 / 6)
+    added = {
+        "learned": variables.get("params", {}).get("positions", {}).get("embedding"),
+        "none": 0,
+        "rotary": 0,
+        "sincos": np.where(channels % 2, np.cos(turns), np.sin(turns)),
+    }[positions]
+    np.testing.assert_allclose(x, X + added, atol=1e-6)
+    if positions == "rotary":
+        np.testing.assert_array_equal(angles, line_angles(5, 4))
+    else:
+        assert angles is None
+    assert bool(variables) == (positions == "learned")
+
+
+def test_heads_of_an_odd_width_do_not_turn():
+    with pytest.raises(UserError, match="width 9 does not split into 3 heads of an even width"):
+        Placed("rotary").init(jax.random.key(0), X[..., :9])
