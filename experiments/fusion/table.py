@@ -18,7 +18,6 @@ from matplotlib.figure import Figure
 
 from mmjax.data import controlled
 
-CONDITIONS = {"complete": ("a", "b", "c"), "without b": ("a", "c")}
 FLIP = 0.05
 CLASSES = {"redundant": 5, "unique": 5, "xor": 2, "sum": 5}
 
@@ -47,27 +46,23 @@ def chance(task: str) -> float:
     return controlled.bayes_accuracy(task, classes=CLASSES[task], flip=FLIP, present=())
 
 
-def markdown(found: dict, costs: dict[str, dict[str, float]]) -> str:
+def markdown(found: dict) -> str:
     """Mean accuracy over seeds in percent (worst seed), a line a fusion."""
     columns = [(task, "complete") for task in CLASSES]
     columns += [("redundant", "without a"), ("redundant", "without b"), ("unique", "without a")]
     columns += [("unique", "without b")]
     titles = [t if c == "complete" else f"{t}, {c}" for t, c in columns]
     lines = [
-        f"| fusion | {' | '.join(titles)} | parameters | ms a step |",
-        "|---" * (len(titles) + 3) + "|",
-        "| *best possible* | "
-        + " | ".join(f"*{100 * best(t, c):.1f}*" for t, c in columns)
-        + " | | |",
+        f"| fusion | {' | '.join(titles)} |",
+        "|---" * (len(titles) + 1) + "|",
+        "| *best possible* | " + " | ".join(f"*{100 * best(t, c):.1f}*" for t, c in columns) + " |",
     ]
     for fusion, values in sorted(found.items()):
         cells = []
         for column in columns:
             seeds = 100 * np.array(values.get(column, []))
             cells.append(f"{seeds.mean():.1f} ({seeds.min():.1f})" if len(seeds) else "")
-        cost = costs.get(fusion, {})
-        rest = f"{cost.get('parameters', 0):,.0f} | {cost.get('milliseconds', 0):.1f}"
-        lines.append(f"| `{fusion}` | {' | '.join(cells)} | {rest} |")
+        lines.append(f"| `{fusion}` | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -107,9 +102,7 @@ def plot(found: dict, path: Path) -> None:
 def main(root: Path) -> None:
     """Prints the table and draws the picture beside this file."""
     found = read(root)
-    costs_file = root / "costs.json"
-    costs = json.loads(costs_file.read_text()) if costs_file.exists() else {}
-    print(markdown(found, costs))
+    print(markdown(found))
     plot(found, Path(__file__).parent / "scores.png")
 
 

@@ -34,11 +34,14 @@ def jax_step(module, inputs, output) -> tuple[Callable[[], None], int]:
     variables = jax.jit(module.init)(jax.random.key(0), *inputs)
     variables = jax.device_put(variables, sharding.replicated(mesh))
     params = variables["params"]
+    # Batch norms use and update the statistics of the batch, as PyTorch's do in training.
+    training = {"deterministic": False, "mutable": ["batch_stats"]} if len(variables) > 1 else {}
 
     @jax.jit
     def gradient(params, inputs):
         def loss(params):
-            y = output(module.apply(variables | {"params": params}, *inputs))
+            result = module.apply(variables | {"params": params}, *inputs, **training)
+            y = output(result[0] if training else result)
             return jnp.sum(y.astype(jnp.float32) ** 2)
 
         return jax.grad(loss)(params)
