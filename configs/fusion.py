@@ -6,7 +6,8 @@ Expect:   test accuracy "complete" within noise of the best possible, 0.886
           (mmjax.data.controlled.bayes_accuracy); chance is 0.20.
 
 Variants:
-  configs/fusion.py:tiny    few steps; 15 seconds; parity of three bits
+  configs/fusion.py:tiny    few steps; 15 seconds; exclusive or of two bits
+  configs/fusion.py:lookup  a names the step of the sequence b that holds the answer
   configs/fusion.py:digits  a handwritten digit, a spoken digit and an operator in words: the
                             result modulo ten; needs pip install espeakng-loader==0.2.4
 Change the task with --config.data.options.task=redundant|unique|xor|sum, the fusion with
@@ -15,7 +16,7 @@ Change the task with --config.data.options.task=redundant|unique|xor|sum, the fu
 
 from ml_collections import ConfigDict
 
-VARIANTS = ("default", "digits", "tiny")
+VARIANTS = ("default", "digits", "lookup", "tiny")
 
 
 def get_config(variant: str = "default") -> ConfigDict:
@@ -31,7 +32,7 @@ def get_config(variant: str = "default") -> ConfigDict:
     config.data.name = "controlled"
     config.data.options = ConfigDict({"task": "sum", "classes": 5, "flip": 0.05, "missing": 0.1})
     config.data.shapes = ConfigDict(dict.fromkeys(config.modalities, (16,)))
-    config.data.batch_size = 128
+    config.data.batch_size = 64
     config.data.workers = 0  # processes
     config.data.threads = 1
     config.data.prefetch = 4  # batches
@@ -62,9 +63,9 @@ def get_config(variant: str = "default") -> ConfigDict:
     config.optimizer.freeze = ()
 
     config.train = ConfigDict()
-    config.train.steps = 600
+    config.train.steps = 1000
     config.train.log_every = 100
-    config.train.eval_every = 300
+    config.train.eval_every = 500
     config.train.checkpoint_every = 0
     config.train.keep = 1
     config.train.monitor = "val/accuracy"
@@ -75,7 +76,8 @@ def get_config(variant: str = "default") -> ConfigDict:
     config.mesh = ConfigDict({"data": -1, "fsdp": 1, "tensor": 1})
     config.compilation_cache = "~/.cache/mmjax/compiled"
 
-    return {"default": lambda c: c, "digits": digits, "tiny": tiny}[variant](config)
+    variants = {"default": lambda c: c, "digits": digits, "lookup": lookup, "tiny": tiny}
+    return variants[variant](config)
 
 
 def digits(config: ConfigDict) -> ConfigDict:
@@ -104,6 +106,14 @@ def digits(config: ConfigDict) -> ConfigDict:
     config.optimizer.learning_rate = 2e-3
     config.train.steps = 2000
     config.train.eval_every = 500
+    return config
+
+
+def lookup(config: ConfigDict) -> ConfigDict:
+    """One modality points into another."""
+    config.data.options.task = "lookup"
+    config.data.shapes.b = (config.data.options.classes, 32)
+    config.encoders.b = ConfigDict({"kind": "series", "name": "mlp"})
     return config
 
 

@@ -1,19 +1,57 @@
-"""Trains every fusion on every controlled task, three seeds each, through mmjax's own trainer.
+"""Trains every fusion on every task, three seeds each, through mmjax's own trainer.
 
 python experiments/fusion/run.py RUNS [--fusions=NAME,…] [--tasks=NAME,…] [--seeds=0,1,2]
 
-A run that is finished is not repeated, so several of these may be started one after the other.
+A run that is finished is not repeated: an interrupted study goes on where it stopped. Several may
+run at a time, each with fusions or tasks of its own.
 """
 
 import argparse
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from mmjax import cli
+from mmjax import build, cli
+from mmjax.models.decision import COMBINATIONS
 
 CONFIG = Path(__file__).parents[2] / "configs" / "fusion.py"
-TASKS = {"redundant": 5, "unique": 5, "xor": 2, "sum": 5}  # task: number of symbols
+
+
+class Study(NamedTuple):
+    """One task: the variant of the config, options of its data, and how long it trains."""
+
+    variant: str
+    options: Mapping[str, Any]
+    steps: int
+
+
+TASKS: Mapping[str, Study] = {
+    "redundant": Study("default", {"task": "redundant"}, 200),
+    "unique": Study("default", {"task": "unique"}, 200),
+    "xor": Study("default", {"task": "xor", "classes": 2}, 400),
+    "sum": Study("default", {"task": "sum", "classes": 3}, 1000),
+    "lookup": Study("lookup", {}, 600),
+    "digits": Study("digits", {}, 1500),
+}
+# Where the default is for deep encoders: here each modality is one token and nothing precedes.
+OPTIONS: Mapping[str, Mapping[str, Any]] = {"bottleneck": {"fusion_start": 0}}
+FUSIONS = (*build.FUSIONS, *(f"decision_{rule}" for rule in COMBINATIONS))
+
+
+def configure(task: str, fusion: str, seed: int) -> Any:
+    """The config of one run."""
+    study = TASKS[task]
+    config = cli.load_config(f"{CONFIG}:{study.variant}")
+    config.seed, config.train.steps = seed, study.steps
+    config.train.eval_every = study.steps // 2
+    config.data.options.update(study.options)
+    kind, _, rule = fusion.partition("decision_")
+    config.fusion.name, config.decision = kind or "concat", rule
+    with config.unlocked():
+        config.fusion.update(OPTIONS.get(fusion, {}))
+    return config
 
 
 def names(text: str) -> list[str]:
@@ -25,7 +63,7 @@ def main() -> None:
     """Runs them all, one after the other."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", type=Path)
-    parser.add_argument("--fusions", type=names, default=[])
+    parser.add_argument("--fusions", type=names, default=list(FUSIONS))
     parser.add_argument("--tasks", type=names, default=list(TASKS))
     parser.add_argument("--seeds", type=names, default=["0", "1", "2"])
     arguments = parser.parse_args()
@@ -33,26 +71,18 @@ def main() -> None:
 
     from rich.console import Console
 
-    from mmjax import build
-    from mmjax.models.decision import COMBINATIONS
     from mmjax.train import run
     from mmjax.train.interrupt import Interrupts
     from mmjax.train.writers import read_metrics
 
-    decisions = [f"decision_{rule}" for rule in COMBINATIONS]
     with Interrupts() as interrupts:
         for seed in arguments.seeds:
-            for fusion in arguments.fusions or (*build.FUSIONS, *decisions):
+            for fusion in arguments.fusions:
                 for task in arguments.tasks:
                     directory = arguments.runs / task / f"{fusion}-{seed}"
                     if (directory / "confusion.png").exists():
                         continue
-                    config = cli.load_config(str(CONFIG))
-                    config.seed = int(seed)
-                    kind, _, rule = fusion.partition("decision_")
-                    config.fusion.name, config.decision = kind or "concat", rule
-                    config.data.options.task = task
-                    config.data.options.classes = TASKS[task]
+                    config = configure(task, fusion, int(seed))
                     cli.use_compilation_cache(config.compilation_cache)
                     begun = time.monotonic()
                     path, experiment = build.experiment(config, str(directory))

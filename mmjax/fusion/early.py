@@ -5,22 +5,14 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array
 
 from mmjax.fusion.pooled import check_modalities
 from mmjax.nn.dense import Dense
 from mmjax.nn.masking import zero_masked
 from mmjax.nn.options import activation, choose
-from mmjax.nn.pooling import masked_mean
+from mmjax.nn.pooling import masked_max, masked_mean
 from mmjax.types import Fused, Tokens
-
-
-def masked_max(x: Float[Array, "B N D"], mask: Bool[Array, "B N"]) -> Float[Array, "B D"]:
-    """Largest value of each feature over the real tokens; exact zeros for a row that has none."""
-    lowest = jnp.finfo(x.dtype).min
-    largest = jnp.max(jnp.where(mask[..., None], x, lowest), axis=1)
-    return zero_masked(largest, jnp.any(mask, axis=1))
-
 
 POOLS: Mapping[str, Callable[[Array, Array], Array]] = {"max": masked_max, "mean": masked_mean}
 

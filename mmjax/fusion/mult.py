@@ -13,8 +13,8 @@ from mmjax.fusion.projected import JointDense
 from mmjax.fusion.sequences import POOLS, ReadingLayer, join_tokens
 from mmjax.nn.masking import zero_masked
 from mmjax.nn.options import choose
+from mmjax.nn.positions import sinusoids
 from mmjax.nn.transformer import Transformer
-from mmjax.nn.tubelets import sinusoids
 from mmjax.types import Fused, Tokens, UserError
 
 

@@ -1,6 +1,5 @@
 """Late fusion by an elementwise product."""
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from mmjax.fusion.pooled import check_modalities, pool_tokens
+from mmjax.fusion.products import product_of_present
 from mmjax.nn.dense import Dense
 from mmjax.nn.masking import zero_masked
 from mmjax.nn.options import activation
@@ -67,6 +67,5 @@ class MultiplyFusion(nn.Module):
             presence.append(present)
         mask = jnp.stack(presence, axis=1)
         x = zero_masked(jnp.stack(factors, axis=1), mask)
-        neutral = jnp.where(mask[..., None], x, jnp.ones((), x.dtype))
-        product = functools.reduce(jnp.multiply, jnp.unstack(neutral, axis=1))
+        product = product_of_present(x, mask)
         return Fused(Tokens(x, mask), zero_masked(product, jnp.any(mask, axis=1)))

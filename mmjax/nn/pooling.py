@@ -15,6 +15,13 @@ def masked_mean(x: Float[Array, "B N D"], mask: Bool[Array, "B N"]) -> Float[Arr
     return (total / jnp.maximum(count, 1.0)[:, None]).astype(x.dtype)
 
 
+def masked_max(x: Float[Array, "B N D"], mask: Bool[Array, "B N"]) -> Float[Array, "B D"]:
+    """Largest value of each feature over the real tokens; exact zeros for a row that has none."""
+    lowest = jnp.finfo(x.dtype).min
+    largest = jnp.max(jnp.where(mask[..., None], x, lowest), axis=1)
+    return zero_masked(largest, jnp.any(mask, axis=1))
+
+
 def masked_softmax(scores: Float[Array, "*rows N"], mask: Bool[Array, "*rows N"]) -> Array:
     """Softmax over the real entries of the last axis, in float32: Float[*rows N].
 

@@ -3,13 +3,23 @@
 from collections.abc import Callable, Mapping
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from mmjax.nn.embedding import LearnedPositions
 from mmjax.nn.options import choose
 from mmjax.nn.rotary import line_angles
-from mmjax.nn.tubelets import sinusoids
 from mmjax.types import UserError
+
+
+def sinusoids(length: int, width: int) -> Float[np.ndarray, "N D"]:
+    """The fixed positions of Vaswani et al. 2017 (https://arxiv.org/abs/1706.03762).
+
+    Channel 2i of place n is sin(n / 10000**(2i / D)), channel 2i + 1 the cosine of the same.
+    """
+    channel = np.arange(width)
+    angles = np.arange(length)[:, None] / 10_000.0 ** (2 * (channel // 2) / width)
+    return np.where(channel % 2 == 0, np.sin(angles), np.cos(angles)).astype(np.float32)
 
 
 def _turn(x: Array, heads: int) -> tuple[Array, Array]:

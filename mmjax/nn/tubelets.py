@@ -5,7 +5,6 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from mmjax.nn.dense import Dense
@@ -96,16 +95,6 @@ class TubeletPositions(nn.Module):
         if made[1:] != (rows, columns):
             table = jax.vmap(lambda grid: resize_positions(grid, rows, columns))(table)
         return x + table.astype(x.dtype)
-
-
-def sinusoids(length: int, width: int) -> Float[np.ndarray, "N D"]:
-    """The fixed positions of Vaswani et al. 2017 (https://arxiv.org/abs/1706.03762).
-
-    Channel 2i of place n is sin(n / 10000**(2i / D)), channel 2i + 1 the cosine of the same.
-    """
-    channel = np.arange(width)
-    angles = np.arange(length)[:, None] / 10_000.0 ** (2 * (channel // 2) / width)
-    return np.where(channel % 2 == 0, np.sin(angles), np.cos(angles)).astype(np.float32)
 
 
 def random_tube_mask(

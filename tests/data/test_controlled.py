@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mmjax.data.controlled import MODALITIES, TASKS, bayes_accuracy, controlled
+from mmjax.data.controlled import FEATURES, MODALITIES, TASKS, bayes_accuracy, controlled
 from mmjax.types import UserError
 
 
@@ -45,13 +45,54 @@ def test_the_best_answer_from_what_is_shown_has_the_bayes_accuracy(task, classes
         np.testing.assert_allclose(reached, exact, atol=0.012)
 
 
+def test_looking_up_has_the_bayes_accuracy():
+    """The answer: the value shown beside the key that a shows; without a, the commonest value."""
+    splits = controlled(task="lookup", classes=4, flip=0.2, train=200_000, test=20_000)
+    train, test = splits["train"], splits["test"]
+    table = np.sign(test.values["b"])
+    # What each pattern stands for: of keys whatever number, of values the label seen beside it.
+    keys = np.unique(table[..., :FEATURES].reshape(-1, FEATURES), axis=0)
+    values = np.unique(table[..., FEATURES:].reshape(-1, FEATURES), axis=0)
+    queries = np.unique(np.sign(test.values["a"]), axis=0)
+    assert len(keys) == len(values) == len(queries) == 4
+
+    def shown(split):
+        table = np.sign(split.values["b"])
+        key = (table[:, :, None, :FEATURES] == keys).all(-1).argmax(-1)
+        assert (np.sort(key) == np.arange(4)).all()
+        value = (table[:, :, None, FEATURES:] == values).all(-1).argmax(-1)
+        query = (np.sign(split.values["a"])[:, None] == queries).all(-1).argmax(-1)
+        return query, np.take_along_axis(value, key.argsort(1), axis=1)
+
+    query, value = shown(train)
+    counts = np.zeros((4, 4, 4, 4))  # query, key, value, label
+    for key in range(4):
+        np.add.at(counts, (query, key, value[:, key], train.labels), 1)
+    key_of = counts.max(-1).sum(-1).argmax(1)
+    label_of = counts.sum((0, 1)).argmax(1)
+    assert sorted(key_of) == sorted(label_of) == [0, 1, 2, 3]
+    query, value = shown(test)
+    complete, without_a = test.kinds == 0, test.kinds == 1
+    picked = label_of[value[np.arange(len(query)), key_of[query]]]
+    reached = (picked == test.labels)[complete].mean()
+    np.testing.assert_allclose(reached, bayes_accuracy("lookup", classes=4, flip=0.2), atol=0.012)
+    commonest = np.eye(4)[label_of[value]].sum(1).argmax(1)
+    reached = (commonest == test.labels)[without_a].mean()
+    best = bayes_accuracy("lookup", classes=4, flip=0.2, present=("b", "c"))
+    np.testing.assert_allclose(reached, best, atol=0.012)
+
+
 def test_known_values():
     assert bayes_accuracy("unique", classes=4, flip=0.2) == pytest.approx(0.85)
     assert bayes_accuracy("unique", classes=4, flip=0.2, present=("a", "c")) == pytest.approx(0.25)
-    # A shown bit is wrong with probability 0.1: an even number of wrong ones leaves the parity.
-    even = 0.9**3 + 3 * 0.9 * 0.1**2
-    assert bayes_accuracy("xor", classes=2, flip=0.2) == pytest.approx(even)
-    assert bayes_accuracy("xor", classes=2, flip=0.2, present=("a", "b")) == pytest.approx(0.5)
+    # A shown bit is wrong with probability 0.1; two wrong ones leave the answer.
+    assert bayes_accuracy("xor", classes=2, flip=0.2) == pytest.approx(0.9**2 + 0.1**2)
+    assert bayes_accuracy("xor", classes=2, flip=0.2, present=("a", "c")) == pytest.approx(0.5)
+    # The shown key is right with 0.85, and so is the value; a wrong key hits with 1/4.
+    assert bayes_accuracy("lookup", classes=4, flip=0.2) == pytest.approx(0.85**2 + 0.15 / 4)
+    assert bayes_accuracy("lookup", classes=4, flip=0.2, present=("a", "c")) == pytest.approx(0.25)
+    # Two values that agree (half of the tables) or not: 1 or 1/2.
+    assert bayes_accuracy("lookup", classes=2, flip=0.0, present=("b",)) == pytest.approx(0.75)
     assert bayes_accuracy("sum", classes=5, flip=0.0) == pytest.approx(1)
     assert bayes_accuracy("sum", classes=5, flip=0.0, present=("b",)) == pytest.approx(0.2)
     assert bayes_accuracy("redundant", classes=3, flip=0.0, present=("c",)) == pytest.approx(1)

@@ -33,6 +33,10 @@ SPECS = {
 }
 
 every_encoder = pytest.mark.parametrize("name", SPECS)
+# What compiles a program of its own and no option touches: the first configuration of each class.
+every_class = pytest.mark.parametrize(
+    "name", {spec.constructor: name for name, spec in reversed(SPECS.items())}.values()
+)
 
 
 class Case(NamedTuple):
@@ -151,7 +155,7 @@ def test_no_mask_is_all_real(name):
     without = jax.jit(encoder.apply)(variables, value)
     tokens, _ = step(value, jnp.ones_like(mask))
     np.testing.assert_array_equal(without.mask, tokens.mask)
-    np.testing.assert_allclose(without.x, tokens.x, atol=1e-5)
+    np.testing.assert_allclose(without.x, tokens.x, atol=1e-5 * np.abs(tokens.x).max())
 
 
 @every_encoder
@@ -190,7 +194,7 @@ def test_bfloat16_is_near_float32(name):
     assert distance < spec.tolerance, distance
 
 
-@every_encoder
+@every_class
 def test_vmap_and_remat_give_the_same(name):
     encoder, variables, value, mask, step, _ = case(name)
 

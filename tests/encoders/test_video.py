@@ -7,7 +7,7 @@ import pytest
 
 from mmjax.encoders.video.video_mae import VideoMae
 from mmjax.encoders.video.vivit import Vivit
-from mmjax.nn.tubelets import sinusoids
+from mmjax.nn.positions import sinusoids
 from mmjax.types import UserError
 from tests.encoders.video_oracle import (
     HEADS,

@@ -14,7 +14,7 @@ from mmjax.fusion.mutan import MutanFusion
 from mmjax.fusion.products import signed_root, unit_norm
 from mmjax.nn.count_sketch import make_hashes
 from mmjax.types import Tokens, UserError
-from tests.fusion.test_oracles import run
+from tests.fusion.oracle import run
 from tests.fusion.test_tensor import dense, every_presence, full_kernel, present_means
 from tests.nn.test_count_sketch import naive_sketch
 

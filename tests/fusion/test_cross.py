@@ -12,8 +12,8 @@ from mmjax.fusion.cross_attention import CrossAttentionFusion
 from mmjax.fusion.mult import MultFusion
 from mmjax.fusion.vilbert import CoAttentionalTransformerFusion
 from mmjax.types import Tokens, UserError
+from tests.fusion.oracle import run
 from tests.fusion.plain_transformer import block, dense, layer_norm, reading_layer, relu, softmax
-from tests.fusion.test_oracles import run
 
 # Rows: all modalities, text alone, image and text, audio and image, nothing.
 MASKS = {

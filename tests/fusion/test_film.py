@@ -7,7 +7,7 @@ import pytest
 
 from mmjax.fusion.film import FilmFusion
 from mmjax.types import Tokens, UserError
-from tests.fusion.test_oracles import MASKS, means, run, tokens
+from tests.fusion.oracle import MASKS, means, run, tokens
 
 WIDTH, LAYERS = 5, 2
 INPUTS = tokens(width=6, text_width=4)

@@ -11,7 +11,7 @@ from mmjax.fusion.gated import GatedFusion
 from mmjax.fusion.mlb import MlbFusion
 from mmjax.fusion.sums import ConvexFusion, SumFusion
 from mmjax.types import Tokens, UserError
-from tests.fusion.test_oracles import MASKS, means, run, tokens
+from tests.fusion.oracle import MASKS, means, run, tokens
 
 NAMES = ("image", "text")
 

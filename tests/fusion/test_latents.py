@@ -12,7 +12,7 @@ from mmjax.fusion.hierarchical import HierarchicalFusion
 from mmjax.fusion.perceiver import PerceiverFusion
 from mmjax.nn.transformer import Block
 from mmjax.types import Tokens, UserError
-from tests.fusion.test_oracles import MASKS, layer_norm, run, tokens
+from tests.fusion.oracle import MASKS, layer_norm, run, tokens
 
 NAMES = ("image", "text")
 apply_block = jax.jit(Block(heads=2).apply)

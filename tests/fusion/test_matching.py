@@ -12,7 +12,7 @@ from mmjax.fusion.cross_attention import CrossAttentionFusion
 from mmjax.fusion.mmtm import MmtmFusion
 from mmjax.fusion.multiply import MultiplyFusion
 from mmjax.types import Tokens
-from tests.fusion.test_oracles import run
+from tests.fusion.oracle import run
 
 
 def matching(seed, batch=128, size=4):

@@ -6,7 +6,7 @@ import numpy as np
 
 from mmjax.fusion.mmtm import MmtmFusion
 from mmjax.types import Tokens
-from tests.fusion.test_oracles import MASKS, run, tokens
+from tests.fusion.oracle import MASKS, run, tokens
 
 
 def dense(x, params):

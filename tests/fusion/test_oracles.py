@@ -10,42 +10,7 @@ from mmjax.fusion.multiply import MultiplyFusion
 from mmjax.fusion.transformer import TransformerFusion
 from mmjax.nn.transformer import Transformer
 from mmjax.types import Tokens, UserError
-
-MASKS = {
-    "text": np.array([[1, 1, 0], [0, 0, 0], [1, 0, 1], [0, 0, 0]], bool),
-    "image": np.array([[1, 1], [0, 1], [0, 0], [0, 0]], bool),
-}
-
-
-def tokens(width=6, text_width=None):
-    random = np.random.default_rng(0)
-    widths = {"text": text_width or width, "image": width}
-    return {
-        name: Tokens(
-            jnp.asarray(random.normal(size=(*mask.shape, widths[name])), jnp.float32),
-            jnp.asarray(mask),
-        )
-        for name, mask in MASKS.items()
-    }
-
-
-def means(inputs, row):
-    """The mean of the real tokens of each present modality of one example, sorted by name."""
-    return {
-        name: np.asarray(inputs[name].x)[row][MASKS[name][row]].mean(0)
-        for name in sorted(inputs)
-        if MASKS[name][row].any()
-    }
-
-
-def run(module, inputs):
-    """Output and parameters, none of which is zero."""
-    random = np.random.default_rng(9)
-    shapes = jax.eval_shape(module.init, jax.random.key(0), inputs).get("params", {})
-    params = jax.tree.map(
-        lambda p: jnp.asarray(random.normal(0.1, 0.3, p.shape), jnp.float32), shapes
-    )
-    return jax.jit(module.apply)({"params": params}, inputs), params
+from tests.fusion.oracle import MASKS, layer_norm, means, run, tokens
 
 
 def test_concat_is_a_dense_layer_over_the_concatenated_means():
@@ -75,10 +40,6 @@ def test_concat_starts_with_the_variance_of_one_dense_layer():
     module = ConcatFusion(128, activation="identity")
     fused, _ = jax.jit(module.init_with_output)(jax.random.key(0), inputs)
     np.testing.assert_allclose(fused.pooled.var(), 1, atol=0.1)
-
-
-def layer_norm(x, params):
-    return (x - x.mean()) / np.sqrt(x.var() + 1e-6) * params["scale"] + params["bias"]
 
 
 @pytest.mark.parametrize(("project", "norm"), [(True, True), (True, False), (False, True)])

@@ -9,7 +9,7 @@ from mmjax.fusion.attention_pool import AttentionPoolFusion
 from mmjax.fusion.graph import GraphAttention, GraphAttentionFusion
 from mmjax.fusion.relation import RelationFusion
 from mmjax.types import Tokens, UserError
-from tests.fusion.test_oracles import MASKS, means, run, tokens
+from tests.fusion.oracle import MASKS, means, run, tokens
 
 NAMES = ("image", "text")
 

@@ -11,7 +11,7 @@ from mmjax.fusion.bilinear import BilinearFusion
 from mmjax.fusion.multilinear import MultilinearForm
 from mmjax.fusion.tensor import TensorFusion
 from mmjax.types import Tokens, UserError
-from tests.fusion.test_oracles import run
+from tests.fusion.oracle import run
 
 WIDTHS = {"b": 5, "a": 6, "c": 4}
 

@@ -11,7 +11,7 @@ from jax.test_util import check_grads
 from mmjax.fusion.variational import VariationalFusion
 from mmjax.nn.gaussian import Gaussian, mixture_moments, product_of_experts, sample
 from mmjax.types import Tokens, UserError
-from tests.fusion.test_oracles import means, run, tokens
+from tests.fusion.oracle import means, run, tokens
 
 POSTERIORS = ("poe", "moe", "mopoe")
 NAMES = ("audio", "image", "text")

@@ -12,7 +12,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from mmjax.encoders.image.cnn import Cnn
 from mmjax.encoders.image.vit import Vit
 from mmjax.encoders.text.bag_of_words import BagOfWords
-from mmjax.encoders.text.lstm import TextLstm
+from mmjax.encoders.text.recurrent import TextRecurrent
 from mmjax.encoders.text.transformer import TextTransformer
 from mmjax.fusion.concat import ConcatFusion
 from mmjax.fusion.multiply import MultiplyFusion
@@ -27,7 +27,7 @@ INDEX = jnp.asarray(np.random.default_rng(5).integers(0, ROWS, BATCH), jnp.int32
 # name: (image encoder, text encoder, fusion)
 MODELS = {
     "transformers": (Vit(16, layers=1), TextTransformer(16, layers=1), TransformerFusion(16, 1)),
-    "concat": (Cnn(16, (16, 16)), TextLstm(16), ConcatFusion(16)),
+    "concat": (Cnn(16, (16, 16)), TextRecurrent(16), ConcatFusion(16)),
     "multiply": (Cnn(16, (16, 16), output="mean"), BagOfWords(16), MultiplyFusion(16)),
 }
 

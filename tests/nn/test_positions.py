@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmjax.nn.positions import LINE_POSITIONS, place
+from mmjax.nn.positions import LINE_POSITIONS, place, sinusoids
 from mmjax.nn.rotary import line_angles
 from mmjax.types import UserError
 
@@ -20,6 +20,16 @@ class Placed(nn.Module):
 
 
 X = jnp.asarray(np.random.default_rng(0).normal(size=(2, 5, 12)), jnp.float32)
+
+
+def test_sinusoids_equal_the_formula():
+    table = sinusoids(50, 6)
+    for n in (0, 1, 7, 49):
+        for pair in range(3):
+            angle = n / 10_000 ** (2 * pair / 6)
+            np.testing.assert_allclose(
+                table[n, 2 * pair : 2 * pair + 2], [np.sin(angle), np.cos(angle)], atol=1e-6
+            )
 
 
 @pytest.mark.parametrize("positions", LINE_POSITIONS)

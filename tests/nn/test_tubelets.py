@@ -11,7 +11,6 @@ from mmjax.nn.tubelets import (
     fold_tubelets,
     random_tube_mask,
     real_tubelets,
-    sinusoids,
 )
 from mmjax.types import UserError
 
@@ -41,16 +40,6 @@ def test_tubelets_must_fit(frames, side, message):
 def test_a_tubelet_is_real_if_any_of_its_frames_is():
     mask = jnp.asarray([[1, 0, 0, 0], [0, 0, 0, 1], [1, 1, 1, 1]], bool)
     np.testing.assert_array_equal(real_tubelets(mask, 2), [[1, 0], [0, 1], [1, 1]])
-
-
-def test_sinusoids_equal_the_formula():
-    table = sinusoids(50, 6)
-    for place in (0, 1, 7, 49):
-        for pair in range(3):
-            angle = place / 10_000 ** (2 * pair / 6)
-            np.testing.assert_allclose(
-                table[place, 2 * pair : 2 * pair + 2], [np.sin(angle), np.cos(angle)], atol=1e-6
-            )
 
 
 def test_positions_for_a_shorter_clip_and_for_other_frames():

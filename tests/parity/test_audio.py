@@ -12,6 +12,7 @@ transformers = pytest.importorskip("transformers")
 
 from mmjax.encoders.audio.ast import SpectrogramTransformer  # noqa: E402
 from mmjax.encoders.audio.whisper import SIZES, WhisperEncoder, sinusoids  # noqa: E402
+from tests.parity.torch_weights import dense_of, norm_of  # noqa: E402
 
 
 def draw(model, seed=0):
@@ -23,14 +24,6 @@ def draw(model, seed=0):
     return model.eval()
 
 
-def dense(layer):
-    return {"kernel": layer.weight.detach().numpy().T, "bias": layer.bias.detach().numpy()}
-
-
-def norm(layer):
-    return {"scale": layer.weight.detach().numpy(), "bias": layer.bias.detach().numpy()}
-
-
 def block(attention, names, norms, mlp):
     """Our block from theirs; a projection without a bias gets zeros."""
     parts = [getattr(attention, name) for name in names[:3]]
@@ -40,12 +33,12 @@ def block(attention, names, norms, mlp):
     return {
         "attention": {
             "qkv": {"kernel": kernel, "bias": np.concatenate(biases)},
-            "out": dense(getattr(attention, names[3])),
+            "out": dense_of(getattr(attention, names[3])),
         },
-        "attention_norm": norm(norms[0]),
-        "mlp_norm": norm(norms[1]),
-        "mlp_in": dense(mlp[0]),
-        "mlp_out": dense(mlp[1]),
+        "attention_norm": norm_of(norms[0]),
+        "mlp_norm": norm_of(norms[1]),
+        "mlp_in": dense_of(mlp[0]),
+        "mlp_out": dense_of(mlp[1]),
     }
 
 
@@ -80,7 +73,7 @@ def test_ast():
         "positions": {"embedding": by_time(places[2:])[0]},
         "patches": {"kernel": kernel, "bias": projection.bias.detach().numpy()},
         "transformer": {
-            "norm": norm(theirs.layernorm),
+            "norm": norm_of(theirs.layernorm),
             **{
                 f"block_{i}": block(
                     layer.attention,
@@ -129,7 +122,7 @@ def test_whisper():
         "conv_0": conv(theirs.conv1),
         "conv_1": conv(theirs.conv2),
         "transformer": {
-            "norm": norm(theirs.layer_norm),
+            "norm": norm_of(theirs.layer_norm),
             **{
                 f"block_{i}": block(
                     layer.self_attn,

@@ -13,6 +13,7 @@ from mmjax.fusion.cross_attention import CrossAttentionFusion
 from mmjax.fusion.transformer import TransformerFusion
 from mmjax.fusion.vilbert import CoAttentionalTransformerFusion
 from mmjax.types import Tokens
+from tests.parity.torch_weights import dense_of, norm_of
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -52,20 +53,8 @@ def array(parameter):
     return jnp.asarray(parameter.detach().numpy())
 
 
-def dense(*linears):
-    """One layer with the outputs of all of them."""
-    return {
-        "kernel": jnp.concatenate([array(linear.weight).T for linear in linears], axis=1),
-        "bias": jnp.concatenate([array(linear.bias) for linear in linears]),
-    }
-
-
 def queries_keys_values(attention):
     return attention.query, attention.key, attention.value
-
-
-def norm(layer):
-    return {"scale": array(layer.weight), "bias": array(layer.bias)}
 
 
 def places():
@@ -130,21 +119,21 @@ def test_transformer_fusion_is_the_multimodal_encoder_of_flava():
     randomise(flava)
     blocks = {
         f"block_{i}": {
-            "attention_norm": norm(layer.layernorm_before),
+            "attention_norm": norm_of(layer.layernorm_before),
             "attention": {
-                "qkv": dense(*queries_keys_values(layer.attention.attention)),
-                "out": dense(layer.attention.output.dense),
+                "qkv": dense_of(*queries_keys_values(layer.attention.attention)),
+                "out": dense_of(layer.attention.output.dense),
             },
-            "mlp_norm": norm(layer.layernorm_after),
-            "mlp_in": dense(layer.intermediate.dense),
-            "mlp_out": dense(layer.output.dense),
+            "mlp_norm": norm_of(layer.layernorm_after),
+            "mlp_in": dense_of(layer.intermediate.dense),
+            "mlp_out": dense_of(layer.output.dense),
         }
         for i, layer in enumerate(flava.encoder.layer)
     }
     params = {
         **places(),
         "fusion_tokens": array(flava.cls_token)[0],
-        "transformer": {**blocks, "norm": norm(flava.layernorm)},
+        "transformer": {**blocks, "norm": norm_of(flava.layernorm)},
     }
     module = TransformerFusion(WIDTH, LAYERS, HEADS)
     masks = [torch.ones(3, 1, dtype=torch.bool), *(torch.tensor(m) for m in contents()[1].values())]
@@ -180,28 +169,28 @@ def added(mask):
 def stream_params(stream):
     def mlp(enter, leave):
         return {
-            "mlp_in": dense(enter.dense),
-            "mlp_out": dense(leave.dense),
-            "mlp_norm": norm(leave.LayerNorm),
+            "mlp_in": dense_of(enter.dense),
+            "mlp_out": dense_of(leave.dense),
+            "mlp_norm": norm_of(leave.LayerNorm),
         }
 
     cross, own = stream.cross, stream.own.attention
     return {
         "cross_block": {
             "cross": {
-                "q": dense(cross.att.query),
-                "kv": dense(cross.att.key, cross.att.value),
-                "out": dense(cross.output.dense),
+                "q": dense_of(cross.att.query),
+                "kv": dense_of(cross.att.key, cross.att.value),
+                "out": dense_of(cross.output.dense),
             },
-            "cross_norm": norm(cross.output.LayerNorm),
+            "cross_norm": norm_of(cross.output.LayerNorm),
             **mlp(stream.enter, stream.leave),
         },
         "self_block": {
             "attention": {
-                "qkv": dense(*queries_keys_values(own.self)),
-                "out": dense(own.output.dense),
+                "qkv": dense_of(*queries_keys_values(own.self)),
+                "out": dense_of(own.output.dense),
             },
-            "attention_norm": norm(own.output.LayerNorm),
+            "attention_norm": norm_of(own.output.LayerNorm),
             **mlp(stream.own.intermediate, stream.own.output),
         },
     }

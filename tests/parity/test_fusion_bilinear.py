@@ -11,15 +11,12 @@ from mmjax.fusion.low_rank import LowRankFusion
 from mmjax.fusion.mutan import MutanFusion
 from mmjax.fusion.tensor import TensorFusion
 from mmjax.types import Tokens
+from tests.parity.torch_weights import dense_of
 
 torch = pytest.importorskip("torch")
 
 WIDTHS = {"a": 11, "b": 7}
 BATCH, OUT, INNER = 9, 5, 12
-
-
-def dense(layer):
-    return {"kernel": layer.weight.detach().numpy().T, "bias": layer.bias.detach().numpy()}
 
 
 def form(bilinear):
@@ -36,14 +33,19 @@ def form(bilinear):
 def bilinear():
     a, b = (torch.nn.Linear(width, INNER) for width in WIDTHS.values())
     pair = torch.nn.Bilinear(INNER, INNER, OUT)
-    params = {"project_a": dense(a), "project_b": dense(b), "form": form(pair)}
+    params = {"project_a": dense_of(a), "project_b": dense_of(b), "form": form(pair)}
     return BilinearFusion(OUT, INNER), params, lambda x, y: pair(a(x), b(y))
 
 
 def tucker():
     a, b = (torch.nn.Linear(width, INNER) for width in WIDTHS.values())
     pair, out = torch.nn.Bilinear(INNER, INNER, INNER), torch.nn.Linear(INNER, OUT)
-    params = {"project_a": dense(a), "project_b": dense(b), "core": form(pair), "out": dense(out)}
+    params = {
+        "project_a": dense_of(a),
+        "project_b": dense_of(b),
+        "core": form(pair),
+        "out": dense_of(out),
+    }
     return (
         MutanFusion(OUT, INNER, None),
         params,
@@ -58,7 +60,7 @@ def tensor():
     kernel = out.weight.detach().numpy().T.reshape(5, 5, OUT)
     subsets = {"kernel_a-b": (slice(4), slice(4)), "kernel_a": (slice(4), 4), "bias": (4, 4)}
     subsets["kernel_b"] = (4, slice(4))
-    params = {"project_a": dense(a), "project_b": dense(b)}
+    params = {"project_a": dense_of(a), "project_b": dense_of(b)}
     params["form"] = {name: kernel[place] for name, place in subsets.items()}
 
     def theirs(x, y):
@@ -101,11 +103,11 @@ def block():
     project = [torch.nn.Linear(width, INNER) for width in WIDTHS.values()]
     cores = [[torch.nn.Linear(size, rank * size) for _ in range(chunks)] for _ in WIDTHS]
     out = torch.nn.Linear(INNER, OUT)
-    params = {"out": dense(out)}
+    params = {"out": dense_of(out)}
     for name, layer, core in zip(WIDTHS, project, cores, strict=True):
-        params[f"project_{name}"] = dense(layer)
-        params[f"core_{name}"] = np.stack([dense(c)["kernel"] for c in core])
-        params[f"core_bias_{name}"] = np.stack([dense(c)["bias"] for c in core])
+        params[f"project_{name}"] = dense_of(layer)
+        params[f"core_{name}"] = np.stack([dense_of(c)["kernel"] for c in core])
+        params[f"core_bias_{name}"] = np.stack([dense_of(c)["bias"] for c in core])
 
     def theirs(x, y):
         left, right = (p(v).split(size, 1) for p, v in zip(project, (x, y), strict=True))

@@ -10,6 +10,7 @@ transformers = pytest.importorskip("transformers")
 
 from mmjax.fusion.perceiver import PerceiverFusion  # noqa: E402
 from mmjax.types import Tokens  # noqa: E402
+from tests.parity.torch_weights import dense_of, norm_of  # noqa: E402
 
 WIDTH, LATENTS, LAYERS, REPEATS = 12, 5, 2, 2
 MASKS = {
@@ -58,40 +59,29 @@ def fusion():
     )
 
 
-def dense(*layers):
-    """Linear layers side by side as one of ours."""
-    kernels = [layer.weight.detach().numpy().T for layer in layers]
-    biases = [layer.bias.detach().numpy() for layer in layers]
-    return {"kernel": np.concatenate(kernels, axis=1), "bias": np.concatenate(biases)}
-
-
-def norm(layer):
-    return {"scale": layer.weight.detach().numpy(), "bias": layer.bias.detach().numpy()}
-
-
 def block(layer, name):
     own = layer.attention.self
     projections = {
-        "attention": {"qkv": dense(own.query, own.key, own.value)},
-        "cross": {"q": dense(own.query), "kv": dense(own.key, own.value)},
+        "attention": {"qkv": dense_of(own.query, own.key, own.value)},
+        "cross": {"q": dense_of(own.query), "kv": dense_of(own.key, own.value)},
     }
     return {
-        name: projections[name] | {"out": dense(layer.attention.output.dense)},
-        f"{name}_norm": norm(own.layernorm1),
-        "mlp_norm": norm(layer.layernorm),
-        "mlp_in": dense(layer.mlp.dense1),
-        "mlp_out": dense(layer.mlp.dense2),
+        name: projections[name] | {"out": dense_of(layer.attention.output.dense)},
+        f"{name}_norm": norm_of(own.layernorm1),
+        "mlp_norm": norm_of(layer.layernorm),
+        "mlp_in": dense_of(layer.mlp.dense1),
+        "mlp_out": dense_of(layer.mlp.dense2),
     }
 
 
 def converted(model):
     cross = model.encoder.cross_attention
     params = {
-        "norm": norm(model.closing),
+        "norm": norm_of(model.closing),
         "latents": model.embeddings.latents.detach().numpy(),
         "cross_0": {
             "cross_block": block(cross, "cross"),
-            "context_norm": norm(cross.attention.self.layernorm2),
+            "context_norm": norm_of(cross.attention.self.layernorm2),
         },
     }
     for layer, theirs in enumerate(model.encoder.self_attends):

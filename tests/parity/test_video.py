@@ -11,6 +11,7 @@ from mmjax.encoders.video.cnn3d import ConvolutionBlock3d
 from mmjax.encoders.video.frames import normalise
 from mmjax.encoders.video.video_mae import VideoMae
 from mmjax.encoders.video.vivit import Vivit
+from tests.parity.torch_weights import dense, norm
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -50,14 +51,6 @@ def randomise(model):
 
 def numpy_state(model):
     return {name: value.detach().numpy() for name, value in model.state_dict().items()}
-
-
-def dense(state, name):
-    return {"kernel": state[f"{name}.weight"].T, "bias": state[f"{name}.bias"]}
-
-
-def norm(state, name):
-    return {"scale": state[f"{name}.weight"], "bias": state[f"{name}.bias"]}
 
 
 def tubelet_kernel(state, name):

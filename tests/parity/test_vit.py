@@ -7,6 +7,7 @@ import pytest
 
 from mmjax.encoders.image.vit import Vit
 from mmjax.nn.embedding import resize_positions, sincos_positions
+from tests.parity.torch_weights import dense_of, norm_of
 
 torch = pytest.importorskip("torch")
 timm = pytest.importorskip("timm")
@@ -34,14 +35,6 @@ def randomise(module):
 
 def numpy(tensor):
     return tensor.detach().numpy()
-
-
-def dense(linear):
-    return {"kernel": numpy(linear.weight).T, "bias": numpy(linear.bias)}
-
-
-def norm(layer):
-    return {"scale": numpy(layer.weight), "bias": numpy(layer.bias)}
 
 
 def patches(convolution):
@@ -74,12 +67,12 @@ def test_vit_with_registers_equals_timm(registers):
 
     def block(b):
         return {
-            "attention_norm": norm(b.norm1),
-            "attention": {"qkv": dense(b.attn.qkv), "out": dense(b.attn.proj)},
+            "attention_norm": norm_of(b.norm1),
+            "attention": {"qkv": dense_of(b.attn.qkv), "out": dense_of(b.attn.proj)},
             "attention_scale": numpy(b.ls1.gamma),
-            "mlp_norm": norm(b.norm2),
-            "mlp_in": dense(b.mlp.fc1),
-            "mlp_out": dense(b.mlp.fc2),
+            "mlp_norm": norm_of(b.norm2),
+            "mlp_in": dense_of(b.mlp.fc1),
+            "mlp_out": dense_of(b.mlp.fc2),
             "mlp_scale": numpy(b.ls2.gamma),
         }
 
@@ -88,7 +81,7 @@ def test_vit_with_registers_equals_timm(registers):
         "patches": patches(theirs.patch_embed.proj),
         "positions": {"embedding": numpy(theirs.pos_embed).reshape(2, 3, 24)},
         "class_token": numpy(theirs.cls_token)[0],
-        "transformer": {**blocks, "norm": norm(theirs.norm)},
+        "transformer": {**blocks, "norm": norm_of(theirs.norm)},
     }
     if registers:
         params["registers"] = numpy(theirs.reg_token)[0]
@@ -113,14 +106,14 @@ def test_vit_of_any_image_size_equals_transformers(sides):
     theirs = randomise(transformers.ViTModel(config, add_pooling_layer=False))
 
     def block(b):
-        qkv = [dense(getattr(b.attention, f"{part}_proj")) for part in "qkv"]
+        qkv = [dense_of(getattr(b.attention, f"{part}_proj")) for part in "qkv"]
         qkv = {key: np.concatenate([part[key] for part in qkv], -1) for key in ("kernel", "bias")}
         return {
-            "attention_norm": norm(b.layernorm_before),
-            "attention": {"qkv": qkv, "out": dense(b.attention.o_proj)},
-            "mlp_norm": norm(b.layernorm_after),
-            "mlp_in": dense(b.mlp.fc1),
-            "mlp_out": dense(b.mlp.fc2),
+            "attention_norm": norm_of(b.layernorm_before),
+            "attention": {"qkv": qkv, "out": dense_of(b.attention.o_proj)},
+            "mlp_norm": norm_of(b.layernorm_after),
+            "mlp_in": dense_of(b.mlp.fc1),
+            "mlp_out": dense_of(b.mlp.fc2),
         }
 
     places = numpy(theirs.embeddings.position_embeddings)[0]
@@ -129,7 +122,7 @@ def test_vit_of_any_image_size_equals_transformers(sides):
         "positions": {"embedding": places[1:].reshape(4, 4, 24)},
         "class_token": numpy(theirs.embeddings.cls_token)[0] + places[:1],
         "transformer": {f"block_{i}": block(b) for i, b in enumerate(theirs.layers)}
-        | {"norm": norm(theirs.layernorm)},
+        | {"norm": norm_of(theirs.layernorm)},
     }
     options = {"activation": "gelu_exact", "epsilon": 1e-12, "output": "all"}
     ours = Vit(24, layers=2, heads=3, mlp_ratio=2, class_token=True, **options)

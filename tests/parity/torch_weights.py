@@ -24,6 +24,18 @@ def norm(state, name):
     return {"scale": state[f"{name}.weight"], "bias": state[f"{name}.bias"]}
 
 
+def dense_of(*layers):
+    """The same from the modules."""
+    kernels = [layer.weight.detach().numpy().T for layer in layers]
+    biases = [layer.bias.detach().numpy() for layer in layers]
+    return {"kernel": np.concatenate(kernels, axis=1), "bias": np.concatenate(biases)}
+
+
+def norm_of(layer):
+    """A layer norm from the module."""
+    return {"scale": layer.weight.detach().numpy(), "bias": layer.bias.detach().numpy()}
+
+
 def fused(state, name):
     """The fused projections of torch.nn.MultiheadAttention: [q, k, v], each a dense layer."""
     kernels = np.split(state[f"{name}.in_proj_weight"].T, 3, axis=1)

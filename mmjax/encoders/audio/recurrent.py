@@ -1,6 +1,5 @@
 """Recurrent audio encoder."""
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -10,14 +9,8 @@ from jaxtyping import Array, Bool, Float, Shaped
 from mmjax.encoders.audio.waveform import augment, hear
 from mmjax.nn.masking import zero_masked
 from mmjax.nn.options import choose
-from mmjax.nn.recurrent import Recurrent
+from mmjax.nn.recurrent import OUTPUTS, Recurrent
 from mmjax.types import Tokens
-
-# From all hidden states, the last one and the mask: the tokens and their mask.
-OUTPUTS: Mapping[str, Callable[[Array, Array, Array], tuple[Array, Array]]] = {
-    "last": lambda _, last, mask: (last[:, None], jnp.any(mask, axis=1, keepdims=True)),
-    "sequence": lambda hidden, _, mask: (hidden, mask),
-}
 
 
 class AudioRecurrent(nn.Module):

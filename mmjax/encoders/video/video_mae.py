@@ -13,8 +13,9 @@ from mmjax.nn.dense import Dense
 from mmjax.nn.masking import zero_masked
 from mmjax.nn.options import choose
 from mmjax.nn.pooling import masked_mean
+from mmjax.nn.positions import sinusoids
 from mmjax.nn.transformer import Block
-from mmjax.nn.tubelets import TubeletEmbedding, real_tubelets, sinusoids
+from mmjax.nn.tubelets import TubeletEmbedding, real_tubelets
 from mmjax.types import Tokens
 
 # From the last block's tokens and their mask: what the closing norm gets, and its mask.
