@@ -94,18 +94,18 @@ def digits(config: ConfigDict) -> ConfigDict:
     config.encoders.image = ConfigDict({"name": "cnn", "patch_size": 2, "channels": (32, 64)})
     config.encoders.audio = ConfigDict(
         {
-            "name": "recurrent",
-            "cell": "gru",
-            "output": "last",
+            "name": "autoencoder",  # its encoder: a token for each 0.08 s
+            "channels": (64, 64, 64),
             "sample_rate": 8000,  # Hz
             "convention": "plain",
             "mel_bins": 40,
+            "dropout": 0.2,
         }
     )
     config.encoders.text = ConfigDict({"name": "bag_of_words", "vocabulary_size": 4})
     config.optimizer.learning_rate = 2e-3
-    config.train.steps = 2000
-    config.train.eval_every = 500
+    config.train.steps = 1500
+    config.train.eval_every = 750
     return config
 
 

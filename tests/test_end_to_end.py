@@ -142,12 +142,33 @@ KILL = (
 )
 
 
-def test_ten_steps_equal_five_a_kill_and_five_more_bit_for_bit(tmp_path):
+# A config of a user's own, whose model has running statistics.
+WITH_STATISTICS = f"""
+import runpy
+from ml_collections import ConfigDict
+
+def get_config(variant):
+    config = runpy.run_path({str(ROOT / "configs" / "vqa.py")!r})["get_config"](variant)
+    options = {{"name": "resnet", "depth": 10, "channels": 8, "stem": "small", "output": "mean"}}
+    config.encoders.image = ConfigDict(options)
+    return config
+"""
+
+
+@pytest.fixture(params=["tiny", "statistics"])
+def config(request, tmp_path):
+    if request.param == "tiny":
+        return TINY
+    (tmp_path / "own.py").write_text(WITH_STATISTICS)
+    return f"--config={tmp_path}/own.py:tiny"
+
+
+def test_ten_steps_equal_five_a_kill_and_five_more_bit_for_bit(tmp_path, config):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    run("mmjax.main", TINY, STEPS, *SAVE, f"--workdir={whole}")
-    run("mmjax.main", TINY, STEPS, *SAVE, f"--workdir={parts}", expect=-9, prelude=KILL)
+    run("mmjax.main", config, STEPS, *SAVE, f"--workdir={whole}")
+    run("mmjax.main", config, STEPS, *SAVE, f"--workdir={parts}", expect=-9, prelude=KILL)
     assert read_metrics(parts)[-1]["step"] > 5  # written by steps that the resumed run does again
-    out, _ = run("mmjax.main", TINY, STEPS, *SAVE, f"--workdir={parts}")
+    out, _ = run("mmjax.main", config, STEPS, *SAVE, f"--workdir={parts}")
     assert "found a checkpoint at step 5" in out
     assert timeless(read_metrics(parts)) == timeless(read_metrics(whole))
     (state, position), (expected, expected_position) = state_of(parts, 10), state_of(whole, 10)
@@ -156,6 +177,20 @@ def test_ten_steps_equal_five_a_kill_and_five_more_bit_for_bit(tmp_path):
     assert len(flat) == len(expected_flat) > 20
     for (path, leaf), (_, other) in zip(flat, expected_flat, strict=True):
         np.testing.assert_array_equal(leaf, other, err_msg=str(path))
+    if config != TINY:
+        assert_loaded_with_statistics(parts, state["model_state"]["batch_stats"])
+
+
+def assert_loaded_with_statistics(workdir, statistics):
+    """The loaded model has them, and answers by them."""
+    model = mmjax.load(workdir)
+    loaded = model.variables["batch_stats"]
+    jax.tree.map(np.testing.assert_array_equal, loaded, statistics)
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    answered = model.probabilities(image=image, text="is there a circle?")
+    model.variables = model.variables | {"batch_stats": jax.tree.map(np.ones_like, statistics)}
+    other = model.probabilities(image=image, text="is there a circle?")
+    assert np.abs(answered - other).max() > 1e-4
 
 
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

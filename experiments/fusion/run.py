@@ -37,16 +37,25 @@ TASKS: Mapping[str, Study] = {
 }
 # Where the default is for deep encoders: here each modality is one token and nothing precedes.
 OPTIONS: Mapping[str, Mapping[str, Any]] = {"bottleneck": {"fusion_start": 0}}
-FUSIONS = (*build.FUSIONS, *(f"decision_{rule}" for rule in COMBINATIONS))
+# What only adds (with weights, perhaps) leaves combining to the head: the same with a hidden layer.
+MLP = "+mlp"
+ADDING = ("adaptive", "attention_pool", "co_attention", "convex", "sum")
+FUSIONS = (
+    *build.FUSIONS,
+    *(f"{fusion}{MLP}" for fusion in ADDING),
+    *(f"decision_{rule}" for rule in COMBINATIONS),
+)
 
 
 def configure(task: str, fusion: str, seed: int) -> Any:
     """The config of one run."""
     study = TASKS[task]
+    fusion, _, hidden = fusion.partition(MLP[0])
     config = cli.load_config(f"{CONFIG}:{study.variant}")
     config.seed, config.train.steps = seed, study.steps
     config.train.eval_every = study.steps // 2
     config.data.options.update(study.options)
+    config.head.hidden = (64,) if hidden else ()
     kind, _, rule = fusion.partition("decision_")
     config.fusion.name, config.decision = kind or "concat", rule
     with config.unlocked():

@@ -2,95 +2,131 @@
 
 python experiments/fusion/table.py RUNS   (RUNS holds TASK/FUSION-SEED, as run.py makes them)
 
-A score is (accuracy - chance) / (best - chance) in percent, where `best` is the Bayes accuracy of
-the task (or of what is left of it when a modality is dropped) and chance that of the most frequent
-answer: 100 is all that can be known, 0 is nothing.
+A score is (accuracy - chance) / (best - chance) in percent, where `best` is the best accuracy that
+anything can reach on the task (or on what is left of it when a modality is dropped) and chance that
+of the most frequent answer: 100 is all that can be known, 0 is nothing.
 """
 
-import json
 import sys
 from collections import defaultdict
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from run import FUSIONS, TASKS, configure
 
-from mmjax.data import controlled
+from mmjax import build
+from mmjax.data import controlled, digit_arithmetic
+from mmjax.train.writers import read_metrics
+from mmjax.types import Tokens
 
-FLIP = 0.05
-CLASSES = {"redundant": 5, "unique": 5, "xor": 2, "sum": 5}
-
-
-def read(root: Path) -> dict[str, dict[tuple[str, str], list[float]]]:
-    """Test accuracy of each seed, by fusion and by task and condition."""
-    found = defaultdict(lambda: defaultdict(list))
-    for task in CLASSES:
-        for metrics in sorted((root / task).glob("*/metrics.jsonl")):
-            *_, last = map(json.loads, metrics.read_text().splitlines())
-            fusion = metrics.parent.name.rsplit("-", 1)[0]
-            for group in controlled.GROUPS:
-                if f"test/accuracy/{group}" in last:
-                    found[fusion][task, group].append(last[f"test/accuracy/{group}"])
-    return found
+# What is left when a modality is dropped, where anything is: the columns besides the tasks.
+DROPPED = [("redundant", f"without {name}") for name in "abc"]
+DROPPED += [("unique", "without a"), ("unique", "without c"), ("xor", "without c")]
+DROPPED += [("lookup", "without a"), ("lookup", "without c"), ("digits", "without text")]
 
 
-def best(task: str, condition: str) -> float:
-    """The Bayes accuracy of a task under a condition."""
-    present = tuple(m for m in controlled.MODALITIES if f"without {m}" != condition)
-    return controlled.bayes_accuracy(task, classes=CLASSES[task], flip=FLIP, present=present)
+def read(root: Path) -> tuple[dict, dict]:
+    """By fusion and (task, condition): the test accuracy of each seed; and milliseconds a step."""
+    accuracies, times = (defaultdict(lambda: defaultdict(list)) for _ in range(2))
+    for task in TASKS:
+        for directory in sorted((root / task).glob("*-*")):
+            fusion, seed = directory.name.rsplit("-", 1)
+            records = read_metrics(directory)
+            if not records or "test/accuracy/complete" not in records[-1]:
+                continue
+            for name, value in records[-1].items():
+                if name.startswith("test/accuracy/"):
+                    accuracies[fusion][task, name.removeprefix("test/accuracy/")].append(value)
+            rates = [r["train/examples_per_sec"] for r in records if "train/examples_per_sec" in r]
+            rows = configure(task, fusion, int(seed)).data.batch_size
+            times[fusion][task].append(1000 * rows / np.median(rates[len(rates) // 2 :]))
+    return accuracies, times
 
 
-def chance(task: str) -> float:
-    """The accuracy of an answer from nothing."""
-    return controlled.bayes_accuracy(task, classes=CLASSES[task], flip=FLIP, present=())
+def best(task: str, condition: str = "complete") -> float:
+    """The best possible accuracy under a condition; "nothing": with no modality at all."""
+    dropped = condition.removeprefix("without ")
+    if task == "digits":
+        if condition == "nothing":
+            return max(digit_arithmetic.best_without(name) for name in ("image", "audio"))
+        return digit_arithmetic.best_without(None if condition == "complete" else dropped)
+    options = configure(task, "concat", 0).data.options
+    present = tuple(m for m in controlled.MODALITIES if m != dropped and condition != "nothing")
+    return controlled.bayes_accuracy(
+        options.task, classes=options.classes, flip=options.flip, present=present
+    )
 
 
-def markdown(found: dict) -> str:
-    """Mean accuracy over seeds in percent (worst seed), a line a fusion."""
-    columns = [(task, "complete") for task in CLASSES]
-    columns += [("redundant", "without a"), ("redundant", "without b"), ("unique", "without a")]
-    columns += [("unique", "without b")]
-    titles = [t if c == "complete" else f"{t}, {c}" for t, c in columns]
-    lines = [
-        f"| fusion | {' | '.join(titles)} |",
-        "|---" * (len(titles) + 1) + "|",
-        "| *best possible* | " + " | ".join(f"*{100 * best(t, c):.1f}*" for t, c in columns) + " |",
-    ]
-    for fusion, values in sorted(found.items()):
-        cells = []
-        for column in columns:
-            seeds = 100 * np.array(values.get(column, []))
-            cells.append(f"{seeds.mean():.1f} ({seeds.min():.1f})" if len(seeds) else "")
-        lines.append(f"| `{fusion}` | {' | '.join(cells)} |")
+def parameters(fusion: str) -> int:
+    """Parameters of the fusion alone, at width 32 and with three modalities of one token."""
+    config = configure("sum", fusion, 0)
+    if config.decision:
+        return 0
+    options = {k: v for k, v in config.fusion.items() if k != "name"}
+    module = build.FUSIONS[config.fusion.name](width=32, **options)
+    token = Tokens(jnp.zeros((1, 1, 32)), jnp.ones((1, 1), bool))
+    made = jax.eval_shape(module.init, jax.random.key(0), dict.fromkeys("abc", token))
+    return sum(p.size for p in jax.tree.leaves(made))
+
+
+def cell(values: list[float]) -> str:
+    """Mean over seeds in percent, and the worst seed."""
+    return f"{100 * np.mean(values):.1f} ({100 * min(values):.1f})" if values else ""
+
+
+def markdown(accuracies: dict, times: dict) -> str:
+    """All tasks with everything present; and what is left when a modality is dropped."""
+    titles = ["parameters", "ms a step", *TASKS]
+    lines = [f"| fusion | {' | '.join(titles)} |", "|---" * (len(titles) + 1) + "|"]
+    limits = [f"*{100 * best(task):.1f}*" for task in TASKS]
+    chances = [f"*{100 * best(task, 'nothing'):.1f}*" for task in TASKS]
+    lines.append(f"| *best possible* | | | {' | '.join(limits)} |")
+    lines.append(f"| *most frequent answer* | | | {' | '.join(chances)} |")
+    fusions = [fusion for fusion in FUSIONS if fusion in accuracies]
+    for fusion in fusions:
+        found = [cell(accuracies[fusion].get((task, "complete"), [])) for task in TASKS]
+        step = np.mean(times[fusion]["sum"]) if times[fusion]["sum"] else np.nan
+        lines.append(f"| `{fusion}` | {parameters(fusion):,} | {step:.1f} | {' | '.join(found)} |")
+    lines += ["", f"| fusion | {' | '.join(f'{t}, {c}' for t, c in DROPPED)} |"]
+    lines.append("|---" * (len(DROPPED) + 1) + "|")
+    limits = [f"*{100 * best(*column):.1f}*" for column in DROPPED]
+    lines.append(f"| *best possible* | {' | '.join(limits)} |")
+    for fusion in fusions:
+        found = [cell(accuracies[fusion].get(column, [])) for column in DROPPED]
+        lines.append(f"| `{fusion}` | {' | '.join(found)} |")
     return "\n".join(lines)
 
 
-def plot(found: dict, path: Path) -> None:
-    """Scores as shades: a row a fusion, a column a task, and tasks with a modality dropped."""
-    columns = [(task, "complete") for task in CLASSES]
-    columns += [(task, f"without {m}") for task in ("redundant", "unique") for m in "ac"]
-    columns += [("redundant", "without b")]
+def score(values: list[float], task: str, condition: str) -> float:
+    """Percent of what can be known beyond chance."""
+    if not values:
+        return np.nan
+    chance = best(task, "nothing")
+    return 100 * (np.mean(values) - chance) / (best(task, condition) - chance)
+
+
+def plot(accuracies: dict, path: Path) -> None:
+    """Scores as shades: a row a fusion, a column a task, then tasks with a modality dropped."""
+    columns = [(task, "complete") for task in TASKS] + DROPPED
     scores = {
-        fusion: [
-            100 * (np.mean(values[t, c]) - chance(t)) / (best(t, c) - chance(t))
-            if values.get((t, c))
-            else np.nan
-            for t, c in columns
-        ]
-        for fusion, values in found.items()
+        fusion: [score(found.get(column, []), *column) for column in columns]
+        for fusion, found in accuracies.items()
     }
-    order = sorted(scores, key=lambda fusion: -np.nanmean(scores[fusion][: len(CLASSES)]))
+    order = sorted(scores, key=lambda fusion: -np.nanmean(scores[fusion][: len(TASKS)]))
     table = np.array([scores[fusion] for fusion in order])
-    figure = Figure(figsize=(8.5, 1.6 + 0.27 * len(order)), layout="constrained")
+    figure = Figure(figsize=(10.5, 1.8 + 0.27 * len(order)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     image = axes.imshow(np.clip(table, 0, 100), cmap="RdYlGn", vmin=0, vmax=100, aspect="auto")
     axes.set_yticks(range(len(order)), order)
-    labels = [t if c == "complete" else f"{t},\n{c}" for t, c in columns]
+    labels = [task if c == "complete" else f"{task},\n{c}" for task, c in columns]
     axes.set_xticks(range(len(columns)), labels, rotation=45, ha="left", fontsize=9)
     axes.xaxis.tick_top()
-    axes.axvline(len(CLASSES) - 0.5, color="white", linewidth=4)
+    axes.axvline(len(TASKS) - 0.5, color="white", linewidth=4)
     for row, column in np.ndindex(*table.shape):
         if np.isfinite(table[row, column]):
             text = f"{table[row, column]:.0f}"
@@ -100,10 +136,10 @@ def plot(found: dict, path: Path) -> None:
 
 
 def main(root: Path) -> None:
-    """Prints the table and draws the picture beside this file."""
-    found = read(root)
-    print(markdown(found))
-    plot(found, Path(__file__).parent / "scores.png")
+    """Prints the tables and draws the picture beside this file."""
+    accuracies, times = read(root)
+    print(markdown(accuracies, times))
+    plot(accuracies, Path(__file__).parent / "scores.png")
 
 
 if __name__ == "__main__":
