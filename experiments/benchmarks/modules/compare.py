@@ -1,11 +1,12 @@
 """Forward and backward of each module beside its PyTorch counterpart, in one run, as a ratio.
 
-python experiments/benchmarks/modules/compare.py [NAME …] [--rounds=9]   (needs requirements of
-tests/parity)
+python experiments/benchmarks/modules/compare.py [NAME …] [--rounds=9] [--compile]   (needs the
+requirements of tests/parity)
 
 Both have the same sizes, random weights, no dropout, the sum of squares of the output as loss, and
 gradients of all parameters. mmjax shards the batch over one XLA device a core, as its trainer does;
-PyTorch uses as many threads, eagerly. Rounds alternate; the table has medians.
+PyTorch uses as many threads; eagerly, or with --compile by torch.compile. Where JAX finds an NVIDIA
+GPU, both use it. Rounds alternate; the table has medians.
 """
 
 import argparse
@@ -21,9 +22,12 @@ import jax  # noqa: E402  (the devices come first)
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from cases import CASES  # noqa: E402
+from encoder_cases import ENCODERS  # noqa: E402
+from fusion_cases import FUSIONS  # noqa: E402
 
 from mmjax.train import sharding  # noqa: E402
+
+CASES = ENCODERS | FUSIONS
 
 
 def jax_step(module, inputs, output) -> tuple[Callable[[], None], int]:
@@ -52,14 +56,17 @@ def jax_step(module, inputs, output) -> tuple[Callable[[], None], int]:
     return step, sum(p.size for p in jax.tree.leaves(params))
 
 
-def torch_step(module, call) -> tuple[Callable[[], None], int]:
+def torch_step(module, call, compiled: bool) -> tuple[Callable[[], None], int]:
     """The same for a PyTorch module."""
     module.train()
     parameters = [p for p in module.parameters() if p.requires_grad]
+    run = torch.compile(module) if compiled else module
 
     def step():
         module.zero_grad(set_to_none=True)
-        (call(module) ** 2).sum().backward()
+        (call(run) ** 2).sum().backward()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
 
     return step, sum(p.numel() for p in parameters)
 
@@ -71,11 +78,11 @@ def milliseconds(step: Callable[[], None]) -> float:
     return 1000 * (time.perf_counter() - begun)
 
 
-def compare(name: str, rounds: int) -> str:
+def compare(name: str, rounds: int, compiled: bool) -> str:
     """A row of the table."""
     case = CASES[name]()
     ours, count = jax_step(case.module, case.inputs, case.output)
-    theirs, torch_count = torch_step(case.torch_module, case.torch_call)
+    theirs, torch_count = torch_step(case.torch_module, case.torch_call, compiled)
     for step in (ours, theirs):
         step()
     times = [(milliseconds(ours), milliseconds(theirs)) for _ in range(rounds)]
@@ -90,14 +97,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", default=[])
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--compile", action="store_true")
     arguments = parser.parse_args()
+    if jax.default_backend() == "gpu":
+        torch.set_default_device("cuda")
     torch.set_num_threads(jax.device_count())
     torch.manual_seed(0)
     np.random.seed(0)
     print("| module | size | parameters, M: mmjax / PyTorch | mmjax, ms | PyTorch, ms | ratio |")
     print("|---" * 6 + "|")
     for name in arguments.names or CASES:
-        print(compare(name, arguments.rounds), flush=True)
+        print(compare(name, arguments.rounds, arguments.compile), flush=True)
 
 
 if __name__ == "__main__":

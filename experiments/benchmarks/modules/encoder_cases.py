@@ -1,59 +1,26 @@
-"""What compare.py measures: a module of mmjax and its PyTorch counterpart, with inputs."""
+"""Encoders and their layers beside their PyTorch counterparts."""
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 import torch
 import torchvision
 import transformers
+from case import SMALL, Case, normal
 
 from mmjax.encoders.audio.ast import SpectrogramTransformer
 from mmjax.encoders.audio.whisper import WhisperEncoder
 from mmjax.encoders.image.mobilenet import MobileNetV2
 from mmjax.encoders.image.resnet import ResNet
 from mmjax.encoders.image.vit import Vit
+from mmjax.encoders.text.cnn import TextCnn
 from mmjax.encoders.text.transformer import TextTransformer
+from mmjax.encoders.video.cnn3d import Cnn3d
 from mmjax.encoders.video.video_mae import VideoMae
-from mmjax.fusion.bilinear import BilinearFusion
-from mmjax.fusion.cross_attention import CrossAttentionFusion
-from mmjax.fusion.perceiver import PerceiverFusion
+from mmjax.encoders.video.vivit import Vivit
 from mmjax.nn.recurrent import Recurrent
 from mmjax.nn.transformer import Transformer
-from mmjax.types import Tokens
-
-# What the configs of transformers have in common.
-SMALL = {
-    "hidden_size": 192,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 4,
-    "intermediate_size": 768,
-    "hidden_dropout_prob": 0.0,
-    "attention_probs_dropout_prob": 0.0,
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Case:
-    """Two modules of the same sizes and the same kind of input.
-
-    output: what of our module's result the loss reads.
-    torch_call: runs the PyTorch module on its input and gives what its loss reads.
-    """
-
-    size: str
-    module: Any
-    inputs: tuple
-    output: Callable
-    torch_module: torch.nn.Module
-    torch_call: Callable[[torch.nn.Module], torch.Tensor]
-
-
-def normal(*shape: int) -> np.ndarray:
-    """Random numbers, float32."""
-    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
 
 
 def transformer() -> Case:
@@ -186,9 +153,14 @@ def whisper() -> Case:
     )
 
 
-def video_mae() -> Case:
+def clips() -> tuple[np.ndarray, torch.Tensor]:
+    """The same clips for both: uint8 channels last, float [B T 3 H W]."""
     frames = np.random.default_rng(0).integers(0, 256, (4, 8, 64, 64, 3), np.uint8)
-    tensor = torch.tensor(frames).permute(0, 1, 4, 2, 3).float() / 127.5 - 1
+    return frames, torch.tensor(frames).permute(0, 1, 4, 2, 3).float() / 127.5 - 1
+
+
+def video_mae() -> Case:
+    frames, tensor = clips()
     config = transformers.VideoMAEConfig(
         **SMALL,
         image_size=64,
@@ -207,82 +179,88 @@ def video_mae() -> Case:
     )
 
 
-def modalities(width: int) -> dict[str, Tokens]:
-    """Tokens of two modalities, all real."""
-    return {
-        name: Tokens(jnp.asarray(normal(64, length, width)), jnp.ones((64, length), bool))
-        for name, length in {"image": 49, "text": 16}.items()
-    }
+def clip_text() -> Case:
+    ids = np.random.default_rng(0).integers(5, 1000, (64, 48), np.int32)
+    config = transformers.CLIPTextConfig(
+        vocab_size=1000,
+        hidden_size=192,
+        intermediate_size=768,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        max_position_embeddings=48,
+    )
+    theirs = transformers.CLIPTextModel(config)
+    ours = TextTransformer(192, 1000, layers=4, heads=4, causal=True, activation="quick_gelu")
+    tensor = torch.tensor(ids).long()
+    return Case(
+        "4 x 192, 64 x 48 words",
+        ours,
+        (ids,),
+        lambda y: y.x,
+        theirs,
+        lambda m: m(tensor).last_hidden_state,
+    )
 
 
-class TorchBilinear(torch.nn.Module):
-    """Means of two sequences, two linear layers and a bilinear one."""
+class TorchTextCnn(torch.nn.Module):
+    """Embeddings, convolutions of several sizes, their maxima, a linear layer."""
 
-    def __init__(self, width: int, factor: int):
+    def __init__(self, width: int, sizes: tuple[int, ...], channels: int):
         super().__init__()
-        self.first, self.second = (torch.nn.Linear(width, factor) for _ in range(2))
-        self.form = torch.nn.Bilinear(factor, factor, width)
+        self.words = torch.nn.Embedding(1000, width)
+        convolutions = [torch.nn.Conv1d(width, channels, size, padding="same") for size in sizes]
+        self.convolutions = torch.nn.ModuleList(convolutions)
+        self.out = torch.nn.Linear(len(sizes) * channels, width)
 
-    def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        """[B N D] and [B M D] -> [B D]."""
-        return self.form(self.first(a.mean(1)), self.second(b.mean(1)))
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        """[B L] -> [B D]."""
+        x = self.words(ids).transpose(1, 2)
+        return self.out(torch.cat([torch.relu(c(x)).amax(2) for c in self.convolutions], dim=1))
 
 
-def bilinear() -> Case:
-    tokens = modalities(192)
-    a, b = (torch.tensor(np.asarray(t.x)) for t in tokens.values())
-    ours, theirs = BilinearFusion(192, factor_width=64), TorchBilinear(192, 64)
+def text_cnn() -> Case:
+    ids, sizes = np.random.default_rng(0).integers(5, 1000, (64, 48), np.int32), (3, 4, 5)
+    tensor, theirs = torch.tensor(ids).long(), TorchTextCnn(192, sizes, 100)
+    ours = TextCnn(192, 1000, sizes, 100)
+    return Case("100 of 3, 4, 5 words", ours, (ids,), lambda y: y.x, theirs, lambda m: m(tensor))
+
+
+def vivit() -> Case:
+    frames, tensor = clips()
+    config = transformers.VivitConfig(**SMALL, image_size=64, num_frames=8, tubelet_size=(2, 8, 8))
+    theirs = transformers.VivitModel(config, add_pooling_layer=False)
+    ours = Vivit(192, layers=4, heads=4, patch_size=8)
     return Case(
-        "192, 64 x (49 + 16)", ours, (tokens,), lambda y: y.pooled, theirs, lambda m: m(a, b)
-    )
-
-
-def cross_attention() -> Case:
-    tokens = modalities(192)
-    image, text = (torch.tensor(np.asarray(t.x)) for t in tokens.values())
-    layer = torch.nn.TransformerDecoderLayer(
-        192, 4, 768, 0.0, "gelu", batch_first=True, norm_first=True
-    )
-    theirs = torch.nn.TransformerDecoder(layer, 2)
-    ours = CrossAttentionFusion(192, layers=2, heads=4, query="text")
-    return Case(
-        "2 x 192, 64 x (49 + 16)",
+        "4 x 192, 4 x 8 x 64 px",
         ours,
-        (tokens,),
-        lambda y: y.pooled,
+        (frames,),
+        lambda y: y.x,
         theirs,
-        lambda m: m(text, image).mean(1),
+        lambda m: m(tensor).last_hidden_state,
     )
 
 
-def perceiver() -> Case:
-    tokens = modalities(192)
-    joint = torch.cat([torch.tensor(np.asarray(t.x)) for t in tokens.values()], 1)
-    config = transformers.PerceiverConfig(
-        num_latents=16,
-        d_latents=192,
-        d_model=192,
-        num_blocks=2,
-        num_self_attends_per_block=1,
-        num_self_attention_heads=4,
-        num_cross_attention_heads=1,
-        attention_probs_dropout_prob=0.0,
-        self_attention_widening_factor=4,
-        cross_attention_widening_factor=4,
-    )
-    theirs = transformers.PerceiverModel(config)
-    ours = PerceiverFusion(192, reads="first", share=True, activation="gelu_exact")
+def cnn3d() -> Case:
+    frames, tensor = clips()
+    channels, layers, last = (32, 64, 128), [], 3
+    for count in channels:
+        conv = torch.nn.Conv3d(last, count, 3, (1, 2, 2), 1)
+        layers += [conv, torch.nn.GroupNorm(8, count), torch.nn.ReLU()]
+        last = count
+    layers += [torch.nn.AdaptiveAvgPool3d(1), torch.nn.Flatten(), torch.nn.Linear(last, 192)]
+    moved = tensor.transpose(1, 2).contiguous()
+    ours = Cnn3d(192, channels, time_strides=(1, 1, 1), output="mean")
     return Case(
-        "16 x 192, 64 x 65",
+        "32, 64, 128; 4 x 8 x 64 px",
         ours,
-        (tokens,),
-        lambda y: y.tokens.x,
-        theirs,
-        lambda m: m(joint).last_hidden_state,
+        (frames,),
+        lambda y: y.x,
+        torch.nn.Sequential(*layers),
+        lambda m: m(moved),
     )
 
 
-CASES: dict[str, Callable[[], Case]] = {
+ENCODERS: dict[str, Callable[[], Case]] = {
     "transformer": transformer,
     "lstm": recurrent("lstm"),
     "gru": recurrent("gru"),
@@ -290,10 +268,11 @@ CASES: dict[str, Callable[[], Case]] = {
     "resnet18": convolutional(ResNet(64, output="mean"), resnet18),
     "mobilenet_v2": convolutional(MobileNetV2(64, output="mean"), mobilenet),
     "bert": bert,
+    "clip_text": clip_text,
+    "text_cnn": text_cnn,
     "ast": ast,
     "whisper": whisper,
     "video_mae": video_mae,
-    "bilinear": bilinear,
-    "cross_attention": cross_attention,
-    "perceiver": perceiver,
+    "vivit": vivit,
+    "cnn3d": cnn3d,
 }
