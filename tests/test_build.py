@@ -88,6 +88,33 @@ def test_options_reach_the_constructor_and_unknown_ones_are_refused():
         made(ConfigDict({}))
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("fusion.rank", 0, "config.fusion.rank: 0 is too small: choose 1 or more"),
+        ("fusion.dropout", 1.0, "config.fusion.dropout: 1.0 is no share"),
+        ("encoders.a.hidden", (8, 0), r"config.encoders.a.hidden: \(8, 0\) is too small"),
+        ("width", -4, "config.width: -4 is too small"),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused(key, value, words):
+    config = module_of(ROOT / "configs" / "fusion.py").get_config("tiny")
+    config.fusion = ConfigDict({"name": "lmf"})
+    *path, last = key.split(".")
+    with config.unlocked():
+        functools.reduce(ConfigDict.__getattr__, path, config)[last] = value
+    with pytest.raises(UserError, match=words):
+        build.model(config, classes=2, vocabulary_size=1)
+
+
+def test_numbers_that_may_be_zero_are_taken():
+    spec = ConfigDict({"name": "bottleneck", "bottlenecks": 0, "fusion_start": 0, "dropout": 0.0})
+    assert build.construct(build.FUSIONS, spec, "config.fusion", width=8).bottlenecks == 0
+    spec = ConfigDict({"name": "mlp", "feature_mean": -1, "hidden": ()})
+    made = build.construct(build.ENCODERS["vector"], spec, "config.encoders.a", width=8)
+    assert made.feature_mean == -1
+
+
 @pytest.fixture(scope="module")
 def vqa():
     """The `:tiny` model, a batch with padding and one step of it on any mesh."""

@@ -9,7 +9,17 @@ from ml_collections import ConfigDict
 
 from mmjax.build.encoders import ENCODERS
 from mmjax.build.fusions import FUSIONS
-from mmjax.build.tables import DTYPES, LOSSES, METRICS, RAW, TASKS, construct, lookup, options_of
+from mmjax.build.tables import (
+    DTYPES,
+    LOSSES,
+    METRICS,
+    RAW,
+    TASKS,
+    check_number,
+    construct,
+    lookup,
+    options_of,
+)
 from mmjax.models.decision import COMBINATIONS, DecisionModel
 from mmjax.models.fused import FusedModel
 from mmjax.models.heads import ClassificationHead
@@ -45,6 +55,7 @@ def model(config: ConfigDict, *, classes: int, vocabulary_size: int) -> FusedMod
     With `config.decision` each modality has a head of its own and the decisions are fused.
     """
     dtype = lookup(DTYPES, config.dtype, "config.dtype")
+    check_number("config", "width", config.width, None)
     given = {"width": config.width, "dtype": dtype}
     encoders = {
         name: construct(

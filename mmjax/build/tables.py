@@ -69,6 +69,29 @@ def options_of(constructor: Callable) -> dict[str, inspect.Parameter]:
     return {p.name: p for p in parameters if p.name not in ("self", "parent", "name")}
 
 
+# Counts that may be zero though their default is not.
+MAY_BE_ZERO = ("bottlenecks", "fusion_start")
+
+
+def check_number(where: str, name: str, value: Any, default: Any) -> None:
+    """Raises a UserError for a size or a count that cannot be, or a share dropped outside 0..1.
+
+    Whether `value` is a count shows in the default: an int, several, or none.
+    """
+    if name == "dropout" and not 0 <= value < 1:
+        raise UserError(
+            f"{where}.dropout: {value} is no share: choose 0.0 or more, and less than 1"
+        )
+    values = value if isinstance(value, tuple) else (value,)
+    defaults = default if isinstance(default, tuple) else (default,)
+    if any(type(d) not in (int, type(None), type) for d in defaults):
+        return
+    lowest = 0 if name in MAY_BE_ZERO or 0 in defaults else 1
+    for number in values:
+        if type(number) is int and number < lowest:
+            raise UserError(f"{where}.{name}: {value} is too small: choose {lowest} or more")
+
+
 def construct(table: Mapping[str, Callable], spec: ConfigDict, where: str, **given: Any) -> Any:
     """Calls the constructor that `spec.name` names with the other entries of `spec` as options.
 
@@ -79,13 +102,14 @@ def construct(table: Mapping[str, Callable], spec: ConfigDict, where: str, **giv
         given: options that apply unless `spec` says otherwise, where the constructor has them.
 
     Raises:
-        UserError: an unknown name or option.
+        UserError: an unknown name or option, or a number that cannot be.
     """
     if "name" not in spec:
         raise UserError(f"{where} has no 'name'; {cli.nearest('', list(table))}")
     constructor = lookup(table, spec["name"], f"{where}.name")
     known = options_of(constructor)
     options = {key: value for key, value in spec.items() if key not in ("name", "kind")}
-    for key in options:
-        lookup(known, key, f"{where} ({spec['name']})")
+    for key, value in options.items():
+        option = lookup(known, key, f"{where} ({spec['name']})")
+        check_number(where, key, value, option.default)
     return constructor(**{k: v for k, v in given.items() if k in known} | options)
