@@ -110,9 +110,9 @@ def test_numbers_that_cannot_be_are_refused(key, value, words):
 def test_numbers_that_may_be_zero_are_taken():
     spec = ConfigDict({"name": "bottleneck", "bottlenecks": 0, "fusion_start": 0, "dropout": 0.0})
     assert build.construct(build.FUSIONS, spec, "config.fusion", width=8).bottlenecks == 0
-    spec = ConfigDict({"name": "mlp", "feature_mean": -1, "hidden": ()})
+    spec = ConfigDict({"name": "mlp", "feature_mean": -1.0, "hidden": ()})
     made = build.construct(build.ENCODERS["vector"], spec, "config.encoders.a", width=8)
-    assert made.feature_mean == -1
+    assert made.feature_mean == -1.0
 
 
 @pytest.fixture(scope="module")
