@@ -33,7 +33,7 @@ TASKS: Mapping[str, Study] = {
     "xor": Study("default", {"task": "xor", "classes": 2}, 400),
     "sum": Study("default", {"task": "sum", "classes": 3}, 1000),
     "lookup": Study("lookup", {}, 600),
-    "digits": Study("digits", {}, 1500),
+    "digits": Study("digits", {}, 1000),
 }
 # Where the default is for deep encoders: here each modality is one token and nothing precedes.
 OPTIONS: Mapping[str, Mapping[str, Any]] = {"bottleneck": {"fusion_start": 0}}
