@@ -104,8 +104,6 @@ def digits(config: ConfigDict) -> ConfigDict:
     )
     config.encoders.text = ConfigDict({"name": "bag_of_words", "vocabulary_size": 4})
     config.optimizer.learning_rate = 2e-3
-    config.train.steps = 1000
-    config.train.eval_every = 500
     return config
 
 

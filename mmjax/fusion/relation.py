@@ -33,7 +33,8 @@ class RelationFusion(nn.Module):
     Attributes:
         width: D of the result, and of the hidden layers. The modalities may have other widths.
         level: "token", with an embedding of the modality and learned positions, or "modality".
-        reduction: of the pairs, "sum" as in the paper, or "mean", which does not grow with N.
+        reduction: of the pairs, "sum" as in the paper, or "mean", which does not grow with N, but
+            in which the few pairs that matter are lost among N * N (experiments/fusion).
         pair_layers: layers of g, each followed by the activation; the paper has 4.
         output_layers: layers of f, of which all but the last are followed by the activation.
         activation: a name in `mmjax.nn.options.ACTIVATIONS`.
@@ -43,7 +44,7 @@ class RelationFusion(nn.Module):
 
     width: int
     level: str = "token"
-    reduction: str = "mean"
+    reduction: str = "sum"
     pair_layers: int = 2
     output_layers: int = 2
     activation: str = "relu"

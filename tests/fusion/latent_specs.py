@@ -23,5 +23,5 @@ SPECS = {
     "perceiver": Spec(PerceiverFusion, {"latents": 3}),
     "perceiver_io": Spec(PerceiverFusion, {"latents": 3, "share": True, "reads": "first"}),
     "relation": Spec(RelationFusion),
-    "relation_modality": Spec(RelationFusion, {"level": "modality", "reduction": "sum"}),
+    "relation_modality": Spec(RelationFusion, {"level": "modality", "reduction": "mean"}),
 }
