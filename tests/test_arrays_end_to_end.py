@@ -42,7 +42,7 @@ def test_predict_takes_arrays_and_any_subset(trained, tmp_path):
     correct = np.mean([int(a) == label for a, label in zip(answers, test.labels, strict=False)])
     assert correct > 0.8
     assert len(model(a=rows["a"][0], c=rows["c"][0])) == 2
-    with pytest.raises(UserError, match=r"a: expected numbers of shape \[16\]"):
+    with pytest.raises(UserError, match=r"a: expected float32 numbers of shape \[16\]"):
         model(a=[1.0, 2.0])
 
     line = {name: rows[name][0].tolist() for name in "abc"}

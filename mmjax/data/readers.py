@@ -49,18 +49,25 @@ def read_arrays(
         masked_axes: how many axes of an example its mask has.
 
     Raises:
-        UserError: another shape, or not numbers.
+        UserError: another shape, not numbers, or numbers that `dtype` cannot hold.
     """
+    whole = np.issubdtype(dtype, np.integer)
     rows = np.zeros((len(values), *shape), dtype)
     there = np.zeros((len(values), *shape[:masked_axes]), bool)
     for i, value in enumerate(values):
         if value is None:
             continue
         array = np.asarray(value)
-        if array.shape != shape or array.dtype.kind not in "bfiu":
+        if array.shape != shape or array.dtype.kind not in ("iu" if whole else "bfiu"):
             raise UserError(
-                f"{name}: expected numbers of shape {list(shape)}, got {array.dtype} of shape"
-                f" {list(array.shape)}"
+                f"{name}: expected {np.dtype(dtype)} numbers of shape {list(shape)}, got"
+                f" {array.dtype} of shape {list(array.shape)}"
+            )
+        limits = np.iinfo(dtype) if whole else np.finfo(dtype)
+        if array.size and not (limits.min <= np.nanmin(array) and np.nanmax(array) <= limits.max):
+            raise UserError(
+                f"{name}: {np.dtype(dtype)} holds numbers from {limits.min} to {limits.max}, got"
+                f" {np.nanmin(array)} to {np.nanmax(array)}"
             )
         rows[i], there[i] = array, True
     return Input(rows, there)
