@@ -64,10 +64,10 @@ def read_arrays(
                 f" {array.dtype} of shape {list(array.shape)}"
             )
         limits = np.iinfo(dtype) if whole else np.finfo(dtype)
-        if array.size and not (limits.min <= np.nanmin(array) and np.nanmax(array) <= limits.max):
+        if array.size and not (limits.min <= array.min() and array.max() <= limits.max):
             raise UserError(
                 f"{name}: {np.dtype(dtype)} holds numbers from {limits.min} to {limits.max}, got"
-                f" {np.nanmin(array)} to {np.nanmax(array)}"
+                f" {array.min()} to {array.max()}"
             )
         rows[i], there[i] = array, True
     return Input(rows, there)

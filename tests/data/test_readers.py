@@ -11,11 +11,11 @@ SENSOR = {"name": "sensor", "shape": (3,), "dtype": np.float32, "masked_axes": 1
 
 
 def test_arrays_are_stacked_and_what_is_missing_is_masked():
-    value, mask = read_arrays([[1, 2.5, -3], None, np.arange(3)], **SENSOR)
+    value, mask, _ = read_arrays([[1, 2.5, -3], None, np.arange(3)], **SENSOR)
     np.testing.assert_array_equal(value, [[1, 2.5, -3], [0, 0, 0], [0, 1, 2]])
     np.testing.assert_array_equal(mask, [[1, 1, 1], [0, 0, 0], [1, 1, 1]])
     assert value.dtype == np.float32
-    value, mask = read_arrays([None, np.full((2, 3), 255)], **CLIP)
+    value, mask, _ = read_arrays([None, np.full((2, 3), 255)], **CLIP)
     assert value.dtype == np.uint8
     np.testing.assert_array_equal(value[1], np.full((2, 3), 255))
     np.testing.assert_array_equal(mask, [[0, 0], [1, 1]])
@@ -27,6 +27,7 @@ def test_arrays_are_stacked_and_what_is_missing_is_masked():
         ([1.0, 2.0], SENSOR, r"sensor: expected float32 numbers of shape \[3\], got .* \[2\]"),
         (["a", "b", "c"], SENSOR, "sensor: expected float32 numbers"),
         ([1e39, 0, 0], SENSOR, "sensor: float32 holds numbers from"),
+        ([0, np.nan, 0], SENSOR, "got nan to nan"),
         (np.full((2, 3), 0.5), CLIP, "clip: expected uint8 numbers .*, got float64"),
         (np.full((2, 3), 256), CLIP, "clip: uint8 holds numbers from 0 to 255, got 256 to 256"),
         (np.full((2, 3), -1), CLIP, "got -1 to -1"),
