@@ -26,7 +26,7 @@ def clusters(split):
 def test_the_best_answer_from_what_is_shown_has_the_bayes_accuracy(task, classes):
     """A table of all shown symbols, filled from training, answers the test set."""
     splits = controlled(
-        task=task, classes=classes, flip=0.2, missing=0.0, train=200_000, test=20_000
+        task=task, classes=classes, flip=0.2, missing=0.0, train=50_000, test=20_000
     )
     prototypes = clusters(splits["train"])
     assert all(len(p) == classes for p in prototypes)
@@ -47,7 +47,7 @@ def test_the_best_answer_from_what_is_shown_has_the_bayes_accuracy(task, classes
 
 def test_looking_up_has_the_bayes_accuracy():
     """The answer: the value shown beside the key that a shows; without a, the commonest value."""
-    splits = controlled(task="lookup", classes=4, flip=0.2, train=200_000, test=20_000)
+    splits = controlled(task="lookup", classes=4, flip=0.2, train=50_000, test=20_000)
     train, test = splits["train"], splits["test"]
     table = np.sign(test.values["b"])
     # What each pattern stands for: of keys whatever number, of values the label seen beside it.
