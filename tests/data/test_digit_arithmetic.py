@@ -25,11 +25,12 @@ def splits(directory):
 def test_the_label_is_the_result_of_what_is_shown(directory, splits):
     spoken = speech.spoken_digits(directory)["digits"]
     _, written = digit_arithmetic._pictures()
-    operate = list(OPERATORS.values())
+    by_word = {"plus": lambda a, b: a + b, "minus": lambda a, b: a - b, "times": lambda a, b: a * b}
+    operate = [by_word[word] for word in OPERATORS]
     for split in splits.values():
         rows = zip(*(split.index[name] for name in MODALITIES), split.labels, strict=True)
         for image, audio, text, label in rows:
-            assert operate[text](written[image], spoken[audio]) == label
+            assert operate[text](written[image], spoken[audio]) % 10 == label
 
 
 def test_splits_share_no_picture_and_no_voice(directory, splits):
@@ -68,6 +69,12 @@ def test_the_best_answer_without_a_modality_by_counting():
         counts = np.zeros((1000, 10))
         np.add.at(counts, (key, labels), 1)
         np.testing.assert_allclose(counts.max(1).sum() / seen.size, best_without(absent), atol=0.01)
+
+
+def test_quiet_is_cut_from_both_ends_and_from_nowhere_else():
+    samples = np.array([0, 0.01, 0.5, 0, -1.0, 0.03, 0.019, 0])
+    np.testing.assert_array_equal(speech.trim(samples), [0.5, 0, -1.0, 0.03])
+    assert len(speech.trim(np.zeros(4))) == 0
 
 
 def test_speech_is_the_same_in_every_process_and_not_silent(directory, tmp_path):
