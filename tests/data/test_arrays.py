@@ -5,7 +5,6 @@ import pytest
 
 from mmjax.data import pipeline
 from mmjax.data.arrays import ArrayExamples, Arrays
-from mmjax.data.readers import read_arrays
 from mmjax.types import UserError
 
 
@@ -91,20 +90,3 @@ def test_mistakes_are_told():
         dataclasses.replace(make(), masks=make(3).masks)
     with pytest.raises(UserError, match="give one mask a modality"):
         dataclasses.replace(make(), masks={})
-
-
-def test_arrays_given_to_predict_are_checked():
-    options = {"name": "a", "shape": (2,), "dtype": np.float32, "masked_axes": 1}
-    read = read_arrays([[1, 2], None, np.array([3.0, 4.0])], **options)
-    np.testing.assert_array_equal(read.value, [[1, 2], [0, 0], [3, 4]])
-    np.testing.assert_array_equal(read.mask, [[1, 1], [0, 0], [1, 1]])
-    with pytest.raises(
-        UserError, match=r"a: expected numbers of shape \[2\], got float64 of shape"
-    ):
-        read_arrays([[1.0, 2.0, 3.0]], **options)
-    with pytest.raises(UserError, match="a: expected numbers"):
-        read_arrays([["x", "y"]], **options)
-    picture = read_arrays(
-        [np.ones((4, 4, 3)), None], name="b", shape=(4, 4, 3), dtype=np.uint8, masked_axes=0
-    )
-    assert picture.mask.tolist() == [True, False]

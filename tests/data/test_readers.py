@@ -19,6 +19,8 @@ def test_arrays_are_stacked_and_what_is_missing_is_masked():
     assert value.dtype == np.uint8
     np.testing.assert_array_equal(value[1], np.full((2, 3), 255))
     np.testing.assert_array_equal(mask, [[0, 0], [1, 1]])
+    picture = CLIP | {"shape": (2, 2, 3), "masked_axes": 0}
+    assert read_arrays([np.ones((2, 2, 3), int), None], **picture).mask.tolist() == [1, 0]
 
 
 @pytest.mark.parametrize(
