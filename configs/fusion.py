@@ -8,8 +8,8 @@ Expect:   test accuracy "complete" within noise of the best possible, 0.886
 Variants:
   configs/fusion.py:tiny    few steps; 15 seconds; exclusive or of two bits
   configs/fusion.py:lookup  a names the step of the sequence b that holds the answer
-  configs/fusion.py:digits  a handwritten digit, a spoken digit and an operator in words: the
-                            result modulo ten; needs pip install espeakng-loader==0.2.4
+  configs/fusion.py:digits  a handwritten digit, a spoken digit and a word: the larger, the smaller
+                            or their difference; needs pip install espeakng-loader==0.2.4
 Change the task with --config.data.options.task=redundant|unique|xor|sum, the fusion with
 --config.fusion.name=NAME, or fuse decisions with --config.decision=average.
 """
@@ -91,7 +91,9 @@ def digits(config: ConfigDict) -> ConfigDict:
     config.data.shapes = ConfigDict(shapes)
     config.data.batch_size = 64
     config.encoders = ConfigDict()
-    config.encoders.image = ConfigDict({"name": "cnn", "patch_size": 2, "channels": (32, 64)})
+    config.encoders.image = ConfigDict(
+        {"name": "cnn", "patch_size": 2, "channels": (32, 64), "output": "flatten"}
+    )
     config.encoders.audio = ConfigDict(
         {
             "name": "autoencoder",  # its encoder: a token for each 0.08 s

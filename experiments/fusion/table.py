@@ -26,7 +26,8 @@ from mmjax.types import Tokens
 # What is left when a modality is dropped, where anything is: the columns besides the tasks.
 DROPPED = [("redundant", f"without {name}") for name in "abc"]
 DROPPED += [("unique", "without a"), ("unique", "without c"), ("xor", "without c")]
-DROPPED += [("lookup", "without a"), ("lookup", "without c"), ("digits", "without text")]
+DROPPED += [("lookup", "without a"), ("lookup", "without c")]
+DROPPED += [("digits", f"without {name}") for name in digit_arithmetic.MODALITIES]
 
 
 def read(root: Path) -> tuple[dict, dict]:
@@ -51,9 +52,8 @@ def best(task: str, condition: str = "complete") -> float:
     """The best possible accuracy under a condition; "nothing": with no modality at all."""
     dropped = condition.removeprefix("without ")
     if task == "digits":
-        if condition == "nothing":
-            return max(digit_arithmetic.best_without(name) for name in ("image", "audio"))
-        return digit_arithmetic.best_without(None if condition == "complete" else dropped)
+        known = {"complete": (), "nothing": digit_arithmetic.MODALITIES}
+        return digit_arithmetic.best_without(*known.get(condition, (dropped,)))
     options = configure(task, "concat", 0).data.options
     present = tuple(m for m in controlled.MODALITIES if m != dropped and condition != "nothing")
     return controlled.bayes_accuracy(

@@ -1,4 +1,4 @@
-"""A handwritten digit, a spoken digit and an operator as text: what is the result modulo ten?
+"""A handwritten digit, a spoken digit and an operator as text: what is the result?
 
 The answer needs all three. Pictures: the optical digits that scikit-learn ships (Alpaydin & Kaynak
 1998, 1,797 of 8 x 8 pixels). Speech: synthesised, see `mmjax.data.speech`; test voices are never
@@ -6,7 +6,7 @@ heard in training.
 """
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,25 +15,34 @@ from mmjax.data.arrays import Arrays
 from mmjax.data.speech import spoken_digits
 from mmjax.types import UserError
 
+# All results are digits; the first three are modulo ten, which takes far longer to learn.
 OPERATORS: Mapping[str, Callable] = {
     "plus": lambda seen, heard: (seen + heard) % 10,
     "minus": lambda seen, heard: (seen - heard) % 10,
     "times": lambda seen, heard: (seen * heard) % 10,
+    "difference": lambda seen, heard: abs(seen - heard),
+    "larger": np.maximum,
+    "smaller": np.minimum,
 }
+COMPARING = ("difference", "larger", "smaller")
 MODALITIES = ("image", "audio", "text")
 GROUPS = ("complete", *(f"without {name}" for name in MODALITIES))
 ANSWERS = tuple(map(str, range(10)))
 SIDE = 16  # pixels: each of the 8 x 8 is doubled
 
 
-def best_without(absent: str | None) -> float:
-    """The accuracy of the best answer by who recognises all that is there, digits being uniform."""
+def best_without(*absent: str, operators: Sequence[str] = COMPARING) -> float:
+    """The accuracy of the best answer by who recognises all that is there, digits being uniform.
+
+    Args:
+        absent: the modalities that are not there; none: everything is.
+        operators: names in OPERATORS, all as frequent.
+    """
     counts: dict[tuple, np.ndarray] = {}
-    for seen, heard, (name, operate) in itertools.product(range(10), range(10), OPERATORS.items()):
+    for seen, heard, name in itertools.product(range(10), range(10), operators):
         known = {"image": seen, "audio": heard, "text": name}
-        known.pop(absent, None)
-        row = counts.setdefault(tuple(known.values()), np.zeros(10))
-        row[operate(seen, heard)] += 1
+        row = counts.setdefault(tuple(v for k, v in known.items() if k not in absent), np.zeros(10))
+        row[OPERATORS[name](seen, heard)] += 1
     total = sum(row.sum() for row in counts.values())
     return float(sum(row.max() for row in counts.values()) / total)
 
@@ -50,6 +59,7 @@ def digit_arithmetic(
     *,
     dir: str,  # noqa: A002
     seed: int = 0,
+    operators: tuple[str, ...] = COMPARING,
     missing: float = 0.1,
     train: int = 16384,
     validation: int = 1000,
@@ -64,12 +74,17 @@ def digit_arithmetic(
     Args:
         dir: the data directory; 10 MB of speech are written below it once.
         seed: of what goes together.
+        operators: one or more names in OPERATORS.
         missing: probability that a modality is absent in an example of training.
         train, validation, test: number of examples.
 
     Raises:
-        UserError: no speech synthesiser, or `missing` is out of range.
+        UserError: no speech synthesiser, an unknown operator, or `missing` is out of range.
     """
+    unknown = [name for name in operators if name not in OPERATORS]
+    if unknown or not operators:
+        known = ", ".join(OPERATORS)
+        raise UserError(f"digit_arithmetic: operators={operators}: give one or more of {known}")
     if not 0 <= missing < 1:
         raise UserError(f"digit_arithmetic: missing={missing}: give a probability below 1")
     speech = spoken_digits(Path(dir).expanduser())
@@ -86,8 +101,9 @@ def digit_arithmetic(
             rng.choice(np.flatnonzero(np.isin(part[name], parts[split])), length)
             for name in ("image", "audio")
         )
-        operator = rng.integers(len(OPERATORS), size=length)
-        results = np.stack([f(shown[image], speech["digits"][audio]) for f in OPERATORS.values()])
+        operator = rng.integers(len(operators), size=length)
+        digits = shown[image], speech["digits"][audio]
+        results = np.stack([OPERATORS[name](*digits) for name in operators])
         index = {"image": image, "audio": audio, "text": operator}
         labels, kinds = results[operator, np.arange(length)], np.zeros(length, np.int32)
         absent = np.zeros((length, len(MODALITIES)), bool)
@@ -103,12 +119,12 @@ def digit_arithmetic(
             values={
                 "image": pictures,
                 "audio": speech["clips"],
-                "text": np.arange(1, len(OPERATORS) + 1, dtype=np.int32)[:, None],
+                "text": np.arange(1, len(operators) + 1, dtype=np.int32)[:, None],
             },
             masks={
                 "image": np.ones(len(pictures), bool),
                 "audio": heard,
-                "text": np.ones((len(OPERATORS), 1), bool),
+                "text": np.ones((len(operators), 1), bool),
             },
             labels=labels,
             kinds=kinds,

@@ -1,3 +1,4 @@
+import itertools
 import subprocess
 import sys
 
@@ -19,18 +20,26 @@ def directory(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def splits(directory):
-    return digit_arithmetic.digit_arithmetic(dir=str(directory), train=4000, missing=0.2)
+    options = {"train": 4000, "missing": 0.2, "operators": tuple(OPERATORS)}
+    return digit_arithmetic.digit_arithmetic(dir=str(directory), **options)
 
 
 def test_the_label_is_the_result_of_what_is_shown(directory, splits):
     spoken = speech.spoken_digits(directory)["digits"]
     _, written = digit_arithmetic._pictures()
-    by_word = {"plus": lambda a, b: a + b, "minus": lambda a, b: a - b, "times": lambda a, b: a * b}
+    by_word = {
+        "plus": lambda a, b: (a + b) % 10,
+        "minus": lambda a, b: (a - b) % 10,
+        "times": lambda a, b: (a * b) % 10,
+        "difference": lambda a, b: max(a, b) - min(a, b),
+        "larger": max,
+        "smaller": min,
+    }
     operate = [by_word[word] for word in OPERATORS]
     for split in splits.values():
         rows = zip(*(split.index[name] for name in MODALITIES), split.labels, strict=True)
         for image, audio, text, label in rows:
-            assert operate[text](written[image], spoken[audio]) % 10 == label
+            assert operate[text](written[image], spoken[audio]) == label
 
 
 def test_splits_share_no_picture_and_no_voice(directory, splits):
@@ -60,15 +69,16 @@ def test_conditions_and_missing_modalities(splits):
 def test_the_best_answer_without_a_modality_by_counting():
     rng = np.random.default_rng(0)
     seen, heard = rng.integers(10, size=(2, 200_000))
-    operator = rng.integers(3, size=seen.size)
+    operator = rng.integers(6, size=seen.size)
     labels = np.stack([f(seen, heard) for f in OPERATORS.values()])[operator, np.arange(seen.size)]
     known = {"image": seen, "audio": heard, "text": operator}
-    for absent in (None, *MODALITIES):
-        kept = [known[name] for name in MODALITIES if name != absent]
-        key = sum(x * 10**i for i, x in enumerate(kept))
+    for absent in ((), *itertools.combinations(MODALITIES, 1), ("image", "text"), MODALITIES):
+        kept = [known[name] for name in MODALITIES if name not in absent]
+        key = sum((x * 10**i for i, x in enumerate(kept)), np.zeros_like(seen))
         counts = np.zeros((1000, 10))
         np.add.at(counts, (key, labels), 1)
-        np.testing.assert_allclose(counts.max(1).sum() / seen.size, best_without(absent), atol=0.01)
+        best = best_without(*absent, operators=tuple(OPERATORS))
+        np.testing.assert_allclose(counts.max(1).sum() / seen.size, best, atol=0.01)
 
 
 def test_quiet_is_cut_from_both_ends_and_from_nowhere_else():
@@ -95,6 +105,10 @@ def test_speech_is_the_same_in_every_process_and_not_silent(directory, tmp_path)
 def test_mistakes_are_told(directory, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="missing=1"):
         digit_arithmetic.digit_arithmetic(dir=str(directory), missing=1.0)
+    with pytest.raises(
+        UserError, match="operators=\\('modulo',\\): give one or more of plus, minus"
+    ):
+        digit_arithmetic.digit_arithmetic(dir=str(directory), operators=("modulo",))
     broken = tmp_path / "spoken_digits" / "1.npz"
     broken.parent.mkdir()
     broken.write_bytes(b"no archive")
