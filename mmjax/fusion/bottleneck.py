@@ -16,7 +16,8 @@ from mmjax.types import Fused, Tokens, UserError
 
 
 class BottleneckFusion(nn.Module):
-    """Multimodal bottleneck transformer (Nagrani et al. 2021, https://arxiv.org/abs/2107.00135).
+    """Multimodal bottleneck transformer: streams that exchange through a few shared tokens (Nagrani
+    et al. 2021, https://arxiv.org/abs/2107.00135).
 
     Each modality m has blocks of its own over [class token; its tokens]. From the layer
     `fusion_start` on, the stream is joined by bottleneck tokens z that all modalities share:

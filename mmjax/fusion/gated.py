@@ -14,7 +14,8 @@ from mmjax.types import Fused, Tokens
 
 
 class GatedFusion(nn.Module):
-    """Gated multimodal unit (Arevalo et al. 2017, https://arxiv.org/abs/1702.01992).
+    """Gated multimodal unit: each modality has a gate for each feature, which all of them set
+    (Arevalo et al. 2017, https://arxiv.org/abs/1702.01992).
 
     sum_i z_i * tanh(V_i mean_i), with gates z_i in 0..1 for each feature. The paper has two forms;
     the number of modalities at initialisation decides:

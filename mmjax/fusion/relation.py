@@ -20,7 +20,8 @@ REDUCTIONS = {"mean": True, "sum": False}
 
 
 class RelationFusion(nn.Module):
-    """Relation network (Santoro et al. 2017, https://arxiv.org/abs/1706.01427).
+    """Relation network: what an mlp says of every pair of objects, summed (Santoro et al. 2017,
+    https://arxiv.org/abs/1706.01427).
 
     f(sum over all pairs i, j of real objects, also i = j, of g([o_i; o_j])), f and g mlps.
 
