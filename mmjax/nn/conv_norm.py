@@ -76,9 +76,7 @@ def _depthwise_backward(stride, residuals, d_y):
     spread = jax.lax.pad(d_y, jnp.zeros((), d_y.dtype), [nothing, *between, nothing])
     d_x = depthwise(spread, kernel[::-1, ::-1])
     d_y = d_y.astype(jnp.float32)
-    sums = [
-        jnp.sum(window * d_y, (0, 1, 2)) for _, window in _windows(x, kernel.shape[0], stride)
-    ]
+    sums = [jnp.sum(window * d_y, (0, 1, 2)) for _, window in _windows(x, kernel.shape[0], stride)]
     return d_x, jnp.stack(sums).reshape(kernel.shape).astype(kernel.dtype)
 
 

@@ -1,5 +1,7 @@
 """Batch norm: its formula in plain numpy, over real rows only; running statistics."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -138,3 +140,44 @@ def test_half_precision_is_normalised_in_float32():
     assert out.dtype == jnp.bfloat16
     np.testing.assert_array_equal(out, exact.astype(jnp.bfloat16))
     jax.tree.map(np.testing.assert_array_equal, state, full)
+
+
+def test_gradients_are_those_of_the_formula():
+    real = MASK[:, None, None, None]
+
+    def formula(x, params):
+        """The gradient that jax derives, of the moments as one would write them."""
+        count = MASK.sum() * 6
+        mean = jnp.where(real, x, 0).sum((0, 1, 2)) / count
+        variance = jnp.where(real, (x - mean) ** 2, 0).sum((0, 1, 2)) / count
+        normal = (x - mean) / jnp.sqrt(variance + 1e-2)
+        return jnp.where(real, normal * params["scale"] + params["bias"], 0)
+
+    def gradient(run):
+        return jax.jit(jax.grad(lambda *args: (run(*args) ** 3).sum(), (0, 1)))(
+            maps(), variables()["params"]
+        )
+
+    own = gradient(lambda x, params: train(x, MASK, params)[0])
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), own, gradient(formula)
+    )
+
+
+def test_devices_that_share_a_batch_meet_three_times():
+    mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    rows = jax.NamedSharding(mesh, jax.P("data"))
+    args = jax.device_put((maps(), MASK), rows)
+
+    @jax.jit
+    def gradient(x, mask, params):
+        loss = lambda x, params: (train(x, mask, params)[0] ** 3).sum()  # noqa: E731
+        return jax.grad(loss, (0, 1))(x, params)
+
+    shared = gradient(*args, variables()["params"])
+    alone = gradient(maps(), MASK, variables()["params"])
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), shared, alone)
+    program = gradient.lower(*args, variables()["params"]).compile().as_text()
+    # Beside the number of real rows: mean, variance, and the two sums of the gradient together.
+    assert len(re.findall(r"= \S+ all-reduce\(", program)) <= 4
+    assert "all-gather" not in program

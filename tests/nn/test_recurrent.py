@@ -1,11 +1,13 @@
 """LSTM and GRU against a loop over the real steps only, in both directions."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmjax.nn.recurrent import Recurrent
+from mmjax.nn.recurrent import CELLS, Recurrent, recur
 from mmjax.types import UserError
 
 MASK = np.array(
@@ -177,3 +179,65 @@ def test_bfloat16_is_near_over_a_long_sequence(cell):
 def test_mistakes_are_told_in_one_line(module, message):
     with pytest.raises(UserError, match=message):
         module.init(jax.random.key(0), jnp.asarray(X), jnp.asarray(MASK))
+
+
+def plain_scan(cell, projected, kernel, biases, mask):
+    """The same recurrence, with the gradient that jax derives from a scan."""
+
+    def step(state, inputs):
+        gates, real = inputs
+        recurrent = jnp.matmul(state[0].astype(kernel.dtype), kernel).astype(jnp.float32)
+        new = cell.update(gates + biases[0], recurrent + biases[1], state)
+        pairs = zip(new, state, strict=True)
+        state = tuple(jnp.where(real[:, None], after, before) for after, before in pairs)
+        return state, state[0]
+
+    start = (jnp.zeros((projected.shape[1], kernel.shape[0])),) * cell.states
+    return jax.lax.scan(step, start, (projected, mask))[1]
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+def test_gradients_are_those_of_a_scan(name, dtype):
+    cell, random = CELLS[name], np.random.default_rng(3)
+
+    def draw(*shape):
+        return jnp.asarray(random.normal(size=shape), jnp.float32)
+
+    size = 5 * cell.gates
+    args = draw(6, 4, size), draw(5, size).astype(dtype), (draw(size), draw(size))
+
+    def gradient(run):
+        def loss(*args):
+            return jnp.sum(run(cell, *args, jnp.asarray(MASK.T)) ** 3)
+
+        return jax.jit(jax.grad(loss, (0, 1, 2)))(*args)
+
+    near = 1e-5 if dtype == jnp.float32 else 0.03
+
+    def compare(own, derived):
+        assert own.dtype == derived.dtype
+        assert own.shape == derived.shape
+        own, derived = (np.asarray(a, np.float32) for a in (own, derived))
+        np.testing.assert_allclose(own, derived, atol=near * np.abs(derived).max())
+
+    jax.tree.map(compare, gradient(recur), gradient(plain_scan))
+
+
+@every_case
+def test_devices_that_share_a_batch_do_not_meet_at_each_step(name):
+    module = Recurrent(6, **CASES[name])
+    x, mask = jnp.zeros((8, 6, 3)), jnp.ones((8, 6), bool)
+    variables = random_variables(module, x, mask)
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    rows = jax.NamedSharding(mesh, jax.P("data"))
+
+    @jax.jit
+    def gradient(variables, x, mask):
+        return jax.grad(lambda v: (module.apply(v, x, mask)[0] ** 2).sum())(variables)
+
+    program = gradient.lower(variables, *jax.device_put((x, mask), rows)).compile().as_text()
+    reductions = re.findall(r"all-reduce\(.*?op_name=\"([^\"]*)\"", program)
+    assert reductions
+    assert not [path for path in reductions if "/body/" in path]
+    assert "all-gather" not in program
