@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-# Page faults while a buffer of 50 MB is made and freed ten times: the first time is not counted.
+# Page faults while a buffer of 200 MB is made and freed ten times: the first time is not counted.
 PROBE = """
 import resource
 import threading
@@ -17,7 +17,7 @@ from mmjax import cli
 cli.keep_freed_memory()
 
 def use():
-    np.empty(50_000_000, np.uint8)[:] = 1
+    np.empty(200_000_000, np.uint8)[:] = 1
 
 def count():
     use()
