@@ -99,8 +99,15 @@ def perceiver() -> Case:
     )
 
 
+def masked_mean(x: torch.Tensor) -> torch.Tensor:
+    """The mean over the real tokens, here all: [B N D] -> [B D]."""
+    mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
+    total = torch.where(mask[..., None], x, 0.0).sum(1)
+    return total / mask.sum(1, keepdim=True).clamp(min=1)
+
+
 class TorchPair(torch.nn.Module):
-    """A function of the means of two sequences, with layers by name."""
+    """A function of the means of two sequences over their real tokens, with layers by name."""
 
     def __init__(self, combine: Callable, **layers: torch.nn.Module):
         super().__init__()
@@ -108,7 +115,7 @@ class TorchPair(torch.nn.Module):
 
     def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         """[B N D] and [B M D] -> [B D]."""
-        return self.combine(self.layers, a.mean(1), b.mean(1))
+        return self.combine(self.layers, masked_mean(a), masked_mean(b))
 
 
 def with_one(x: torch.Tensor) -> torch.Tensor:
@@ -116,13 +123,13 @@ def with_one(x: torch.Tensor) -> torch.Tensor:
     return torch.cat([x, torch.ones(len(x), 1)], dim=1)
 
 
-def pairs(ours: Any, make: Callable[[], torch.nn.Module]) -> Callable[[], Case]:
-    """A fusion of two pooled modalities, of so many rows that calling it takes no time."""
+def pairs(ours: Any, make: Callable[[], torch.nn.Module], rows: int = 512) -> Callable[[], Case]:
+    """A fusion of two modalities; by default so many rows that a call itself takes no time."""
 
     def case() -> Case:
-        tokens = modalities(192, rows=512)
+        tokens = modalities(192, rows)
         a, b = (torch.tensor(np.asarray(t.x)) for t in tokens.values())
-        size = "192, 512 x (49 + 16)"
+        size = f"192, {rows} x (49 + 16)"
         return Case(size, ours, (tokens,), lambda y: y.pooled, make(), lambda m: m(a, b))
 
     return case
@@ -276,8 +283,8 @@ FUSIONS: dict[str, Callable[[], Case]] = {
     "lmf": pairs(LowRankFusion(192), low_rank),
     "mutan": pairs(MutanFusion(192), mutan),
     "cross_attention": cross_attention,
-    "vilbert": pairs(CoAttentionalTransformerFusion(192), lambda: TorchVilbert(2)),
-    "mult": pairs(MultFusion(192), TorchMult),
-    "bottleneck": pairs(BottleneckFusion(192), lambda: TorchBottleneck(3)),
+    "vilbert": pairs(CoAttentionalTransformerFusion(192), lambda: TorchVilbert(2), 64),
+    "mult": pairs(MultFusion(192), TorchMult, 64),
+    "bottleneck": pairs(BottleneckFusion(192), lambda: TorchBottleneck(3), 64),
     "perceiver": perceiver,
 }
