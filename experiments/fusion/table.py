@@ -142,9 +142,13 @@ def plot(accuracies: dict, path: Path) -> None:
 def main(root: Path) -> None:
     """Prints the tables and draws the picture beside this file."""
     accuracies, times = read(root)
+    if not accuracies:
+        sys.exit(f"{root}: no finished runs; make them with experiments/fusion/run.py {root}")
     print(markdown(accuracies, times))
     plot(accuracies, Path(__file__).parent / "scores.png")
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
     main(Path(sys.argv[1]))
