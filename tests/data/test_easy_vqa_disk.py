@@ -106,11 +106,11 @@ def test_damaged_files_are_reported(built, tmp_path, damage):
     assert "\n" not in str(caught.value)
 
 
-def test_flipped_bytes_cost_one_record(built, tmp_path, caplog):
+def test_a_flipped_byte_costs_one_record(built, tmp_path, caplog):
     shutil.copytree(built / "easy_vqa", tmp_path / "easy_vqa")
     (records,) = (tmp_path / "easy_vqa" / "1.0.0").glob("*-test.array_record*")
     content = bytearray(records.read_bytes())
-    content[200_000:200_400] = bytes(byte ^ 255 for byte in content[200_000:200_400])
+    content[200_000] ^= 255  # in some record; where it begins differs from build to build
     records.write_bytes(content)
     with caplog.at_level(logging.WARNING, logger="mmjax"):
         broken = check(easy_vqa(dir=str(tmp_path))["test"])
