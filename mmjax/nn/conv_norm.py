@@ -1,17 +1,17 @@
 """Convolutions with a norm that may be a batch norm, as the published networks have them."""
 
-import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from mmjax.nn.batch_norm import BatchNorm
-from mmjax.nn.convolution import NORMS, shifted
+from mmjax.nn.convolution import NORMS
+from mmjax.nn.convolve import Conv
 from mmjax.nn.dense import Dense
+from mmjax.nn.depthwise import DepthwiseConv
 from mmjax.nn.options import activation, choose
 
 
@@ -31,81 +31,6 @@ BATCH_NORMS: Mapping[str, Callable[[Array, Array | None, bool], Array]] = {
     "batch": batch_norm,
     **{name: _alone(norm) for name, norm in NORMS.items()},
 }
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def depthwise(
-    x: Float[Array, "B H W channels"], kernel: Float[Array, "side side channels"], stride: int = 1
-) -> Float[Array, "B y x channels"]:
-    """Convolution of each channel with its own kernel, side // 2 zeros around the picture.
-
-    The same as a convolution with as many feature groups as channels, of odd side; summed in
-    float32. Only the first derivative is defined, and only in reverse.
-    """
-    # On CPU a convolution with feature groups takes 4 to 25 times this sum of products, with
-    # gradients.
-    total = jnp.zeros((), jnp.float32)
-    for (i, j), window in _windows(x, kernel.shape[0], stride):
-        total = total + window.astype(jnp.float32) * kernel[i, j]
-    return total.astype(x.dtype)
-
-
-def _windows(x: Array, side: int, stride: int) -> Iterator[tuple[tuple[int, int], Array]]:
-    """The pixel at (i, j) of each window, for every i and j."""
-    around = (side // 2, side // 2)
-    padded = jnp.pad(x, ((0, 0), around, around, (0, 0)))
-    for i, rows in enumerate(shifted(padded, 1, side, stride)):
-        for j, window in enumerate(shifted(rows, 2, side, stride)):
-            yield (i, j), window
-
-
-def _depthwise_forward(x, kernel, stride):
-    return depthwise(x, kernel, stride), (x, kernel)
-
-
-def _depthwise_backward(stride, residuals, d_y):
-    # The gradient of the pictures is the same convolution, of the gradient put where each window
-    # was, with the kernel turned round. Derived automatically it would be a sum of padded arrays,
-    # which takes five times as long on CPU.
-    x, kernel = residuals
-    between = [
-        (0, size - 1 - (count - 1) * stride, stride - 1)
-        for size, count in zip(x.shape[1:3], d_y.shape[1:3], strict=True)
-    ]
-    nothing = (0, 0, 0)
-    spread = jax.lax.pad(d_y, jnp.zeros((), d_y.dtype), [nothing, *between, nothing])
-    d_x = depthwise(spread, kernel[::-1, ::-1])
-    d_y = d_y.astype(jnp.float32)
-    sums = [jnp.sum(window * d_y, (0, 1, 2)) for _, window in _windows(x, kernel.shape[0], stride)]
-    return d_x, jnp.stack(sums).reshape(kernel.shape).astype(kernel.dtype)
-
-
-depthwise.defvjp(_depthwise_forward, _depthwise_backward)
-
-
-class DepthwiseConv(nn.Module):
-    """Convolves each channel with its own kernel (see `depthwise`).
-
-    Attributes:
-        side: of the kernel in pixels, odd.
-        stride: factor by which height and width shrink.
-        use_bias: whether a bias is added.
-    """
-
-    side: int = 3
-    stride: int = 1
-    use_bias: bool = True
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "B H W channels"]) -> Float[Array, "B y x channels"]:
-        channels = x.shape[-1]
-        init = nn.initializers.variance_scaling(2.0, "fan_in", "normal", in_axis=(0, 1), out_axis=2)
-        kernel = self.param("kernel", init, (self.side, self.side, channels), jnp.float32)
-        x = depthwise(x, kernel, self.stride)
-        if self.use_bias:
-            bias = self.param("bias", nn.initializers.zeros, (channels,), jnp.float32)
-            x = x + bias.astype(x.dtype)
-        return x
 
 
 class ConvNorm(nn.Module):
@@ -152,6 +77,6 @@ class ConvNorm(nn.Module):
         if self.side == 1:
             # On CPU the backward pass of a 1x1 convolution takes two to five times that of Dense.
             return Dense(self.channels, **options)(x[:, :: self.stride, :: self.stride])
-        padding, strides = self.side // 2, (self.stride, self.stride)
-        sides = (self.side, self.side)
-        return nn.Conv(self.channels, sides, strides, padding=padding, **options)(x)
+        around = (self.side // 2, self.side // 2)
+        strides, sides = (self.stride, self.stride), (self.side, self.side)
+        return Conv(self.channels, sides, strides, (around, around), **options)(x)

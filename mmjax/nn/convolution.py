@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from mmjax.nn.convolve import Conv, shifted
 from mmjax.nn.options import activation, choose, initialiser
 from mmjax.types import UserError
 
@@ -67,13 +67,6 @@ def max_pool(
     return functools.reduce(jnp.maximum, shifted(x, 2, side, stride))
 
 
-def shifted(x: Array, axis: int, side: int, stride: int) -> list[Array]:
-    """For each of `side` offsets, every `stride`-th slice: the i-th of each window together."""
-    last = (x.shape[axis] - side) // stride * stride + 1
-    at = functools.partial(jax.lax.slice_in_dim, x, stride=stride, axis=axis)
-    return [at(offset, offset + last) for offset in range(side)]
-
-
 # How a block gets smaller: (stride of its convolution, stride of its pooling).
 DOWNSAMPLE: Mapping[str, Callable[[int], tuple[int, int]]] = {
     "max": lambda stride: (1, stride),
@@ -105,11 +98,10 @@ class ConvolutionBlock(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "B H W channels"]) -> Float[Array, "B y x out"]:
         step, pooling = choose(DOWNSAMPLE, self.downsample, "downsample")(self.stride)
-        x = nn.Conv(
+        x = Conv(
             self.channels,
             (3, 3),
             (step, step),
-            padding="SAME",
             dtype=self.dtype,
             kernel_init=initialiser(self.kernel_init),
             name="conv",

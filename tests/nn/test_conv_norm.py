@@ -6,8 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmjax.nn.conv_norm import BATCH_NORMS, ConvNorm, DepthwiseConv
+from mmjax.nn.conv_norm import BATCH_NORMS, ConvNorm
 from mmjax.nn.convolution import max_pool
+from mmjax.nn.depthwise import DepthwiseConv
 from mmjax.types import UserError
 
 

@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
 from mmjax.encoders.video.frames import normalise, real_frames, zero_frames
 from mmjax.nn.convolution import NORMS
+from mmjax.nn.convolve import convolve
 from mmjax.nn.dense import Dense
 from mmjax.nn.masking import zero_masked
 from mmjax.nn.options import activation, choose
@@ -19,7 +19,7 @@ from mmjax.nn.tubelets import real_tubelets
 from mmjax.types import Tokens, UserError
 
 
-def convolve(
+def convolve_clips(
     x: Float[Array, "R T H W channels"],
     kernel: Float[Array, "3 3 3 channels out"],
     stride: int,
@@ -34,12 +34,11 @@ def convolve(
     padded = jnp.pad(x, [(0, 0), (1, 1), (0, 0), (0, 0), (0, 0)])
     near = [padded[:, offset : offset + length : time_stride] for offset in range(3)]
     stacked = jnp.concatenate(near, axis=-1)
-    flat = jax.lax.conv_general_dilated(
+    flat = convolve(
         stacked.reshape(-1, *stacked.shape[2:]),
         jnp.moveaxis(kernel, 0, 2).reshape(3, 3, stacked.shape[-1], kernel.shape[-1]),
         (stride, stride),
-        [(1, 1), (1, 1)],
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        ((1, 1), (1, 1)),
     )
     return flat.reshape(*stacked.shape[:2], *flat.shape[1:])
 
@@ -76,7 +75,7 @@ class ConvolutionBlock3d(nn.Module):
         kernel = self.param("kernel", nn.initializers.lecun_normal(), shape, jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (self.channels,), jnp.float32)
         kernel = kernel.astype(self.dtype)
-        x = convolve(x.astype(self.dtype), kernel, self.stride, self.time_stride)
+        x = convolve_clips(x.astype(self.dtype), kernel, self.stride, self.time_stride)
         x = x + bias.astype(self.dtype)
         frames = choose(NORMS, self.norm, "norm")(x.reshape(-1, *x.shape[2:]))
         x = activation(self.activation)(frames).reshape(x.shape)
