@@ -91,7 +91,7 @@ class BlockFusion(nn.Module):
             )
             factor = jnp.einsum("bcs,cso->bco", vectors, kernel) + bias.astype(self.dtype)
             factors.append(factor)
-        z = product_of_present(jnp.stack(factors, axis=1), mask)
+        z = product_of_present(factors, mask)
         z = jnp.sum(z.reshape(-1, self.chunks, self.rank, size), axis=2)
         z = zero_masked(z, jnp.broadcast_to(jnp.any(mask, axis=1)[:, None], z.shape[:2]))
         z = norm.apply(z).reshape(-1, self.factor_width).astype(self.dtype)

@@ -18,7 +18,7 @@ from mmjax.types import Fused, Tokens
 def circular_convolution(x: Float[Array, "B M W"], mask: Bool[Array, "B M"]) -> Float[Array, "B W"]:
     """The circular convolution of the present vectors, by FFT in float32; zeros with none."""
     spectra = jnp.fft.rfft(x.astype(jnp.float32))
-    product = jnp.fft.irfft(product_of_present(spectra, mask), n=x.shape[-1])
+    product = jnp.fft.irfft(product_of_present(jnp.unstack(spectra, axis=1), mask), n=x.shape[-1])
     return zero_masked(product, jnp.any(mask, axis=1))
 
 

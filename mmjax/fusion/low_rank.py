@@ -36,7 +36,7 @@ class RankProducts(nn.Module):
             Dense(self.rank * self.features, dtype=self.dtype, name=f"factor_{name}")(x)
             for name, x in vectors.items()
         ]
-        product = product_of_present(jnp.stack(factors, axis=1), mask)
+        product = product_of_present(factors, mask)
         return product.reshape(-1, self.rank, self.features)
 
 
@@ -74,7 +74,7 @@ class LowRankFusion(nn.Module):
         init = nn.initializers.normal(self.rank**-0.5)
         weights = self.param("rank_weights", init, (self.rank,), jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (self.width,), jnp.float32)
-        total = jnp.einsum("brd,r->bd", products.astype(jnp.float32), weights)
+        total = jnp.sum(products.astype(jnp.float32) * weights[:, None], axis=1)
         any_present = jnp.any(mask, axis=1, keepdims=True)
         pooled = jnp.where(any_present, total, 0.0) + bias
         return one_token(pooled.astype(self.dtype), mask)

@@ -67,5 +67,5 @@ class MultiplyFusion(nn.Module):
             presence.append(present)
         mask = jnp.stack(presence, axis=1)
         x = zero_masked(jnp.stack(factors, axis=1), mask)
-        product = product_of_present(x, mask)
+        product = product_of_present(jnp.unstack(x, axis=1), mask)
         return Fused(Tokens(x, mask), zero_masked(product, jnp.any(mask, axis=1)))

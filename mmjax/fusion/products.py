@@ -1,6 +1,7 @@
 """What fusions by products have in common."""
 
 import functools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -14,12 +15,17 @@ SMALLEST_NORM = 1e-6  # shorter vectors are divided by this
 
 
 def product_of_present(
-    factors: Shaped[Array, "B M ..."], mask: Bool[Array, "B M"]
+    factors: Sequence[Shaped[Array, "B ..."]], mask: Bool[Array, "B M"]
 ) -> Shaped[Array, "B ..."]:
-    """The product over M; an absent factor is one, whatever it holds. With none present: ones."""
-    present = mask.reshape(*mask.shape, *(1,) * (factors.ndim - 2))
-    neutral = jnp.where(present, factors, jnp.ones((), factors.dtype))
-    return functools.reduce(jnp.multiply, jnp.unstack(neutral, axis=1))
+    """The product of M factors; an absent one is one, whatever it holds. None present: ones."""
+
+    def neutral(factor, present):
+        present = present.reshape(-1, *(1,) * (factor.ndim - 1))
+        return jnp.where(present, factor, jnp.ones((), factor.dtype))
+
+    columns = jnp.unstack(mask, axis=1)
+    kept = [neutral(*pair) for pair in zip(factors, columns, strict=True)]
+    return functools.reduce(jnp.multiply, kept)
 
 
 def signed_root(x: Float[Array, "*rows"]) -> Float[Array, "*rows"]:

@@ -19,7 +19,7 @@ from mmjax.types import Fused, Tokens
 
 def multiply(x: Array, mask: Array) -> Array:
     """The product over the present vectors of [B M D]; exact zeros where none is present."""
-    return zero_masked(product_of_present(x, mask), jnp.any(mask, axis=1))
+    return zero_masked(product_of_present(jnp.unstack(x, axis=1), mask), jnp.any(mask, axis=1))
 
 
 JOINS: Mapping[str, Callable[[Array, Array], Array]] = {

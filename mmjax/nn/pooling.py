@@ -8,11 +8,44 @@ from mmjax.nn.masking import zero_masked
 from mmjax.types import UserError
 
 
+@jax.custom_vjp
+def masked_sum(x: Float[Array, "B N D"], mask: Bool[Array, "B N"]) -> Float[Array, "B D"]:
+    """Sum over the real tokens, in float32. Only derivatives in reverse are defined."""
+    return jax.lax.platform_dependent(x, mask, cpu=_sum_by_token, default=_sum_at_once)
+
+
+def _sum_at_once(x, mask):
+    return jnp.sum(zero_masked(x, mask), axis=1, dtype=jnp.float32)
+
+
+def _sum_by_token(x, mask):
+    # On CPU XLA would write the real tokens to memory before it sums them: twice the time.
+    def add(token, total):
+        column = jax.lax.dynamic_index_in_dim(x, token, axis=1, keepdims=False)
+        real = jax.lax.dynamic_index_in_dim(mask, token, axis=1, keepdims=False)
+        return total + zero_masked(column, real).astype(jnp.float32)
+
+    return jax.lax.fori_loop(0, x.shape[1], add, jnp.zeros((x.shape[0], x.shape[2]), jnp.float32))
+
+
+def _masked_sum_forward(x, mask):
+    # The row tells the type of x.
+    return masked_sum(x, mask), (x[:0], mask)
+
+
+def _masked_sum_backward(residuals, d_total):
+    row, mask = residuals
+    tokens = jnp.broadcast_to(d_total[:, None], (*mask.shape, d_total.shape[-1]))
+    return zero_masked(tokens, mask).astype(row.dtype), None
+
+
+masked_sum.defvjp(_masked_sum_forward, _masked_sum_backward)
+
+
 def masked_mean(x: Float[Array, "B N D"], mask: Bool[Array, "B N"]) -> Float[Array, "B D"]:
     """Mean over the real tokens, summed in float32; exact zeros for a row that has none."""
-    total = jnp.sum(zero_masked(x, mask), axis=1, dtype=jnp.float32)
     count = jnp.sum(mask, axis=1, dtype=jnp.float32)
-    return (total / jnp.maximum(count, 1.0)[:, None]).astype(x.dtype)
+    return (masked_sum(x, mask) / jnp.maximum(count, 1.0)[:, None]).astype(x.dtype)
 
 
 def masked_max(x: Float[Array, "B N D"], mask: Bool[Array, "B N"]) -> Float[Array, "B D"]:

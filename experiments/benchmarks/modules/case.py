@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
+ROWS = 64  # examples of a batch, but for fusions that only pool
+
 # What the configs of transformers have in common.
 SMALL = {
     "hidden_size": 192,

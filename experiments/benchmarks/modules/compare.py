@@ -6,10 +6,11 @@ requirements of tests/parity)
 Both have the same sizes, random weights, no dropout, the sum of squares of the output as loss, and
 gradients of all parameters. mmjax shards the batch over one XLA device a core, as its trainer does;
 PyTorch uses as many threads; eagerly, or with --compile by torch.compile. Where JAX finds an NVIDIA
-GPU, both use it. Rounds alternate; the table has medians.
+GPU, both use it. Rounds alternate; the table has medians. Each module has a process of its own.
 """
 
 import argparse
+import multiprocessing
 import statistics
 import time
 from collections.abc import Callable
@@ -20,7 +21,6 @@ cli.prepare_devices()
 
 import jax  # noqa: E402  (the devices come first)
 import jax.numpy as jnp  # noqa: E402
-import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from encoder_cases import ENCODERS  # noqa: E402
 from fusion_cases import FUSIONS  # noqa: E402
@@ -80,6 +80,10 @@ def milliseconds(step: Callable[[], None]) -> float:
 
 def compare(name: str, rounds: int, compiled: bool) -> str:
     """A row of the table."""
+    if jax.default_backend() == "gpu":
+        torch.set_default_device("cuda")
+    torch.set_num_threads(jax.device_count())
+    torch.manual_seed(0)
     case = CASES[name]()
     ours, count = jax_step(case.module, case.inputs, case.output)
     theirs, torch_count = torch_step(case.torch_module, case.torch_call, compiled)
@@ -99,15 +103,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--compile", action="store_true")
     arguments = parser.parse_args()
-    if jax.default_backend() == "gpu":
-        torch.set_default_device("cuda")
-    torch.set_num_threads(jax.device_count())
-    torch.manual_seed(0)
-    np.random.seed(0)
     print("| module | size | parameters, M: mmjax / PyTorch | mmjax, ms | PyTorch, ms | ratio |")
-    print("|---" * 6 + "|")
+    print("|---" * 6 + "|", flush=True)
+    # A process of its own for each: what one leaves of its heap costs the next one page faults.
+    fresh = multiprocessing.get_context("spawn")
     for name in arguments.names or CASES:
-        print(compare(name, arguments.rounds, arguments.compile), flush=True)
+        with fresh.Pool(1) as pool:
+            row = pool.apply(compare, (name, arguments.rounds, arguments.compile))
+        print(row, flush=True)
 
 
 if __name__ == "__main__":

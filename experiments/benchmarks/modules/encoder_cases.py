@@ -7,10 +7,9 @@ import numpy as np
 import torch
 import torchvision
 import transformers
-from case import SMALL, Case, normal
+from audio_cases import AUDIO
+from case import ROWS, SMALL, Case, normal
 
-from mmjax.encoders.audio.ast import SpectrogramTransformer
-from mmjax.encoders.audio.whisper import WhisperEncoder
 from mmjax.encoders.image.mobilenet import MobileNetV2
 from mmjax.encoders.image.resnet import ResNet
 from mmjax.encoders.image.vit import Vit
@@ -24,7 +23,7 @@ from mmjax.nn.transformer import Transformer
 
 
 def transformer() -> Case:
-    x = normal(64, 80, 192)
+    x = normal(ROWS, 80, 192)
     layer = torch.nn.TransformerEncoderLayer(
         192, 4, 768, 0.0, "gelu", batch_first=True, norm_first=True
     )
@@ -36,23 +35,23 @@ def transformer() -> Case:
 
 def recurrent(cell: str) -> Callable[[], Case]:
     def case() -> Case:
-        x = normal(64, 64, 128)
+        x = normal(ROWS, 64, 128)
         theirs = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[cell](128, 128, batch_first=True)
-        tensor, mask = torch.tensor(x), np.ones((64, 64), bool)
+        tensor, mask = torch.tensor(x), np.ones((ROWS, 64), bool)
         ours = Recurrent(128, cell)
         return Case("128, 64 x 64", ours, (x, mask), lambda y: y[0], theirs, lambda m: m(tensor)[0])
 
     return case
 
 
-def images(size: int, rows: int) -> tuple[np.ndarray, torch.Tensor]:
+def images(size: int) -> tuple[np.ndarray, torch.Tensor]:
     """The same pictures for both: uint8 channels last, float channels first."""
-    pixels = np.random.default_rng(0).integers(0, 256, (rows, size, size, 3), np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (ROWS, size, size, 3), np.uint8)
     return pixels, torch.tensor(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def vit() -> Case:
-    pixels, tensor = images(64, 32)
+    pixels, tensor = images(64)
     config = transformers.ViTConfig(
         **(SMALL | {"num_attention_heads": 3}),
         image_size=64,
@@ -61,7 +60,7 @@ def vit() -> Case:
     theirs = transformers.ViTModel(config, add_pooling_layer=False)
     ours = Vit(192, 8, layers=4, heads=3, class_token=True, output="all")
     return Case(
-        "4 x 192, 32 x 64 px",
+        "4 x 192, 64 x 64 px",
         ours,
         (pixels,),
         lambda y: y.x,
@@ -72,8 +71,8 @@ def vit() -> Case:
 
 def convolutional(ours: Any, theirs: Callable[[], torch.nn.Module]) -> Callable[[], Case]:
     def case() -> Case:
-        pixels, tensor = images(96, 16)
-        return Case("16 x 96 px", ours, (pixels,), lambda y: y.x, theirs(), lambda m: m(tensor))
+        pixels, tensor = images(96)
+        return Case("64 x 96 px", ours, (pixels,), lambda y: y.x, theirs(), lambda m: m(tensor))
 
     return case
 
@@ -91,7 +90,7 @@ def mobilenet() -> torch.nn.Module:
 
 
 def bert() -> Case:
-    ids = np.random.default_rng(0).integers(5, 1000, (64, 48), np.int32)
+    ids = np.random.default_rng(0).integers(5, 1000, (ROWS, 48), np.int32)
     config = transformers.BertConfig(
         vocab_size=1000,
         **SMALL,
@@ -111,51 +110,9 @@ def bert() -> Case:
     )
 
 
-def ast() -> Case:
-    wave, mel = normal(8, 16_000) / 8, torch.tensor(normal(8, 98, 128))
-    config = transformers.ASTConfig(
-        **SMALL,
-        max_length=98,
-        num_mel_bins=128,
-    )
-    theirs = transformers.ASTModel(config)
-    ours = SpectrogramTransformer(192, layers=4, heads=4, class_tokens=2)
-    return Case(
-        "4 x 192, 8 x 1 s",
-        ours,
-        (wave,),
-        lambda y: y.x,
-        theirs,
-        lambda m: m(mel).last_hidden_state,
-    )
-
-
-def whisper() -> Case:
-    wave, mel = normal(8, 32_000) / 8, torch.tensor(normal(8, 80, 200))
-    config = transformers.WhisperConfig(
-        d_model=192,
-        encoder_layers=4,
-        encoder_attention_heads=4,
-        encoder_ffn_dim=768,
-        max_source_positions=100,
-        dropout=0.0,
-        attention_dropout=0.0,
-        activation_dropout=0.0,
-    )
-    theirs = transformers.models.whisper.modeling_whisper.WhisperEncoder(config)
-    return Case(
-        "4 x 192, 8 x 2 s",
-        WhisperEncoder(192, layers=4, heads=4),
-        (wave,),
-        lambda y: y.x,
-        theirs,
-        lambda m: m(mel).last_hidden_state,
-    )
-
-
 def clips() -> tuple[np.ndarray, torch.Tensor]:
     """The same clips for both: uint8 channels last, float [B T 3 H W]."""
-    frames = np.random.default_rng(0).integers(0, 256, (4, 8, 64, 64, 3), np.uint8)
+    frames = np.random.default_rng(0).integers(0, 256, (ROWS, 8, 64, 64, 3), np.uint8)
     return frames, torch.tensor(frames).permute(0, 1, 4, 2, 3).float() / 127.5 - 1
 
 
@@ -170,7 +127,7 @@ def video_mae() -> Case:
     )
     theirs = transformers.VideoMAEModel(config)
     return Case(
-        "4 x 192, 4 x 8 x 64 px",
+        "4 x 192, 64 x 8 x 64 px",
         VideoMae(192, 8, layers=4, heads=4),
         (frames,),
         lambda y: y.x,
@@ -180,7 +137,7 @@ def video_mae() -> Case:
 
 
 def clip_text() -> Case:
-    ids = np.random.default_rng(0).integers(5, 1000, (64, 48), np.int32)
+    ids = np.random.default_rng(0).integers(5, 1000, (ROWS, 48), np.int32)
     config = transformers.CLIPTextConfig(
         vocab_size=1000,
         hidden_size=192,
@@ -219,7 +176,7 @@ class TorchTextCnn(torch.nn.Module):
 
 
 def text_cnn() -> Case:
-    ids, sizes = np.random.default_rng(0).integers(5, 1000, (64, 48), np.int32), (3, 4, 5)
+    ids, sizes = np.random.default_rng(0).integers(5, 1000, (ROWS, 48), np.int32), (3, 4, 5)
     tensor, theirs = torch.tensor(ids).long(), TorchTextCnn(192, sizes, 100)
     ours = TextCnn(192, 1000, sizes, 100)
     return Case("100 of 3, 4, 5 words", ours, (ids,), lambda y: y.x, theirs, lambda m: m(tensor))
@@ -231,7 +188,7 @@ def vivit() -> Case:
     theirs = transformers.VivitModel(config, add_pooling_layer=False)
     ours = Vivit(192, layers=4, heads=4, patch_size=8)
     return Case(
-        "4 x 192, 4 x 8 x 64 px",
+        "4 x 192, 64 x 8 x 64 px",
         ours,
         (frames,),
         lambda y: y.x,
@@ -251,7 +208,7 @@ def cnn3d() -> Case:
     moved = tensor.transpose(1, 2).contiguous()
     ours = Cnn3d(192, channels, time_strides=(1, 1, 1), output="mean")
     return Case(
-        "32, 64, 128; 4 x 8 x 64 px",
+        "32, 64, 128; 64 x 8 x 64 px",
         ours,
         (frames,),
         lambda y: y.x,
@@ -270,8 +227,7 @@ ENCODERS: dict[str, Callable[[], Case]] = {
     "bert": bert,
     "clip_text": clip_text,
     "text_cnn": text_cnn,
-    "ast": ast,
-    "whisper": whisper,
+    **AUDIO,
     "video_mae": video_mae,
     "vivit": vivit,
     "cnn3d": cnn3d,
