@@ -1,6 +1,5 @@
 """What the command lines share: flags, devices, and errors as one line with an exit code."""
 
-import ctypes
 import difflib
 import errno
 import importlib.util
@@ -15,10 +14,9 @@ import jax
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from mmjax import memory
 from mmjax.types import UserError
 
-# What mallopt calls them (malloc.h of glibc).
-M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -143,29 +141,14 @@ def prepare_devices() -> None:
     """One XLA device for each CPU core, unless the environment says otherwise.
 
     Must run before jax looks for devices. Accelerators, where there are any, are used instead. On
-    Linux memory that is freed stays with the process.
+    Linux freed memory stays with the process (see `mmjax.memory`).
     """
-    keep_freed_memory()
+    memory.keep_freed()
     if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     if "JAX_NUM_CPU_DEVICES" not in os.environ:
         jax.config.update("jax_num_cpu_devices", cores)
-
-
-def keep_freed_memory() -> None:
-    """Has glibc keep the memory of large buffers for the next step instead of returning it.
-
-    On CPU XLA allocates and frees its buffers at every step; returned memory would have to be
-    mapped and cleared by the system each time, which takes up to half of a step's time. All threads
-    share one arena, since the others cannot hold large buffers. Other C libraries are left as they
-    are.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        mallopt(M_ARENA_MAX, 1)
-        mallopt(M_MMAP_MAX, 0)
-        mallopt(M_TRIM_THRESHOLD, -1)
 
 
 def use_compilation_cache(directory: str) -> None:

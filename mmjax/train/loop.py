@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from clu.metrics import Metric
 
+from mmjax import memory
 from mmjax.train.checkpoint import Checkpoints
 from mmjax.train.console import Bar
 from mmjax.train.evaluate import Evaluation
@@ -188,6 +189,7 @@ def fit(
                 progress.finished = last or stopped
                 note = f"{schedule.monitor} {values[schedule.monitor]:.4f}"
             writer.write(step, values)
+            memory.return_freed()
             if checkpoint:
                 save(score)
             meter.restart()

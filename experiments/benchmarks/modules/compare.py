@@ -15,7 +15,7 @@ import statistics
 import time
 from collections.abc import Callable
 
-from mmjax import cli
+from mmjax import cli, memory
 
 cli.prepare_devices()
 
@@ -89,7 +89,10 @@ def compare(name: str, rounds: int, compiled: bool) -> str:
     theirs, torch_count = torch_step(case.torch_module, case.torch_call, compiled)
     for step in (ours, theirs):
         step()
-    times = [(milliseconds(ours), milliseconds(theirs)) for _ in range(rounds)]
+    times = []
+    for _ in range(rounds):
+        memory.return_freed()  # as the trainer does
+        times.append((milliseconds(ours), milliseconds(theirs)))
     own, other = (statistics.median(column) for column in zip(*times, strict=True))
     ratio = statistics.median(a / b for a, b in times)
     parameters = f"{count / 1e6:.2f} / {torch_count / 1e6:.2f}"
