@@ -8,7 +8,7 @@ import pytest
 
 from mmjax.nn.conv_norm import BATCH_NORMS, ConvNorm
 from mmjax.nn.convolution import max_pool
-from mmjax.nn.depthwise import DepthwiseConv
+from mmjax.nn.depthwise import DepthwiseConv, _grouped, depthwise
 from mmjax.types import UserError
 
 
@@ -49,6 +49,19 @@ def test_depthwise_equals_a_convolution_of_groups(side, stride):
 
     args = (x, params["kernel"])
     assert_near(output_and_gradients(actual, *args), output_and_gradients(expected, *args))
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_depthwise_is_the_same_on_accelerators(stride):
+    """What runs there, run here; and that it does run there, in the program lowered for a TPU."""
+    x, kernel = image(), image(height=3, width=3)[0]
+    own = output_and_gradients(lambda x, k: depthwise(x, k, stride), x, kernel)
+    other = output_and_gradients(lambda x, k: _grouped(x, k, stride), x, kernel)
+    assert_near(own, other)
+    gradient = jax.jit(jax.grad(lambda x, k: depthwise(x, k, stride).sum(), (0, 1)))
+    traced = gradient.trace(x, kernel)
+    assert "stablehlo.convolution" not in traced.lower(lowering_platforms=("cpu",)).as_text()
+    assert "stablehlo.convolution" in traced.lower(lowering_platforms=("tpu",)).as_text()
 
 
 def test_depthwise_sums_in_float32():

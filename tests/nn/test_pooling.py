@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmjax.nn.pooling import masked_mean, window_mean
+from mmjax.nn.pooling import _sum_at_once, masked_mean, masked_sum, window_mean
 from mmjax.types import UserError
 
 
@@ -30,6 +30,23 @@ def test_masked_mean_never_reads_masked_content():
     gradient = jax.grad(lambda x: (masked_mean(x, mask) ** 2).sum())(dirty)
     np.testing.assert_array_equal(np.asarray(gradient)[~np.asarray(mask)], 0)
     assert np.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_masked_sum_and_its_gradient_are_the_same_on_accelerators(dtype):
+    x, mask = example()
+    dirty = jnp.where(mask[..., None], x, jnp.nan).astype(dtype)
+
+    def run(total):
+        loss = lambda x: (total(x, mask) ** 3).sum()  # noqa: E731
+        return total(dirty, mask), jax.jit(jax.grad(loss))(dirty)
+
+    own, other = run(masked_sum), run(_sum_at_once)
+    assert own[0].dtype == jnp.float32
+    assert own[1].dtype == dtype
+    for a, b in zip(own, other, strict=True):
+        np.testing.assert_allclose(a.astype(jnp.float32), b.astype(jnp.float32), rtol=1e-5)
+    jax.vmap(masked_sum)(dirty[None], mask[None])
 
 
 def test_masked_mean_sums_in_float32():
