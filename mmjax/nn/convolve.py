@@ -35,8 +35,7 @@ def convolve(
     The same as `jax.lax.conv_general_dilated`. On CPU the gradient of the kernel is one product of
     matrices, in 0.5 to 0.9 of the time, and so is everything where the output has few pixels, in
     0.4 to 1.0 of the time. For that the windows are written out: up to height * width times the
-    memory of the pictures, of one convolution at a time. Only the first derivative is defined, and
-    only in reverse.
+    memory of the pictures, of one convolution at a time. Derivatives are defined in reverse only.
     """
     library, product = _choices(strides, padding)
     return jax.lax.platform_dependent(x, kernel, cpu=product, default=library)
