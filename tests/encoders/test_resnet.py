@@ -80,6 +80,10 @@ def multiply_adds(jaxpr):
     for step in jaxpr.eqns:
         inner = [p for p in step.params.values() if hasattr(p, "jaxpr")]
         total += sum(multiply_adds(p.jaxpr) for p in inner)
+        # What one kind of processor computes costs as much as what the others do.
+        branches = {multiply_adds(branch.jaxpr) for branch in step.params.get("branches", ())}
+        assert len(branches) <= 1
+        total += sum(branches)
         if step.primitive.name in ("conv_general_dilated", "dot_general"):
             kernel, out = step.invars[1].aval, step.outvars[0].aval
             total += out.size * kernel.size // kernel.shape[-1]
