@@ -9,14 +9,15 @@ ROOT = Path(__file__).parent.parent
 LEAVES = ("data", "losses", "metrics", "nn")
 MAY_IMPORT = {
     "types": (),
+    "memory": (),
     **dict.fromkeys(LEAVES, ("types",)),
     "encoders": ("nn", "types"),
     "fusion": ("nn", "types"),
     "interop": ("data", "encoders", "fusion", "models", "nn", "types"),
     "models": ("encoders", "fusion", "nn", "types"),
     "tasks": ("losses", "metrics", "types"),
-    "train": ("tasks", "types"),
-    "cli": ("types",),
+    "train": ("memory", "tasks", "types"),
+    "cli": ("memory", "types"),
     "build": (*LEAVES, "cli", "encoders", "fusion", "interop", "models", "tasks", "train", "types"),
     "predictor": ("build", "data", "tasks", "train", "types"),
     "main": ("build", "cli", "train", "types"),
