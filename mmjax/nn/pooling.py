@@ -8,9 +8,9 @@ from mmjax.nn.masking import zero_masked
 from mmjax.types import UserError
 
 
-@jax.custom_vjp
+@jax.custom_jvp
 def masked_sum(x: Float[Array, "B N D"], mask: Bool[Array, "B N"]) -> Float[Array, "B D"]:
-    """Sum over the real tokens, in float32. Only derivatives in reverse are defined."""
+    """Sum over the real tokens, in float32."""
     return jax.lax.platform_dependent(x, mask, cpu=_sum_by_token, default=_sum_at_once)
 
 
@@ -28,18 +28,10 @@ def _sum_by_token(x, mask):
     return jax.lax.fori_loop(0, x.shape[1], add, jnp.zeros((x.shape[0], x.shape[2]), jnp.float32))
 
 
-def _masked_sum_forward(x, mask):
-    # The row tells the type of x.
-    return masked_sum(x, mask), (x[:0], mask)
-
-
-def _masked_sum_backward(residuals, d_total):
-    row, mask = residuals
-    tokens = jnp.broadcast_to(d_total[:, None], (*mask.shape, d_total.shape[-1]))
-    return zero_masked(tokens, mask).astype(row.dtype), None
-
-
-masked_sum.defvjp(_masked_sum_forward, _masked_sum_backward)
+@masked_sum.defjvp
+def _masked_sum_jvp(primals, tangents):
+    (x, mask), (d_x, _) = primals, tangents
+    return masked_sum(x, mask), _sum_at_once(d_x, mask)
 
 
 def masked_mean(x: Float[Array, "B N D"], mask: Bool[Array, "B N"]) -> Float[Array, "B D"]:
