@@ -5,7 +5,9 @@ import sys
 
 import pytest
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="glibc is meant")
+from mmjax import memory
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="only glibc can keep freed memory")
 
 # Page faults while a buffer of 200 MB is made and freed ten times: the first time is not counted.
 FAULTS = """
@@ -59,12 +61,21 @@ def numbers(code, *arguments):
     return [int(line) for line in done.stdout.split()]
 
 
+@linux
 def test_freed_memory_stays_with_the_process():
     assert [faults < 1000 for faults in numbers(FAULTS)] == [True, True]
 
 
+@linux
 def test_freed_memory_is_returned_above_a_share_of_all_memory():
     # 400 MB and what Python and jax hold are less than all memory, and more than a thousandth.
     kept, left = numbers(HELD, "1.0", "0.001")
     assert kept > 390
     assert left < 50
+
+
+def test_elsewhere_nothing_is_asked_of_the_c_library(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: pytest.fail(f"{name} was loaded"))
+    memory.keep_freed()
+    memory.return_freed(0.0)
