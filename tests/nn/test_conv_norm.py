@@ -10,6 +10,7 @@ from mmjax.nn.conv_norm import BATCH_NORMS, ConvNorm
 from mmjax.nn.convolution import max_pool
 from mmjax.nn.depthwise import DepthwiseConv, _grouped, depthwise
 from mmjax.types import UserError
+from tests.processors import assert_library_convolutions
 
 
 def image(channels=4, height=7, width=6, dtype=jnp.float32):
@@ -58,13 +59,7 @@ def test_depthwise_is_the_same_on_accelerators(stride):
     own = output_and_gradients(lambda x, k: depthwise(x, k, stride), x, kernel)
     other = output_and_gradients(lambda x, k: _grouped(x, k, stride), x, kernel)
     assert_near(own, other)
-    run = lambda x, k: depthwise(x, k, stride)  # noqa: E731
-    gradient = jax.grad(lambda x, k: run(x, k).sum(), (0, 1))
-    for function, convolutions in ((run, 1), (gradient, 2)):
-        traced = jax.jit(function).trace(x, kernel)
-        for platform, expected in (("cpu", 0), ("tpu", convolutions)):
-            program = traced.lower(lowering_platforms=(platform,)).as_text()
-            assert program.count("stablehlo.convolution") == expected
+    assert_library_convolutions(lambda x, k: depthwise(x, k, stride), x, kernel)
 
 
 def test_depthwise_sums_in_float32():

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mmjax.nn.convolve import FEW_PIXELS, Conv, convolve
+from tests.processors import assert_library_convolutions
 
 NAMES = ("NHWC", "HWIO", "NHWC")
 
@@ -120,9 +121,4 @@ def test_devices_that_share_a_batch_only_sum_the_kernels_gradient():
 def test_elsewhere_it_is_the_librarys_convolution():
     """What is not CPU keeps its own convolutions: seen in the program lowered for a TPU."""
     x, kernel = normal(1, 5, 5, 2), normal(3, 3, 2, 3, seed=1)
-    gradient = jax.grad(lambda x, k: convolve(x, k).sum(), (0, 1))
-    for function, convolutions in ((convolve, 1), (gradient, 2)):
-        traced = jax.jit(function).trace(x, kernel)
-        for platform, expected in (("cpu", 0), ("tpu", convolutions)):
-            program = traced.lower(lowering_platforms=(platform,)).as_text()
-            assert program.count("stablehlo.convolution") == expected
+    assert_library_convolutions(convolve, x, kernel)
