@@ -4,7 +4,7 @@ import jax
 
 
 def assert_library_convolutions(function, *args):
-    """Those of a bilinear function and of its gradient: none on CPU; elsewhere one, two in the gradient."""
+    """None on CPU; elsewhere one in a bilinear function, and two in its gradient."""
     gradient = jax.grad(lambda *args: function(*args).sum(), (0, 1))
     for run, convolutions in ((function, 1), (gradient, 2)):
         traced = jax.jit(run).trace(*args)
