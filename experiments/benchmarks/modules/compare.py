@@ -5,29 +5,33 @@ requirements of tests/parity)
 
 Both have the same sizes, random weights, no dropout, the sum of squares of the output as loss, and
 gradients of all parameters. mmjax shards the batch over one XLA device a core, as its trainer does;
-PyTorch uses as many threads; eagerly, or with --compile by torch.compile. Where JAX finds an NVIDIA
-GPU, both use it. Rounds alternate; the table has medians. Each module has a process of its own.
+PyTorch uses as many threads; eagerly, or with --compile by torch.compile. Where there is an NVIDIA
+GPU, both use it. Each side has a process of its own, as its users have: mmjax with the memory
+settings of its command lines, PyTorch with the C library's, and once more with mmjax's. They take
+turns; a turn is as many steps as fit into 0.3 s. The table has medians.
 """
 
 import argparse
 import multiprocessing
+import os
 import statistics
 import time
 from collections.abc import Callable
+from multiprocessing.connection import Connection
+
+import jax
+import jax.numpy as jnp
+import torch
+from encoder_cases import ENCODERS
+from fusion_cases import FUSIONS
 
 from mmjax import cli, memory
-
-cli.prepare_devices()
-
-import jax  # noqa: E402  (the devices come first)
-import jax.numpy as jnp  # noqa: E402
-import torch  # noqa: E402
-from encoder_cases import ENCODERS  # noqa: E402
-from fusion_cases import FUSIONS  # noqa: E402
-
-from mmjax.train import sharding  # noqa: E402
+from mmjax.train import sharding
 
 CASES = ENCODERS | FUSIONS
+SIDES = ("mmjax", "PyTorch", "PyTorch, kept memory")
+WARM_UP = 10  # steps: by then the heap holds what the step needs
+TURN = 0.3  # seconds
 
 
 def jax_step(module, inputs, output) -> tuple[Callable[[], None], int]:
@@ -72,31 +76,60 @@ def torch_step(module, call, compiled: bool) -> tuple[Callable[[], None], int]:
 
 
 def milliseconds(step: Callable[[], None]) -> float:
-    """Wall time of one call."""
-    begun = time.perf_counter()
-    step()
-    return 1000 * (time.perf_counter() - begun)
+    """Mean wall time of the steps of a turn."""
+    begun, steps = time.perf_counter(), 0
+    while steps == 0 or time.perf_counter() - begun < TURN:
+        step()
+        steps += 1
+    return 1000 * (time.perf_counter() - begun) / steps
+
+
+def serve(pipe: Connection, side: str, name: str, compiled: bool) -> None:
+    """Sends the size of a case and its parameters' number, then a time for each turn asked for."""
+    if side == "mmjax":
+        cli.prepare_devices()
+    elif side == "PyTorch, kept memory":
+        memory.keep_freed()
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    torch.manual_seed(0)
+    if side != "mmjax" and torch.cuda.is_available():
+        torch.set_default_device("cuda")
+    case = CASES[name]()
+    if side == "mmjax":
+        step, count = jax_step(case.module, case.inputs, case.output)
+    else:
+        step, count = torch_step(case.torch_module, case.torch_call, compiled)
+    for _ in range(WARM_UP):
+        step()
+    pipe.send((case.size, count))
+    while pipe.recv():
+        if side == "mmjax":
+            memory.return_freed()  # as the trainer does
+        pipe.send(milliseconds(step))
 
 
 def compare(name: str, rounds: int, compiled: bool) -> str:
     """A row of the table."""
-    if jax.default_backend() == "gpu":
-        torch.set_default_device("cuda")
-    torch.set_num_threads(jax.device_count())
-    torch.manual_seed(0)
-    case = CASES[name]()
-    ours, count = jax_step(case.module, case.inputs, case.output)
-    theirs, torch_count = torch_step(case.torch_module, case.torch_call, compiled)
-    for step in (ours, theirs) * 3:
-        step()
-    times = []
+    context, pipes, counts = multiprocessing.get_context("spawn"), [], []
+    for side in SIDES:
+        pipe, end = context.Pipe()
+        context.Process(target=serve, args=(end, side, name, compiled), daemon=True).start()
+        end.close()  # so that reading from a process that has failed fails too
+        size, count = pipe.recv()
+        pipes.append(pipe)
+        counts.append(f"{count / 1e6:.2f}")
+    turns = []
     for _ in range(rounds):
-        memory.return_freed()  # as the trainer does
-        times.append((milliseconds(ours), milliseconds(theirs)))
-    own, other = (statistics.median(column) for column in zip(*times, strict=True))
-    ratio = statistics.median(a / b for a, b in times)
-    parameters = f"{count / 1e6:.2f} / {torch_count / 1e6:.2f}"
-    return f"| {name} | {case.size} | {parameters} | {own:.0f} | {other:.0f} | {ratio:.2f} |"
+        turn = []
+        for pipe in pipes:
+            pipe.send(True)
+            turn.append(pipe.recv())
+        turns.append(turn)
+    for pipe in pipes:
+        pipe.send(False)
+    times = [f"{statistics.median(column):.0f}" for column in zip(*turns, strict=True)]
+    ratios = [f"{statistics.median(turn[0] / turn[i] for turn in turns):.2f}" for i in (1, 2)]
+    return f"| {' | '.join([name, size, ' / '.join(counts[:2]), *times[:2], *ratios])} |"
 
 
 def main() -> None:
@@ -106,14 +139,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--compile", action="store_true")
     arguments = parser.parse_args()
-    print("| module | size | parameters, M: mmjax / PyTorch | mmjax, ms | PyTorch, ms | ratio |")
-    print("|---" * 6 + "|", flush=True)
-    # A process of its own for each: what one leaves of its heap costs the next one page faults.
-    fresh = multiprocessing.get_context("spawn")
+    print(
+        "| module | size | parameters, M: mmjax / PyTorch | mmjax, ms | PyTorch, ms | ratio", end=""
+    )
+    print(" | to PyTorch with kept memory |")
+    print("|---" * 7 + "|", flush=True)
     for name in arguments.names or CASES:
-        with fresh.Pool(1) as pool:
-            row = pool.apply(compare, (name, arguments.rounds, arguments.compile))
-        print(row, flush=True)
+        print(compare(name, arguments.rounds, arguments.compile), flush=True)
 
 
 if __name__ == "__main__":
