@@ -110,14 +110,14 @@ def serve(pipe: Connection, side: str, name: str, compiled: bool) -> None:
 
 def compare(name: str, rounds: int, compiled: bool) -> str:
     """A row of the table."""
-    context, pipes, counts = multiprocessing.get_context("spawn"), [], []
+    context, pipes = multiprocessing.get_context("spawn"), []
     for side in SIDES:
         pipe, end = context.Pipe()
         context.Process(target=serve, args=(end, side, name, compiled), daemon=True).start()
         end.close()  # so that reading from a process that has failed fails too
-        size, count = pipe.recv()
         pipes.append(pipe)
-        counts.append(f"{count / 1e6:.2f}")
+    ready = [pipe.recv() for pipe in pipes]
+    size, counts = ready[0][0], [f"{count / 1e6:.2f}" for _, count in ready]
     turns = []
     for _ in range(rounds):
         turn = []
