@@ -1,0 +1,244 @@
+"""Contrastive losses between two sets of embeddings, one value for each row.
+
+Row i of `a` and row i of `b` are of the same example. Similarities are products, so embeddings of
+length one have cosines. Everything is in float32 and in the global view: a batch sharded over
+devices has the loss and the gradients of one device.
+
+Arguments that all have:
+    a, b: embeddings [B E] of two modalities.
+    mask: [B] whether the example has both; others contribute nothing and have a loss of 0.
+    positives: [B B] whether b[j] is right for a[i], where more than i == j is: five captions of a
+        picture, or the same caption twice. Positives are never negatives.
+"""
+
+import itertools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+Embeddings = Float[Array, "B E"]
+Rows = Bool[Array, " B"]
+Pairs = Bool[Array, "B B"]
+Number = float | Float[Array, ""]
+
+LOWEST = -1e30  # the logit of what does not count; finite, so that no gradient is NaN
+
+
+def info_nce(
+    a: Embeddings,
+    b: Embeddings,
+    *,
+    temperature: Number = 0.07,
+    mask: Rows | None = None,
+    positives: Pairs | None = None,
+) -> Float[Array, " B"]:
+    """Symmetric InfoNCE (NT-Xent between two sets; CLIP's with exp(-logit_scale) as temperature).
+
+    With l = a b^T / temperature: the mean over i's positives j of log sum_k exp(l_ik) - l_ij, the
+    same for columns, and the mean of both.
+
+    References:
+        van den Oord et al., Representation Learning with Contrastive Predictive Coding, 2018;
+        Radford et al., Learning Transferable Visual Models From Natural Language Supervision, 2021.
+    """
+    logits, right, both = _pairs(a, b, temperature, mask, positives)
+    return (_softmax(logits, right, both) + _softmax(logits.T, right.T, both)) / 2
+
+
+def supervised(
+    embeddings: Embeddings,
+    labels: Int[Array, " B"],
+    *,
+    temperature: Number = 0.1,
+    mask: Rows | None = None,
+) -> Float[Array, " B"]:
+    """InfoNCE within one set: all others of the same label are right; 0 where there are none.
+
+    With the number of the example as label, of two views each, it is SimCLR's NT-Xent.
+
+    References:
+        Khosla et al., Supervised Contrastive Learning, 2020 (L_out); Chen et al., A Simple
+        Framework for Contrastive Learning of Visual Representations, 2020.
+    """
+    same = labels[:, None] == labels
+    logits, right, both = _pairs(embeddings, embeddings, temperature, mask, same)
+    others = ~jnp.eye(len(labels), dtype=bool)
+    return _softmax(logits, right & others, both & others)
+
+
+def decoupled(
+    a: Embeddings,
+    b: Embeddings,
+    *,
+    temperature: Number = 0.1,
+    mask: Rows | None = None,
+    positives: Pairs | None = None,
+) -> Float[Array, " B"]:
+    """InfoNCE whose sum in the logarithm leaves the positives out; 0 for a row without negatives.
+
+    References:
+        Yeh et al., Decoupled Contrastive Learning, 2022.
+    """
+    return hard_negative(
+        a, b, temperature=temperature, hardness=0.0, mask=mask, positives=positives, among=False
+    )
+
+
+def hard_negative(
+    a: Embeddings,
+    b: Embeddings,
+    *,
+    temperature: Number = 0.1,
+    hardness: float = 1.0,
+    mask: Rows | None = None,
+    positives: Pairs | None = None,
+    among: bool = True,
+) -> Float[Array, " B"]:
+    """InfoNCE whose negatives weigh exp(hardness * logit), of mean 1; hardness 0 is InfoNCE.
+
+    Args:
+        among: whether the positive is in the sum of the logarithm, as in InfoNCE.
+
+    References:
+        Robinson et al., Contrastive Learning with Hard Negative Samples, 2021 (without debiasing).
+    """
+    logits, right, both = _pairs(a, b, temperature, mask, positives)
+    rows = _weighted(logits, right, both, hardness, among)
+    return (rows + _weighted(logits.T, right.T, both, hardness, among)) / 2
+
+
+def sigmoid(
+    a: Embeddings,
+    b: Embeddings,
+    *,
+    temperature: Number = 0.1,
+    bias: Number = -10.0,
+    mask: Rows | None = None,
+    positives: Pairs | None = None,
+) -> Float[Array, " B"]:
+    """Each pair by itself: sum_j log(1 + exp(-z_ij (a_i . b_j / temperature + bias))), z = +-1.
+
+    References:
+        Zhai et al., Sigmoid Loss for Language Image Pre-Training, 2023.
+    """
+    logits, right, both = _pairs(a, b, temperature, mask, positives)
+    losses = jax.nn.softplus(jnp.where(right, -1, 1) * (logits + bias))
+    return jnp.sum(losses, axis=1, where=both)
+
+
+def triplet(
+    a: Embeddings,
+    b: Embeddings,
+    *,
+    margin: float = 0.2,
+    mining: str = "semi-hard",
+    mask: Rows | None = None,
+    positives: Pairs | None = None,
+) -> Float[Array, " B"]:
+    """max(0, margin + s_in - s_ij), the mean over i's positives j, then of both directions.
+
+    Args:
+        mining: which negative n: "hard" (the most similar), "semi-hard" (the most similar that is
+            less similar than the positive; where there is none, the least similar) or "all" (mean).
+
+    References:
+        Schroff et al., FaceNet, 2015 (semi-hard); Faghri et al., VSE++, 2018 (hard, both ways).
+    """
+    similarities, right, both = _pairs(a, b, 1.0, mask, positives)
+    rows = _triplets(similarities, right, both, margin, mining)
+    return (rows + _triplets(similarities.T, right.T, both, margin, mining)) / 2
+
+
+def between_all(
+    loss: Callable[..., Float[Array, " B"]],
+    embeddings: Mapping[str, Embeddings],
+    masks: Mapping[str, Rows],
+    **options: Any,
+) -> dict[str, Float[Array, " B"]]:
+    """A loss of two modalities for each pair of any number of them, by name: "audio-image", ….
+
+    Args:
+        loss: one of this module's, or of its kind.
+        masks: whether each example has the modality; a pair counts where it has both.
+        options: more arguments of the loss.
+    """
+    return {
+        f"{first}-{second}": loss(
+            embeddings[first],
+            embeddings[second],
+            mask=masks[first] & masks[second],
+            **options,
+        )
+        for first, second in itertools.combinations(sorted(embeddings), 2)
+    }
+
+
+def _pairs(
+    a: Embeddings, b: Embeddings, temperature: Number, mask: Rows | None, positives: Pairs | None
+) -> tuple[Float[Array, "B B"], Pairs, Pairs]:
+    """Logits, which pairs are right, and of which both examples count."""
+    rows = a.shape[0]
+    mask = jnp.ones(rows, bool) if mask is None else mask
+    right = jnp.eye(rows, dtype=bool) if positives is None else positives
+    both = mask[:, None] & mask
+    a, b = (jnp.where(mask[:, None], x, 0) for x in (a, b))
+    products = jnp.einsum("ie,je->ij", a, b, preferred_element_type=jnp.float32)
+    return products / temperature, right & both, both
+
+
+def _mean(losses: Float[Array, "B B"], right: Pairs) -> Float[Array, " B"]:
+    """The mean over the right pairs of each row, 0 where there is none."""
+    count = jnp.sum(right, axis=1)
+    return jnp.sum(jnp.where(right, losses, 0), axis=1) / jnp.maximum(count, 1)
+
+
+def _softmax(logits: Float[Array, "B B"], right: Pairs, both: Pairs) -> Float[Array, " B"]:
+    total = jax.nn.logsumexp(jnp.where(both, logits, LOWEST), axis=1, keepdims=True)
+    return _mean(total - logits, right)
+
+
+def _weighted(
+    logits: Float[Array, "B B"], right: Pairs, both: Pairs, hardness: float, among: bool
+) -> Float[Array, " B"]:
+    negative = both & ~right
+    count = jnp.sum(negative, axis=1, keepdims=True)
+
+    def total(scale):
+        counted = jnp.where(negative, scale * logits, LOWEST)
+        return jax.nn.logsumexp(counted, axis=1, keepdims=True)
+
+    negatives = jnp.log(jnp.maximum(count, 1)) + total(1 + hardness) - total(hardness)
+    if among:
+        negatives = jnp.where(count > 0, negatives, LOWEST)
+        return _mean(jnp.logaddexp(logits, negatives) - logits, right)
+    return _mean(negatives - logits, right & (count > 0))
+
+
+def _triplets(
+    similarities: Float[Array, "B B"], right: Pairs, both: Pairs, margin: float, mining: str
+) -> Float[Array, " B"]:
+    negative = both & ~right
+    similarity, positive = similarities[:, None, :], similarities[:, :, None]
+    allowed = jnp.broadcast_to(negative[:, None, :], (*right.shape, right.shape[1]))
+    if mining == "hard":
+        chosen = _most_similar(similarity, allowed)
+    elif mining == "semi-hard":
+        below = allowed & (similarity < positive)
+        found = jnp.any(below, axis=2, keepdims=True)
+        least = _most_similar(-similarity, allowed)
+        chosen = jnp.where(found, _most_similar(similarity, below), least)
+    elif mining == "all":
+        chosen = allowed / jnp.maximum(jnp.sum(allowed, axis=2, keepdims=True), 1)
+    else:
+        raise ValueError(f"mining is {mining!r}; there is: all, hard, semi-hard")
+    losses = jnp.maximum(margin + similarity - positive, 0)
+    return _mean(jnp.sum(losses * chosen, axis=2), right)
+
+
+def _most_similar(similarity: Array, allowed: Bool[Array, "B B B"]) -> Float[Array, "B B B"]:
+    """One at the most similar that is allowed; zeros where none is."""
+    at = jnp.argmax(jnp.where(allowed, similarity, -jnp.inf), axis=2)
+    return jax.nn.one_hot(at, allowed.shape[2]) * jnp.any(allowed, axis=2, keepdims=True)
