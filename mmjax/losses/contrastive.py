@@ -82,9 +82,9 @@ def decoupled(
     References:
         Yeh et al., Decoupled Contrastive Learning, 2022.
     """
-    return hard_negative(
-        a, b, temperature=temperature, hardness=0.0, mask=mask, positives=positives, among=False
-    )
+    logits, right, both = _pairs(a, b, temperature, mask, positives)
+    rows = _weighted(logits, right, both, 0.0, among=False)
+    return (rows + _weighted(logits.T, right.T, both, 0.0, among=False)) / 2
 
 
 def hard_negative(
@@ -95,19 +95,15 @@ def hard_negative(
     hardness: float = 1.0,
     mask: Rows | None = None,
     positives: Pairs | None = None,
-    among: bool = True,
 ) -> Float[Array, " B"]:
     """InfoNCE whose negatives weigh exp(hardness * logit), of mean 1; hardness 0 is InfoNCE.
-
-    Args:
-        among: whether the positive is in the sum of the logarithm, as in InfoNCE.
 
     References:
         Robinson et al., Contrastive Learning with Hard Negative Samples, 2021 (without debiasing).
     """
     logits, right, both = _pairs(a, b, temperature, mask, positives)
-    rows = _weighted(logits, right, both, hardness, among)
-    return (rows + _weighted(logits.T, right.T, both, hardness, among)) / 2
+    rows = _weighted(logits, right, both, hardness, among=True)
+    return (rows + _weighted(logits.T, right.T, both, hardness, among=True)) / 2
 
 
 def sigmoid(
@@ -203,6 +199,7 @@ def _softmax(logits: Float[Array, "B B"], right: Pairs, both: Pairs) -> Float[Ar
 def _weighted(
     logits: Float[Array, "B B"], right: Pairs, both: Pairs, hardness: float, among: bool
 ) -> Float[Array, " B"]:
+    """InfoNCE with weighted negatives; `among`: whether the positive is in the logarithm's sum."""
     negative = both & ~right
     count = jnp.sum(negative, axis=1, keepdims=True)
 

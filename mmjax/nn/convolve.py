@@ -52,14 +52,14 @@ def _choices(strides: Pair, padding: tuple[Pair, Pair]) -> tuple[Callable, Calla
     def product(x, kernel):
         if math.prod(jax.eval_shape(library, x, kernel).shape[1:3]) > FEW_PIXELS:
             return library(x, kernel)
-        windows = jnp.concatenate(_windows(x, kernel, strides, padding), axis=-1)
-        flat = windows.reshape(-1, windows.shape[-1]) @ kernel.reshape(-1, kernel.shape[-1])
-        return flat.reshape(*windows.shape[:3], -1)
+        unfolded = jnp.concatenate(windows(x, kernel, strides, padding), axis=-1)
+        flat = unfolded.reshape(-1, unfolded.shape[-1]) @ kernel.reshape(-1, kernel.shape[-1])
+        return flat.reshape(*unfolded.shape[:3], -1)
 
     return library, product
 
 
-def _windows(x: Array, kernel: Array, strides: Pair, padding: tuple[Pair, Pair]) -> list[Array]:
+def windows(x: Array, kernel: Array, strides: Pair, padding: tuple[Pair, Pair]) -> list[Array]:
     """The pixel at (i, j) of each window, for every i and j."""
     height, width = kernel.shape[:2]
     rows = shifted(jnp.pad(x, [(0, 0), *padding, (0, 0)]), 1, height, strides[0])
@@ -76,8 +76,8 @@ def _backward(strides, padding, residuals, d_y):
     def on_cpu(x, kernel, d_y):
         (d_x,) = jax.vjp(lambda x: product(x, kernel), x)[1](d_y)
         flat, width = d_y.reshape(-1, d_y.shape[-1]), kernel.shape[1]
-        windows = _windows(x, kernel, strides, padding)
-        rows = [windows[i : i + width] for i in range(0, len(windows), width)]
+        pixels = windows(x, kernel, strides, padding)
+        rows = [pixels[i : i + width] for i in range(0, len(pixels), width)]
         rows = [jnp.concatenate(row, axis=-1) for row in rows]
         d_kernel = jnp.stack([row.reshape(-1, row.shape[-1]).T @ flat for row in rows])
         return d_x, d_kernel.reshape(kernel.shape)
