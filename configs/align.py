@@ -64,6 +64,9 @@ def get_config(variant: str = "default") -> ConfigDict:
     config.optimizer.accumulate = 1
     config.optimizer.ema = 0.0
     config.optimizer.freeze = ()
+    config.optimizer.layer_decay = 1.0
+    config.optimizer.unfreeze = ()
+    config.tuning = ConfigDict({"name": "full"})
 
     config.train = ConfigDict()
     config.train.steps = 80  # 16 epochs; more only learns the captions of training by heart

@@ -72,6 +72,12 @@ def get_config(variant: str = "default") -> ConfigDict:
     config.optimizer.accumulate = 1  # batches for one update
     config.optimizer.ema = 0.99  # 0 evaluates the parameters themselves
     config.optimizer.freeze = ()  # regular expressions on parameter paths
+    config.optimizer.layer_decay = 1.0  # factor of the learning rate from a block to the one below
+    config.optimizer.unfreeze = ()  # pairs of a pattern and the step from which it trains
+
+    # "full", "linear_probe", "bitfit", "lora", "adapter", "prompt", "prefix", with options:
+    # --config.tuning="{'name': 'lora', 'rank': 8, 'where': 'encoders_text'}"
+    config.tuning = ConfigDict({"name": "full"})
 
     config.train = ConfigDict()
     config.train.steps = 2700  # 12 epochs

@@ -8,3 +8,10 @@ def load(workdir, **options):
     from mmjax import predictor  # Imported late, so that `import mmjax` does not start jax.
 
     return predictor.load(workdir, **options)
+
+
+def pretrained(path, **options):
+    """The entry of a config for somebody's checkpoint; see `mmjax.build.pretrained.pretrained`."""
+    from mmjax.build import pretrained as module
+
+    return module.pretrained(path, **options)

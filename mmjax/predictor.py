@@ -10,10 +10,12 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mmjax import build
+from mmjax.build import pretrained
 from mmjax.data import readers, tokenizer
 from mmjax.tasks.task import Task
 from mmjax.train import workdir as workdirs
 from mmjax.train.checkpoint import Checkpoints
+from mmjax.train.partition import to_restore
 from mmjax.types import Input, UserError
 
 
@@ -133,12 +135,14 @@ class Predictor:
         return {name: np.asarray(rows)[:count] for name, rows in predicted.items()}
 
 
-def make_readers(config: ConfigDict, words: Any) -> dict[str, Callable[[Sequence[Any]], Input]]:
+def make_readers(
+    config: ConfigDict, encode: Callable | None
+) -> dict[str, Callable[[Sequence[Any]], Input]]:
     """For each modality of a config what turns the users' values into inputs.
 
     Args:
         config: of the model.
-        words: the tokenizer; None without text.
+        encode: texts -> (ids, mask); None without text.
     """
 
     def arrays(name: str, example: Input) -> Callable[[Sequence[Any]], Input]:
@@ -155,9 +159,8 @@ def make_readers(config: ConfigDict, words: Any) -> dict[str, Callable[[Sequence
         kind = build.kind_of(config, name)
         if kind == "image":
             made[name] = functools.partial(readers.read_images, size=config.data.image_size)
-        elif kind == "text" and words is not None:
-            length = config.data.text_length
-            made[name] = functools.partial(readers.read_texts, words=words, length=length)
+        elif kind == "text" and encode is not None:
+            made[name] = functools.partial(readers.read_texts, encode=encode)
         else:
             made[name] = arrays(name, example)
     return made
@@ -180,9 +183,16 @@ def load(workdir: str | Path, *, step: int | None = None, batch_size: int = 64) 
     config = build.as_config(workdirs.read_json(path / workdirs.CONFIG_FILE))
     labels = workdirs.read_json(path / workdirs.LABELS_FILE)
     reads_words = "text" in build.modalities(config) and "text_length" in config.data
-    words = tokenizer.load(path / workdirs.TOKENIZER_FILE) if reads_words else None
+    kept = pretrained.checkpoints(config, path)
+    encode, vocabulary_size = None, 0
+    if reads_words and "text" in kept:
+        encode = pretrained.encode_texts(kept["text"], config.data.text_length)
+    elif reads_words:
+        words = tokenizer.load(path / workdirs.TOKENIZER_FILE)
+        vocabulary_size = words.get_vocab_size()
+        encode = functools.partial(tokenizer.encode, words, length=config.data.text_length)
     model = build.model(
-        config, classes=len(labels), vocabulary_size=words.get_vocab_size() if words else 0
+        config, classes=len(labels), vocabulary_size=vocabulary_size, checkpoints=kept
     )
     checkpoints = Checkpoints(path)
     steps = checkpoints.steps()
@@ -200,13 +210,13 @@ def load(workdir: str | Path, *, step: int | None = None, batch_size: int = 64) 
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), shapes
     )
     params = abstract.pop("params")
-    key = "ema_params" if config.optimizer.ema > 0 else "params"
+    wanted = to_restore(params, build.trains(config, params), ema=config.optimizer.ema > 0)
     return Predictor(
         model=model,
-        variables=checkpoints.restore_variables(step, {key: params, "model_state": abstract}),
+        variables=checkpoints.restore_variables(step, wanted | {"model_state": abstract}),
         task=build.task(config),
         labels=labels,
-        readers=make_readers(config, words),
+        readers=make_readers(config, encode),
         batch_size=batch_size,
         thresholds=thresholds(config, path, len(labels)),
     )

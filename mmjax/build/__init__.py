@@ -14,7 +14,6 @@ from mmjax.build.make_model import (
     example_inputs,
     kind_of,
     modalities,
-    model,
     task,
 )
 from mmjax.build.make_training import make_augment, make_optimizer, make_schedule
@@ -30,6 +29,7 @@ from mmjax.build.tables import (
     lookup,
     options_of,
 )
+from mmjax.build.tuning import TUNINGS, model, trains
 
 __all__ = [
     "AUGMENTATIONS",
@@ -43,6 +43,7 @@ __all__ = [
     "OPTIMIZERS",
     "SCHEDULES",
     "TASKS",
+    "TUNINGS",
     "WEIGHTS",
     "Counts",
     "as_config",
@@ -60,5 +61,6 @@ __all__ = [
     "options_of",
     "sources",
     "task",
+    "trains",
     "weights",
 ]

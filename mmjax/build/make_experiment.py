@@ -9,10 +9,12 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from mmjax.build import pretrained
 from mmjax.build.bind import Counts, weights
-from mmjax.build.make_model import example_inputs, modalities, model, task
+from mmjax.build.make_model import example_inputs, kind_of, modalities, task
 from mmjax.build.make_training import make_augment, make_optimizer, make_schedule
 from mmjax.build.tables import DATASETS, lookup, options_of
+from mmjax.build.tuning import model, trains
 from mmjax.data import pipeline, resampling, tokenizer
 from mmjax.data.arrays import ArrayExamples, Arrays
 from mmjax.data.examples import QuestionExamples
@@ -116,7 +118,10 @@ def experiment(config: ConfigDict, directory: str) -> tuple[Path, Experiment]:
     splits = sources(config)
     vocabulary_size, encode = 0, None
     texts = texts_of(splits["train"]) if "text" in modalities(config) else []
-    if texts:
+    kept = pretrained.checkpoints(config, path)
+    if texts and "text" in kept:
+        encode = pretrained.encode_texts(kept["text"], c.text_length)
+    elif texts:
         words = make_tokenizer(path, texts)
         vocabulary_size = words.get_vocab_size()
         encode = functools.partial(tokenizer.encode, words, length=c.text_length)
@@ -144,7 +149,10 @@ def experiment(config: ConfigDict, directory: str) -> tuple[Path, Experiment]:
         return pipeline.eval_batches(examples, reading)
 
     return path, Experiment(
-        model=model(config, classes=len(classes), vocabulary_size=vocabulary_size),
+        model=model(
+            config, classes=len(classes), vocabulary_size=vocabulary_size, checkpoints=kept
+        ),
+        first_variables=functools.partial(pretrained.first_variables, config, kind_of),
         task=built_task,
         example=example_inputs(config),
         make_optimizer=functools.partial(make_optimizer, config),
@@ -157,6 +165,7 @@ def experiment(config: ConfigDict, directory: str) -> tuple[Path, Experiment]:
         sizes={name: size_of(split) for name, split in splits.items()},
         classes=classes,
         groups=groups if len(groups) > 1 else (),  # a single one is the whole set again
+        trains=functools.partial(trains, config),
         mesh=mesh,
         schedule=make_schedule(config),
         keep=config.train.keep,

@@ -6,6 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from mmjax.build import pretrained
 from mmjax.build.bind import Counts, bind, entries
 from mmjax.build.encoders import ENCODERS
 from mmjax.build.fusions import FUSIONS
@@ -54,26 +55,32 @@ def kind_of(config: ConfigDict, name: str) -> str:
 
 
 def model(
-    config: ConfigDict, *, classes: int, vocabulary_size: int
+    config: ConfigDict,
+    *,
+    classes: int,
+    vocabulary_size: int,
+    checkpoints: pretrained.Checkpoints | None = None,
 ) -> FusedModel | DecisionModel | AlignedModel:
     """The encoders of `config.modalities`, and what the task needs behind them.
 
     For "alignment" a projection of each modality, else a fusion and a head for the labels. With
-    `config.decision` each modality has a head of its own and the decisions are fused.
+    `config.decision` each modality has a head of its own and the decisions are fused. Pretrained
+    encoders are those of `checkpoints`; None: those that the config names.
     """
     dtype = lookup(DTYPES, config.dtype, "config.dtype")
     check_number("config", "width", config.width, None)
     given = {"width": config.width, "dtype": dtype}
-    encoders = {
-        name: construct(
-            lookup(ENCODERS, kind_of(config, name), f"config.encoders.{name}.kind"),
-            config.encoders[name],
-            f"config.encoders.{name}",
-            **given,
-            vocabulary_size=vocabulary_size,
-        )
-        for name in modalities(config)
-    }
+    names = modalities(config)
+    given_weights = pretrained.checkpoints(config) if checkpoints is None else checkpoints
+    encoders: dict[str, Any] = {}
+    for name in names:
+        spec, where, kind = config.encoders[name], f"config.encoders.{name}", kind_of(config, name)
+        table = lookup(ENCODERS, kind, f"{where}.kind")
+        if name in given_weights:
+            made = pretrained.encoder(given_weights[name], spec, kind, where, **given)
+        else:
+            made = construct(table, spec, where, **given, vocabulary_size=vocabulary_size)
+        encoders[name] = made
     if config.task == ALIGNMENT:
         return aligned(config, encoders, dtype)
 

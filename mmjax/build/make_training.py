@@ -5,11 +5,13 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 
 from mmjax.build.make_model import modalities
 from mmjax.build.tables import AUGMENTATIONS, OPTIMIZERS, SCHEDULES, construct, lookup
-from mmjax.train import augment, loop, optimizer
+from mmjax.build.tuning import trains
+from mmjax.train import augment, loop, optimizer, partition
 from mmjax.types import UserError
 
 
@@ -23,9 +25,28 @@ def make_optimizer(config: ConfigDict, params: Any) -> tuple[Any, Callable[[int]
         end_factor=c.end_factor,
     )
     spec = ConfigDict({"name": c.name, **c.options})
-    base = construct(OPTIMIZERS, spec, "config.optimizer", schedule=schedule)
+
+    def make(schedule: Callable) -> Any:
+        return construct(OPTIMIZERS, spec, "config.optimizer", schedule=schedule)
+
+    first, base = None, None
+    decay, unfreeze = c.get("layer_decay", 1.0), c.get("unfreeze", ())
+    if not 0 < decay <= 1:
+        raise UserError(f"config.optimizer.layer_decay={decay}: choose more than 0, and 1 at most")
+    if decay < 1 or unfreeze:
+        first = partition.first_updates(params, unfreeze, c.accumulate)
+        factors = jax.tree.map(lambda _: 1.0, params)
+        if decay < 1:
+            factors = partition.layer_factors(params, decay)
+        base = optimizer.paced(make, schedule, factors, first)
     wrapped = optimizer.make_optimizer(
-        base, params=params, clip_norm=c.clip_norm, accumulate=c.accumulate, freeze=c.freeze
+        base or make(schedule),
+        params=params,
+        clip_norm=c.clip_norm,
+        accumulate=c.accumulate,
+        freeze=c.freeze,
+        trains=trains(config, params),
+        first=first if unfreeze else None,
     )
     return wrapped, lambda step: schedule(step // c.accumulate)
 

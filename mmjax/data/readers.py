@@ -3,12 +3,12 @@
 Each takes a list with one value or None for each example; None is masked.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from mmjax.data import tokenizer, transforms
+from mmjax.data import transforms
 from mmjax.types import Input, UserError
 
 
@@ -25,8 +25,10 @@ def read_images(values: Sequence[Any], *, size: int) -> Input:
     return Input(pixels, np.array([value is not None for value in values]))
 
 
-def read_texts(values: Sequence[Any], *, words: Any, length: int) -> Input:
-    """Strings -> word ids int32 [B length], by the tokenizer `words`.
+def read_texts(
+    values: Sequence[Any], *, encode: Callable[[Sequence[str]], tuple[np.ndarray, np.ndarray]]
+) -> Input:
+    """Strings -> word ids int32 [B L], by `encode`: texts -> (ids, mask).
 
     Raises:
         UserError: a value that is not a string.
@@ -35,7 +37,7 @@ def read_texts(values: Sequence[Any], *, words: Any, length: int) -> Input:
         if value is not None and not isinstance(value, str):
             raise UserError(f"text must be a string, not {type(value).__name__}")
     texts = ["" if value is None else value for value in values]
-    return Input(*tokenizer.encode(words, texts, length))
+    return Input(*encode(texts))
 
 
 def read_arrays(

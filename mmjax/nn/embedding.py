@@ -132,24 +132,26 @@ def sincos_positions(
 
 
 def fold_patches(
-    image: Float[Array, "B H W channels"], side: int
+    image: Float[Array, "B H W channels"], side: int | tuple[int, int]
 ) -> Float[Array, "B Y X features"]:
     """Each square of side x side pixels becomes one cell with side * side * channels features.
 
-    Features are in the order row in the square, column in the square, channel.
+    Features are in the order row in the square, column in the square, channel. A pair of sides
+    cuts rectangles, rows first.
 
     Raises:
         UserError: the picture does not split into such squares.
     """
     batch, height, width, channels = image.shape
-    if side < 1 or height % side or width % side:
+    rows, columns = (side, side) if isinstance(side, int) else side
+    if min(rows, columns) < 1 or height % rows or width % columns:
         raise UserError(
-            f"patch_size: {height}x{width} does not split into patches of {side}x{side}:"
+            f"patch_size: {height}x{width} does not split into patches of {rows}x{columns}:"
             " resize the images or choose a patch_size that divides both sides"
         )
-    patches = image.reshape(batch, height // side, side, width // side, side, channels)
+    patches = image.reshape(batch, height // rows, rows, width // columns, columns, channels)
     patches = jnp.swapaxes(patches, 2, 3)
-    return patches.reshape(*patches.shape[:3], side * side * channels)
+    return patches.reshape(*patches.shape[:3], rows * columns * channels)
 
 
 class PatchEmbedding(nn.Module):
@@ -159,15 +161,17 @@ class PatchEmbedding(nn.Module):
 
     Attributes:
         width: D of a patch's vector.
-        patch_size: side of a patch in pixels.
+        patch_size: side of a patch in pixels, or rows and columns.
         dtype: type of the computation.
+        use_bias: whether the projection has a bias.
     """
 
     width: int
-    patch_size: int
+    patch_size: int | tuple[int, int]
     dtype: Any = jnp.float32
+    use_bias: bool = True
 
     @nn.compact
     def __call__(self, image: Float[Array, "B H W channels"]) -> Float[Array, "B Y X D"]:
         patches = fold_patches(image, self.patch_size)
-        return Dense(self.width, dtype=self.dtype, name="projection")(patches)
+        return Dense(self.width, self.use_bias, dtype=self.dtype, name="projection")(patches)

@@ -32,6 +32,10 @@ class Block(nn.Module):
         epsilon: of the norms.
         layer_scale: initial factor of each branch, learned per channel (Touvron et al. 2021,
             https://arxiv.org/abs/2103.17239). None: no factor.
+        mlp_width: hidden width of the mlp. None: as mlp_ratio says.
+        gated: whether the activation of one half of the hidden layer multiplies another, of the
+            same width (SwiGLU with "silu": Shazeer 2020, https://arxiv.org/abs/2002.05202).
+        qkv_bias: whether queries, keys and values have biases.
     """
 
     heads: int
@@ -44,6 +48,9 @@ class Block(nn.Module):
     self_attention: bool = True
     epsilon: float = 1e-6
     layer_scale: float | None = None
+    mlp_width: int | None = None
+    gated: bool = False
+    qkv_bias: bool = True
 
     @nn.compact
     def __call__(
@@ -65,7 +72,7 @@ class Block(nn.Module):
         """
         if self.self_attention:
             attend = SelfAttention(
-                self.heads, self.dropout, self.dtype, self.causal, name="attention"
+                self.heads, self.dropout, self.dtype, self.causal, self.qkv_bias, name="attention"
             )
 
             def read_own(y):
@@ -80,10 +87,16 @@ class Block(nn.Module):
 
             x = self._branch(x, read_context, "cross", deterministic)
         width = x.shape[-1]
-        enter = Dense(int(width * self.mlp_ratio), dtype=self.dtype, name="mlp_in")
+        hidden = int(width * self.mlp_ratio) if self.mlp_width is None else self.mlp_width
+        enter = Dense(hidden * (1 + self.gated), dtype=self.dtype, name="mlp_in")
         leave = Dense(width, dtype=self.dtype, name="mlp_out")
         act = activation(self.activation)
-        return self._branch(x, lambda y: leave(act(enter(y))), "mlp", deterministic)
+
+        def mlp(y):
+            gate, *rest = jnp.split(enter(y), 1 + self.gated, axis=-1)
+            return leave(act(gate) * rest[0] if self.gated else act(gate))
+
+        return self._branch(x, mlp, "mlp", deterministic)
 
     def _branch(
         self, x: Array, branch: Callable[[Array], Array], name: str, deterministic: bool

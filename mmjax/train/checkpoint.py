@@ -16,6 +16,7 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
+from mmjax.train.partition import fill
 from mmjax.types import UserError
 
 log = logging.getLogger("mmjax")
@@ -187,15 +188,16 @@ class Checkpoints:
 
         Args:
             step: of the checkpoint.
-            abstract_state: shapes, types and shardings by field of the state: `params` or
-                `ema_params`, and `model_state`.
+            abstract_state: shapes, types and shardings by field of the state: `params`,
+                `ema_params` (of those that train) or both, and `model_state`.
 
         Raises:
             UserError: the checkpoint holds another model.
         """
         try:
             state = self._restore_tree(step, "state", abstract_state, partial=True)
-            params = next(state[key] for key in ("params", "ema_params") if key in state)
+            params = state.get("params", state.get("ema_params"))
+            params = fill(state.get("ema_params", params), params)
             return {"params": params, **state.get("model_state", {})}
         except Exception as error:
             raise UserError(

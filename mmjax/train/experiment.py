@@ -29,6 +29,9 @@ class Experiment:
     eval_data: split -> batches, each example once.
     sizes: images (or other records) and examples of each split.
     classes, groups: names of the labels, and of the groups metrics are also given for.
+    first_variables: () -> what the model starts with instead of drawn values, by collection and
+        path, and lines that say where it came from.
+    trains: parameters -> which of them train, as a tree of booleans; None if all do.
     mesh, schedule, keep: the devices, what happens when, and how many checkpoints stay.
     """
 
@@ -45,6 +48,8 @@ class Experiment:
     sizes: Mapping[str, tuple[int, int]]
     classes: tuple[str, ...]
     groups: tuple[str, ...]
+    first_variables: Callable[[], tuple[dict[str, Any], list[str]]]
+    trains: Callable[[Any], Any]
     mesh: Mesh
     schedule: Schedule
     keep: int

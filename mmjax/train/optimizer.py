@@ -1,19 +1,13 @@
 """Learning-rate schedules and optimizers, from optax."""
 
-import re
 from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 
-from mmjax.types import UserError
-
-Params = dict
-
-
-def path_name(path) -> str:
-    """A parameter's path as a string: 'encoders_image/blocks_0/mlp/kernel'."""
-    return "/".join(str(getattr(key, "key", key)) for key in path)
+from mmjax.train.partition import Params, matching, names_of, path_name
 
 
 def decay_mask(params: Params) -> Params:
@@ -23,32 +17,6 @@ def decay_mask(params: Params) -> Params:
         return leaf.ndim > 1 and path_name(path).split("/")[-1] not in ("bias", "scale")
 
     return jax.tree_util.tree_map_with_path(decays, params)
-
-
-def frozen_mask(params: Params, patterns: Sequence[str]) -> Params:
-    """True where a parameter's path matches one of the regular expressions (`re.search`).
-
-    Raises:
-        UserError: a pattern is not a regular expression, or matches no parameter.
-    """
-    names = [path_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
-    for pattern in patterns:
-        try:
-            matched = any(re.search(pattern, name) for name in names)
-        except re.error as error:
-            raise UserError(
-                f"config.optimizer.freeze: {pattern!r} is no regular expression: {error}"
-            ) from error
-        if not matched:
-            raise UserError(
-                f"config.optimizer.freeze: {pattern!r} matches no parameter; "
-                f"parameters are named like {names[0]!r}"
-            )
-
-    def frozen(path, _):
-        return any(re.search(pattern, path_name(path)) for pattern in patterns)
-
-    return jax.tree_util.tree_map_with_path(frozen, params)
 
 
 def warmup_cosine(
@@ -97,6 +65,86 @@ def sgd(
     )
 
 
+class HoldState(NamedTuple):
+    """How many updates there were."""
+
+    count: jax.Array
+
+
+def hold(first: Params) -> optax.GradientTransformation:
+    """Zeroes each gradient up to the update with which its parameter starts to train."""
+
+    def update(grads, state, params=None):
+        del params
+        held = jax.tree.map(
+            lambda f, g: jnp.where(state.count < f, 0, g) if f and jax.tree.leaves(g) else g,
+            first,
+            grads,
+        )
+        return held, HoldState(state.count + 1)
+
+    return optax.GradientTransformation(lambda _: HoldState(jnp.zeros((), jnp.int32)), update)
+
+
+class DelayState(NamedTuple):
+    """How many updates there were, and the delayed optimizer's own state."""
+
+    count: jax.Array
+    inner: Any
+
+
+def delay(inner: optax.GradientTransformation, first: int) -> optax.GradientTransformation:
+    """`inner` from the update number `first` on: before, updates are zero and its state rests."""
+    if not first:
+        return inner
+
+    def init(params):
+        return DelayState(jnp.zeros((), jnp.int32), inner.init(params))
+
+    def update(grads, state, params=None):
+        begun = state.count >= first
+        updates, after = inner.update(grads, state.inner, params)
+        updates = jax.tree.map(lambda u: jnp.where(begun, u, 0), updates)
+        after = jax.tree.map(lambda n, o: jnp.where(begun, n, o), after, state.inner)
+        return updates, DelayState(state.count + 1, after)
+
+    return optax.GradientTransformation(init, update)
+
+
+def paced(
+    make: Callable[[optax.Schedule], optax.GradientTransformation],
+    schedule: optax.Schedule,
+    factors: Params,
+    first: Params,
+) -> optax.GradientTransformation:
+    """An optimizer for each pace that parameters have; each parameter has state in one of them.
+
+    What starts late starts fresh: moments and their bias correction at zero, the learning rate
+    where the schedule then is.
+
+    Args:
+        make: schedule -> optimizer.
+        schedule: of the learning rate.
+        factors, first: of each parameter, its factor of the learning rate and its first update
+            (see `partition.layer_factors` and `partition.first_updates`).
+    """
+
+    def optimizer(factor: float, begin: int) -> optax.GradientTransformation:
+        # An optimizer counts its own updates, so it must be told what the schedule has seen.
+        return delay(make(lambda count: factor * schedule(count + begin)), begin)
+
+    pairs = zip(jax.tree.leaves(factors), jax.tree.leaves(first), strict=True)
+    optimizers = {f"{f:.6g}_from_{b}": optimizer(f, b) for f, b in set(pairs)}
+    labels = jax.tree.map(lambda f, b: f"{f:.6g}_from_{b}", factors, first)
+    # As a function of what it is given: a frozen parameter is not there.
+    by_path = dict(zip(names_of(labels), jax.tree.leaves(labels), strict=True))
+
+    def label(params: Params) -> Params:
+        return jax.tree_util.tree_map_with_path(lambda path, _: by_path[path_name(path)], params)
+
+    return optax.partition(optimizers, label)
+
+
 def make_optimizer(
     base: optax.GradientTransformation,
     *,
@@ -104,23 +152,30 @@ def make_optimizer(
     clip_norm: float = 0.0,
     accumulate: int = 1,
     freeze: Sequence[str] = (),
+    trains: Params | None = None,
+    first: Params | None = None,
 ) -> optax.GradientTransformation:
     """Wraps an optimizer with clipping, gradient accumulation and freezing.
 
     Args:
         base: the optimizer proper.
         params: the parameters, or their shapes; only their paths are used.
-        clip_norm: the largest global norm of a gradient; 0 does not clip.
+        clip_norm: the largest global norm of a gradient, of what then trains; 0 does not clip.
         accumulate: batches for one update; the mean of their gradients is used.
         freeze: regular expressions; parameters whose path matches keep their value, and have
             no optimizer state.
+        trains: which parameters train, if the others are to be frozen too.
+        first: the first update of each parameter, if some start late.
     """
-    chain: list[Callable] = [optax.clip_by_global_norm(clip_norm)] if clip_norm else []
+    chain = [] if first is None else [hold(first)]
+    chain += [optax.clip_by_global_norm(clip_norm)] if clip_norm else []
     optimizer = optax.chain(*chain, base)
-    if freeze:
-        labels = jax.tree.map(lambda f: "frozen" if f else "free", frozen_mask(params, freeze))
-        optimizer = optax.partition({"free": optimizer, "frozen": optax.set_to_zero()}, labels)
     if accumulate > 1:
         steps = optax.MultiSteps(optimizer, accumulate)
         optimizer = optax.GradientTransformation(steps.init, steps.update)
+    if freeze or trains is not None:
+        frozen = matching(params, freeze, "config.optimizer.freeze")
+        free = jax.tree.map(lambda f: not f, frozen) if trains is None else trains
+        labels = jax.tree.map(lambda f, t: "free" if t and not f else "frozen", frozen, free)
+        optimizer = optax.partition({"free": optimizer, "frozen": optax.set_to_zero()}, labels)
     return optimizer

@@ -17,7 +17,8 @@ from mmjax.train.evaluate import Evaluation, evaluate
 from mmjax.train.experiment import Experiment
 from mmjax.train.interrupt import Interrupted, Interrupts
 from mmjax.train.loop import Progress, fit
-from mmjax.train.state import TrainState, create_state
+from mmjax.train.partition import to_restore
+from mmjax.train.state import TrainState, create_state, overlay
 from mmjax.train.step import eval_step, train_step
 from mmjax.train.writers import Writer, read_metrics
 from mmjax.types import GROUP, LABEL, UserError
@@ -34,11 +35,14 @@ class Run:
         init = functools.partial(experiment.model.init, inputs=dict(experiment.example))
         params = jax.eval_shape(init, jax.random.PRNGKey(0))["params"]
         self.optimizer, self.learning_rate = experiment.make_optimizer(params)
+        self.trains = experiment.trains(params)
 
         def create() -> TrainState:
             variables = init(jax.random.PRNGKey(experiment.seed))
             ema = experiment.ema_decay > 0
-            return create_state(variables, self.optimizer, experiment.seed, ema=ema)
+            return create_state(
+                variables, self.optimizer, experiment.seed, ema=ema, trains=self.trains
+            )
 
         shapes = jax.eval_shape(create)
         shardings = sharding.state_sharding(shapes, experiment.mesh)
@@ -65,6 +69,14 @@ class Run:
             ),
             out_shardings=sharding.replicated(experiment.mesh),
         )
+
+    def start(self) -> TrainState:
+        """The state at step 0: drawn, but for what the experiment starts from."""
+        state = self.create()
+        given, notes = self.experiment.first_variables()
+        for note in notes:
+            self.console.print(note, markup=False, highlight=False)
+        return overlay(state, given) if given else state
 
     def evaluate(self, variables: Any, split: str, tuned: Tuned | None = None) -> Evaluation:
         """The evaluation of one split; `tuned`: what was tuned on the validation split, by name."""
@@ -93,8 +105,8 @@ class Run:
                 f"no checkpoint in {checkpoints.directory}; train first, without --mode=eval"
             )
         state = self.abstract_state
-        key = "params" if state.ema_params is None else "ema_params"
-        wanted = {key: getattr(state, key), "model_state": state.model_state}
+        wanted = to_restore(state.params, self.trains, ema=state.ema_params is not None)
+        wanted["model_state"] = state.model_state
         return step, checkpoints.restore_variables(step, wanted)
 
     def report_test(self, variables: Any, step: int) -> dict[str, float]:
@@ -137,7 +149,7 @@ def train(
     data = experiment.train_data()
     checkpoints = Checkpoints(directory, keep=experiment.keep)
     restored = checkpoints.restore_latest(run.abstract_state, data)
-    state, progress = (run.create(), Progress()) if restored is None else restored
+    state, progress = (run.start(), Progress()) if restored is None else restored
     if restored is not None:
         progress = Progress(**progress)
         done = "is finished; testing again" if progress.finished else "goes on from there"

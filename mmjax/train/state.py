@@ -8,6 +8,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from mmjax.train.partition import fill, map_selected, select
+from mmjax.types import UserError
+
 
 @flax.struct.dataclass
 class TrainState:
@@ -15,7 +18,7 @@ class TrainState:
 
     step: how many batches were seen, skipped ones included.
     params: parameters, float32.
-    ema_params: their exponential moving average, or None if it is not used.
+    ema_params: the exponential moving average of those that train, or None if it is not used.
     model_state: the model's other variables by collection, such as the running statistics of
         batch norms; {} for a model that has none.
     opt_state: the optimizer's.
@@ -37,7 +40,8 @@ class TrainState:
     @property
     def eval_variables(self) -> dict[str, Any]:
         """What to evaluate and to use: the moving average of the parameters if there is one."""
-        params = self.params if self.ema_params is None else self.ema_params
+        average = self.ema_params
+        params = self.params if average is None else fill(average, self.params)
         return {"params": params, **self.model_state}
 
 
@@ -47,6 +51,7 @@ def create_state(
     seed: int,
     *,
     ema: bool = False,
+    trains: Any = None,
 ) -> TrainState:
     """A state at step 0.
 
@@ -55,6 +60,7 @@ def create_state(
         optimizer: of the parameters.
         seed: gives the root key of dropout, sampling and augmentation.
         ema: whether a moving average of the parameters is kept.
+        trains: which parameters train, as a tree of booleans; None: all. Others have no average.
     """
     model_state = dict(variables)
     params = model_state.pop("params")
@@ -62,10 +68,46 @@ def create_state(
     return TrainState(
         step=zero,
         params=params,
-        ema_params=jax.tree.map(jnp.copy, params) if ema else None,
+        ema_params=jax.tree.map(jnp.copy, select(params, trains)) if ema else None,
         model_state=model_state,
         opt_state=optimizer.init(params),
         key=jax.random.PRNGKey(seed),
         skipped=zero,
         skipped_in_a_row=zero,
     )
+
+
+def overlay(state: TrainState, given: Mapping[str, Any]) -> TrainState:
+    """A state at step 0 with given variables in place of the drawn ones.
+
+    Args:
+        state: as created.
+        given: by collection ("params" and others), nested as the model's; what it leaves out
+            stays. It goes to the devices where the state has it.
+
+    Raises:
+        UserError: what is given has another shape, or no place.
+    """
+    drawn = {"params": state.params, **state.model_state}
+    filled = _filled(drawn, given, "")
+    params, average = filled.pop("params"), state.ema_params
+    if average is not None:
+        average = map_selected(lambda _, p: jnp.copy(p), average, params)
+    return state.replace(params=params, ema_params=average, model_state=filled)
+
+
+def _filled(drawn: Any, given: Any, path: str) -> Any:
+    if not isinstance(given, Mapping):
+        if drawn.shape != given.shape:
+            raise UserError(
+                f"{path} is {list(given.shape)} where it is loaded from and"
+                f" {list(drawn.shape)} in this model"
+            )
+        return jax.device_put(given.astype(drawn.dtype), drawn.sharding)
+    strange = given.keys() - drawn.keys()
+    if strange:
+        raise UserError(f"{path}: this model has no place for {sorted(strange)[0]}")
+    return {
+        name: _filled(value, given[name], f"{path}/{name}") if name in given else value
+        for name, value in drawn.items()
+    }

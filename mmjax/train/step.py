@@ -11,6 +11,7 @@ from clu import metrics as clu_metrics
 from jaxtyping import Array, Bool, Float, Int
 
 from mmjax.tasks.task import Task
+from mmjax.train.partition import map_selected
 from mmjax.train.state import TrainState
 from mmjax.train.weighting import Weight, weight_at
 from mmjax.types import GROUP, MASK, Batch
@@ -28,7 +29,7 @@ def masked_mean(values: Float[Array, " B"], mask: Bool[Array, " B"]) -> Float[Ar
 def moving_average(average, params, step: jax.Array, decay: float):
     """decay * average + (1 - decay) * params; early on the decay is (1 + step) / (10 + step)."""
     decay = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
-    return jax.tree.map(lambda a, p: decay * a + (1.0 - decay) * p, average, params)
+    return map_selected(lambda a, p: decay * a + (1.0 - decay) * p, average, params)
 
 
 def train_step(

@@ -1,0 +1,79 @@
+"""config.tuning and config.optimizer.freeze -> the model with what is tuned, and what trains."""
+
+import re
+from typing import Any
+
+import flax.linen as nn
+from ml_collections import ConfigDict
+
+from mmjax.build import make_model, pretrained
+from mmjax.build.tables import construct, lookup
+from mmjax.models.tuning import tuned
+from mmjax.models.tuning.adapter import Adapter
+from mmjax.models.tuning.lora import PARTS, Lora
+from mmjax.models.tuning.tokens import Prefix, Prompt
+from mmjax.models.tuning.weights import BitFit, Full, LinearProbe
+from mmjax.types import UserError
+
+TUNINGS = {
+    "adapter": Adapter,
+    "bitfit": BitFit,
+    "full": Full,
+    "linear_probe": LinearProbe,
+    "lora": Lora,
+    "prefix": Prefix,
+    "prompt": Prompt,
+}
+WHERE = "config.tuning"
+TUPLES = ("also", "frozen", "parts")
+
+
+def tuning(config: ConfigDict) -> Any:
+    """The tuning of a config; without `config.tuning` all parameters train.
+
+    Raises:
+        UserError: an unknown name, option or modality, or a pattern that is none.
+    """
+    spec = config.get("tuning", ConfigDict({"name": "full"}))
+    for key in TUPLES:
+        if key in spec and not isinstance(spec[key], (tuple, list)):
+            raise UserError(f"{WHERE}.{key}={spec[key]!r}: give a tuple such as ({spec[key]!r},)")
+    spec = ConfigDict({k: tuple(v) if k in TUPLES else v for k, v in spec.items()})
+    made = construct(TUNINGS, spec, WHERE)
+    for name in spec.get("frozen", ()):
+        lookup(dict.fromkeys(make_model.modalities(config)), name, f"{WHERE}.frozen")
+    for part in spec.get("parts", ()):
+        lookup(dict.fromkeys(p for parts in PARTS.values() for p in parts), part, f"{WHERE}.parts")
+    for key, patterns in ("where", (spec.get("where", ""),)), ("also", spec.get("also", ())):
+        for pattern in patterns:
+            _check_pattern(pattern, f"{WHERE}.{key}")
+    for pattern in config.optimizer.freeze:
+        _check_pattern(pattern, "config.optimizer.freeze")
+    return made
+
+
+def frozen(config: ConfigDict) -> tuple[str, ...]:
+    """Regular expressions on paths of parameters that do not train, whatever the tuning."""
+    return (*config.optimizer.freeze, *pretrained.frozen(config))
+
+
+def _check_pattern(pattern: str, where: str) -> None:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise UserError(f"{where}: {pattern!r} is no regular expression: {error}") from error
+
+
+def model(config: ConfigDict, **given: Any) -> nn.Module:
+    """The model of a config (see make_model.model), and its tuning around it if there is any."""
+    plain = make_model.model(config, **given)
+    how, freeze = tuning(config), frozen(config)
+    return plain if how == Full() and not freeze else tuned.Tuned(plain, how, freeze)
+
+
+def trains(config: ConfigDict, params: Any) -> Any:
+    """Which parameters of the tuned model train, in the form of the parameters; None: all."""
+    how, freeze = tuning(config), frozen(config)
+    if how == Full() and not freeze:
+        return None
+    return tuned.trains(params, how, freeze)

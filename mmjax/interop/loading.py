@@ -1,0 +1,164 @@
+"""From a checkpoint on the disk to a model in memory, and back."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mmjax.interop.architecture import FLAGS, Architecture, Checkpoint
+from mmjax.interop.checkpoint import copy_beside, open_checkpoint
+from mmjax.interop.families import FAMILIES
+from mmjax.interop.formats import safetensors
+from mmjax.interop.report import Report
+from mmjax.interop.variables import read_variables, weights_of
+from mmjax.types import UserError
+
+DTYPES = {"bfloat16": jnp.bfloat16, "float16": jnp.float16, "float32": jnp.float32}
+
+
+class Outputs(dict):
+    """A dict whose entries are attributes, too, as those of transformers are."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in self:
+            raise AttributeError(f"the outputs are {', '.join(self)}; there is no {name!r}")
+        return self[name]
+
+
+class Pretrained:
+    """A published model: a function with the inputs and outputs of its original library.
+
+    Attributes:
+        config: its config.json.
+        module, variables, params: the Linen module, all its variables, and its parameters.
+        architecture: how it was built, and where its parameters lie in its files.
+        report: what was loaded and what was left over.
+        path: where it came from.
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, architecture: Architecture, variables: Any, report: Report
+    ):
+        self.config, self.path = checkpoint.config, checkpoint.path
+        self.architecture, self.module = architecture, architecture.module
+        self.variables, self.report = variables, report
+        self.names = {architecture.canonical(name): name for name in checkpoint.weights}
+        self._apply = jax.jit(self.module.apply, static_argnames=FLAGS)
+
+    @property
+    def params(self) -> Any:
+        return self.variables["params"]
+
+    def __call__(self, *, output_hidden_states: bool = False, **inputs: Any) -> Outputs:
+        """The outputs of the model in evaluation, by the names of the original library.
+
+        Args:
+            output_hidden_states: whether to give those of all layers.
+            inputs: by the names and in the layouts of the original library, anything that numpy
+                takes: images [B 3 H W] float, ids [B L] whole numbers.
+
+        Raises:
+            UserError: an input that the model does not take, or of wrong shape or type.
+        """
+        known = self.architecture.inputs
+        example = self.architecture.example
+        arrays = {}
+        for name, value in inputs.items():
+            if value is None:
+                continue
+            if name not in known:
+                raise UserError(f"{self.path}: no input {name!r}; there is {', '.join(known)}")
+            arrays[name] = as_input(name, value, example.get(name))
+        if not arrays:
+            raise UserError(f"{self.path}: give {' or '.join(example)}")
+        found = self._apply(self.variables, **arrays, output_hidden_states=output_hidden_states)
+        return attributes(found)
+
+
+def attributes(tree: Any) -> Any:
+    """Dicts become Outputs, at every depth."""
+    if isinstance(tree, dict):
+        return Outputs({name: attributes(value) for name, value in tree.items()})
+    return tree
+
+
+def as_input(name: str, value: Any, example: jax.ShapeDtypeStruct | None) -> jax.Array:
+    """An input as an array; whole numbers and floats in 32 bits.
+
+    Raises:
+        UserError: other axes or another type than the example's.
+    """
+    array = np.asarray(value)
+    whole = array.dtype.kind in "iub"
+    if example is not None:
+        wants_whole = np.issubdtype(example.dtype, np.integer)
+        if array.ndim != len(example.shape) or whole != wants_whole:
+            kind = "whole numbers" if wants_whole else "floats"
+            raise UserError(
+                f"{name}: {kind} with {len(example.shape)} axes are expected, such as"
+                f" {list(example.shape)}; got {array.dtype} {list(array.shape)}"
+            )
+    return jnp.asarray(array, jnp.int32 if whole else jnp.float32)
+
+
+def architecture_of(checkpoint: Checkpoint, dtype: Any) -> Architecture:
+    """How mmjax builds a model, by what its config and its tensors say.
+
+    Raises:
+        UserError: it is of no family that mmjax knows.
+    """
+    for family in FAMILIES:
+        if family.recognises(checkpoint):
+            return family.build(checkpoint, dtype)
+    kind = checkpoint.config.get("model_type")
+    said = f"model_type {kind!r}" if kind else f"tensors such as {next(iter(checkpoint.weights))!r}"
+    raise UserError(
+        f"{checkpoint.path}: {said} is no model that mmjax can load; it loads"
+        f" {', '.join(family.name for family in FAMILIES)}"
+    )
+
+
+def load(path: str | Path, *, dtype: str = "float32") -> Pretrained:
+    """Loads a published model from a directory or a file.
+
+    Args:
+        path: with the files as their library saved them.
+        dtype: of the computation, a name in DTYPES; the parameters are float32.
+
+    Raises:
+        UserError: no such path, a damaged file, a model that mmjax does not know, or one whose
+            tensors are not what its config.json says. Nothing is half loaded.
+    """
+    if dtype not in DTYPES:
+        raise UserError(f"dtype {dtype!r}: choose one of {', '.join(DTYPES)}")
+    checkpoint = open_checkpoint(path)
+    architecture = architecture_of(checkpoint, DTYPES[dtype])
+    variables, report = read_variables(checkpoint, architecture)
+    return Pretrained(checkpoint, architecture, variables, report)
+
+
+def save(model: Pretrained, directory: str | Path, *, variables: Any = None) -> Path:
+    """Saves a model so that its original library loads it: model.safetensors beside its configs.
+
+    Args:
+        model: as loaded.
+        directory: is made if need be. The config, preprocessing and tokenizer files of the
+            original are copied into it.
+        variables: see `weights_of`.
+
+    Returns:
+        The file of the weights.
+
+    Raises:
+        UserError: the directory is the one that the model came from, or cannot be written.
+    """
+    directory = Path(directory).expanduser()
+    source = model.path if model.path.is_dir() else model.path.parent
+    if directory.exists() and directory.samefile(source):
+        raise UserError(f"{directory} is where the model came from: choose another directory")
+    directory.mkdir(parents=True, exist_ok=True)
+    copy_beside(model.path, directory)
+    safetensors.write(directory / "model.safetensors", weights_of(model, variables))
+    return directory / "model.safetensors"

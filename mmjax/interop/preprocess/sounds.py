@@ -1,0 +1,239 @@
+"""Sounds -> the inputs of a pretrained model."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mmjax.interop.preprocess.waveforms import band_filters, mel_energies, padded, read
+from mmjax.nn.options import choose
+from mmjax.nn.spectrogram import AUDIOSET_MEAN, AUDIOSET_STD, CONVENTIONS
+from mmjax.types import UserError
+
+Values = Mapping[str, Any]
+Extractor = Callable[[Values, Sequence[np.ndarray], int], dict[str, np.ndarray]]
+
+# Keys that follow from the others, or that no extractor reads.
+_SILENT = {
+    *("feature_extractor_type", "processor_class", "n_samples", "mel_filters", "nb_max_frames"),
+    *("nb_max_samples", "nb_frequency_bins", "chunk_length_s", "top_db", "mel_filters_slaney"),
+    *("window", "return_tensors", "model_input_names"),
+}
+_COMMON = {"padding_side": "right", "padding_value": 0.0, "return_attention_mask": False}
+
+
+def sound_processor(config: Mapping[str, Any]) -> Callable[..., dict[str, np.ndarray]]:
+    """The function from sounds to a model's inputs that a checkpoint's configuration describes.
+
+    Args:
+        config: the contents of preprocessor_config.json or processor_config.json, for
+            ASTFeatureExtractor, ClapFeatureExtractor, Wav2Vec2FeatureExtractor or
+            WhisperFeatureExtractor.
+
+    Returns:
+        (sounds, sampling_rate=None, *, seed=0) -> arrays. A sound is a path (resampled; channels
+        averaged), or an array of floats [S] in -1..1 at `sampling_rate` Hz, which must be the
+        model's. float32 unless said otherwise:
+            Whisper: "input_features" [B F T], log-mel of 30 s (T = 3000), longer ones cut;
+            AST: "input_values" [B T F], log-mel of 10.24 s (T = 1024), longer ones cut;
+            Wav2Vec2: "input_values" [B S], as long as the longest;
+            CLAP: "input_features" [B 1 T 64], or [B 4 T 64] for "fusion" (the whole, shrunk, and
+                three parts), in dB, and "is_longer" bool [B 1]. Parts of longer sounds are drawn
+                from `seed`, as transformers draws them after numpy.random.seed(seed).
+        Where return_attention_mask is set, Whisper and Wav2Vec2 give "attention_mask" int32, 1 for
+        what is sound ([B T], [B S]).
+
+    Raises:
+        UserError: at once, a class, key or value that is not understood; later, a sound that
+            cannot be read, is empty, too short, not finite or at another rate.
+    """
+    if isinstance(config.get("feature_extractor"), Mapping):
+        return sound_processor(config["feature_extractor"])
+    name = config.get("feature_extractor_type")
+    if not isinstance(name, str):
+        raise UserError("sound processor: the configuration has no feature_extractor_type")
+    defaults, extract = choose(_CLASSES, name, "sound processor")
+    for key, value in config.items():
+        if value is not None and key not in defaults and key not in _SILENT | set(_OTHERS[name]):
+            raise UserError(
+                f"{name}: unknown key {key!r} with the value {value!r} may change the numbers"
+            )
+    values = dict(defaults) | {key: v for key, v in config.items() if v is not None}
+    _check(values, defaults, name)
+    values = {key: type(default)(values[key]) for key, default in defaults.items()}
+    rate = values["sampling_rate"]
+
+    def process(
+        sounds: Any, sampling_rate: int | None = None, *, seed: int = 0
+    ) -> dict[str, np.ndarray]:
+        if isinstance(sounds, str) or not isinstance(sounds, Sequence | np.ndarray):
+            raise UserError(f"expected a list of sounds, got {type(sounds).__name__}: pass [it]")
+        if isinstance(sounds, np.ndarray) and sounds.ndim != 2:
+            raise UserError(f"expected a list of sounds, got {list(sounds.shape)}: pass [it]")
+        if len(sounds) == 0:
+            raise UserError("expected a list of sounds, got an empty one")
+        return extract(values, [read(sound, rate, sampling_rate) for sound in sounds], seed)
+
+    return process
+
+
+def _whisper(values: Values, sounds: Sequence[np.ndarray], seed: int) -> dict[str, np.ndarray]:
+    del seed
+    size, hop = values["n_fft"], values["hop_length"]
+    rate, bins = values["sampling_rate"], values["feature_size"]
+    samples = values["chunk_length"] * rate
+    filters = CONVENTIONS["whisper"].filters(1 + size // 2, bins, rate)
+    window = np.hanning(size + 1)[:-1]
+    features = np.zeros((len(sounds), bins, samples // hop), np.float32)
+    for row, x in zip(features, padded(sounds, samples), strict=True):
+        energies = mel_energies(x, window, filters, hop, centred=True)[:-1]
+        loudness = np.log10(np.maximum(energies, 1e-10))
+        row[:] = (np.maximum(loudness, loudness.max() - 8.0).T + 4.0) / 4.0
+    out = {"input_features": features}
+    if values["return_attention_mask"]:
+        lengths = np.array([min(len(x), samples) for x in sounds])
+        starts = np.arange(samples // hop) * hop
+        out["attention_mask"] = (starts < lengths[:, None]).astype(np.int32)
+    return out
+
+
+def _ast(values: Values, sounds: Sequence[np.ndarray], seed: int) -> dict[str, np.ndarray]:
+    del seed
+    count, bins = values["max_length"], values["num_mel_bins"]
+    filters = CONVENTIONS["kaldi"].filters(257, bins, values["sampling_rate"])
+    features = np.zeros((len(sounds), count, bins), np.float32)
+    for row, x in zip(features, sounds, strict=True):
+        if len(x) < 400:
+            raise UserError(f"sound: {len(x)} samples are shorter than one window of 400 (25 ms)")
+        window = np.hanning(400)
+        energies = mel_energies(x, window, filters, 160, centred=False, preemphasis=0.97)[:count]
+        row[: len(energies)] = np.log(np.maximum(energies, np.finfo(np.float32).eps))
+    if values["do_normalize"]:
+        features = (features - np.float32(values["mean"])) / np.float32(2 * values["std"])
+    return {"input_values": features}
+
+
+def _wav2vec2(values: Values, sounds: Sequence[np.ndarray], seed: int) -> dict[str, np.ndarray]:
+    del seed
+    out = padded(sounds, max(map(len, sounds)))
+    masked = values["return_attention_mask"]
+    lengths = [len(x) if masked else out.shape[1] for x in sounds]
+    if values["do_normalize"]:
+        # Without a mask the padding counts, as when these models were trained.
+        for row, length in zip(out, lengths, strict=True):
+            real = row[:length]
+            real[:] = (real - real.mean()) / np.sqrt(real.var() + 1e-7)
+    mask = np.arange(out.shape[1]) < np.array(lengths)[:, None]
+    return {"input_values": out} | ({"attention_mask": mask.astype(np.int32)} if masked else {})
+
+
+def _clap(values: Values, sounds: Sequence[np.ndarray], seed: int) -> dict[str, np.ndarray]:
+    random = np.random.RandomState(seed)
+    fused = values["truncation"] == "fusion"
+    size, hop, rate = values["fft_window_size"], values["hop_length"], values["sampling_rate"]
+    most = int(values["max_length_s"] * rate)
+    band = values["frequency_min"], values["frequency_max"]
+    filters = band_filters(1 + size // 2, values["feature_size"], rate, *band, slaney=not fused)
+    window = np.hanning(size + 1)[:-1]
+
+    def decibels(x: np.ndarray) -> np.ndarray:
+        energies = mel_energies(x, window, filters, hop, centred=True)
+        return (10 * np.log10(np.maximum(energies, 1e-10))).astype(np.float32)
+
+    features, longer = [], []
+    for x in sounds:
+        if len(x) > most and not fused:
+            start = random.randint(0, len(x) - most + 1)
+            x = x[start : start + most]
+            longer.append(True)
+        else:
+            longer.append(len(x) > most and len(x) // hop > most // hop)
+        spectrogram = decibels(_filled(x, most, values["padding"]))
+        parts = [spectrogram] * (4 if fused else 1)
+        if fused and longer[-1]:
+            parts = _fused(spectrogram, most // hop + 1, random)
+        features.append(np.stack(parts))
+    if fused and not any(longer):
+        longer[random.randint(0, len(longer))] = True
+    return {"input_features": np.stack(features), "is_longer": np.array(longer)[:, None]}
+
+
+def _filled(x: np.ndarray, most: int, padding: str) -> np.ndarray:
+    """A shorter sound, repeated and padded with silence to `most` samples."""
+    if len(x) >= most:
+        return x
+    times = most // len(x)
+    repeats = {"repeat": times + 1, "repeatpad": times, "pad": 1}[padding]
+    x = np.tile(x, repeats)[:most]
+    return np.pad(x, (0, most - len(x)))
+
+
+def _fused(
+    spectrogram: np.ndarray, count: int, random: np.random.RandomState
+) -> Sequence[np.ndarray]:
+    """The whole shrunk to `count` frames, and a part from each third (Wu et al. 2023, CLAP)."""
+    thirds = np.array_split(np.arange(len(spectrogram) - count + 1), 3)
+    starts = [random.choice(third if len(third) else [0]) for third in thirds]
+    scale = np.float32(len(spectrogram)) / np.float32(count)
+    places = np.maximum(scale * (np.arange(count, dtype=np.float32) + 0.5) - 0.5, 0)
+    low = places.astype(int)
+    high = np.minimum(low + 1, len(spectrogram) - 1)
+    share = (places - low.astype(np.float32))[:, None].astype(np.float32)
+    shrunk = (1 - share) * spectrogram[low] + share * spectrogram[high]
+    return [shrunk, *(spectrogram[start : start + count] for start in starts)]
+
+
+def _check(values: Values, defaults: Values, name: str) -> None:
+    """Values of the kind that the defaults are, and those choices that there are."""
+    for key, default in defaults.items():
+        value = values[key]
+        kind = bool if isinstance(default, bool) else str if isinstance(default, str) else None
+        if kind and not isinstance(value, kind):
+            raise UserError(f"{name}: {key} cannot be {value!r}")
+        if kind is None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise UserError(f"{name}: {key} must be a number, not {value!r}")
+        if isinstance(default, int) and kind is None and (value < 1 or value != int(value)):
+            raise UserError(f"{name}: {key} must be a positive whole number, not {value!r}")
+    fixed = {"padding_side": "right", "padding_value": 0.0} | _FIXED[name]
+    for key, value in fixed.items():
+        if values[key] != value:
+            raise UserError(f"{name}: {key} must be {value!r}, not {values[key]!r}")
+    for key in ("truncation", "padding"):
+        if key in defaults:
+            choose(dict.fromkeys(_CHOICES[key]), values[key], f"{name} {key}")
+    if values.get("std", 1.0) <= 0 or values.get("frequency_max", 1) <= values.get(
+        "frequency_min", 0
+    ):
+        raise UserError(f"{name}: std must be positive, frequency_max over frequency_min")
+
+
+_CHOICES = {"truncation": ("fusion", "rand_trunc"), "padding": ("repeatpad", "repeat", "pad")}
+# What the extractors do not do otherwise, or not twice alike (dither is random).
+_FIXED: Mapping[str, Values] = {
+    "ASTFeatureExtractor": {"sampling_rate": 16_000, "feature_size": 1},
+    "ClapFeatureExtractor": {},
+    "Wav2Vec2FeatureExtractor": {"feature_size": 1},
+    "WhisperFeatureExtractor": {"sampling_rate": 16_000, "dither": 0.0},
+}
+_OTHERS = {name: ("n_fft",) if name == "ClapFeatureExtractor" else () for name in _FIXED}
+_AST = {"feature_size": 1, "num_mel_bins": 128, "max_length": 1024, "do_normalize": True}
+_CLAP_SIZES = {"feature_size": 64, "hop_length": 480, "fft_window_size": 1024}
+_WHISPER = {"feature_size": 80, "hop_length": 160, "chunk_length": 30, "n_fft": 400, "dither": 0.0}
+_CLASSES: Mapping[str, tuple[Values, Extractor]] = {
+    "ASTFeatureExtractor": (
+        _COMMON | _AST | {"sampling_rate": 16_000, "mean": AUDIOSET_MEAN, "std": AUDIOSET_STD},
+        _ast,
+    ),
+    "ClapFeatureExtractor": (
+        _COMMON
+        | _CLAP_SIZES
+        | {"sampling_rate": 48_000, "max_length_s": 10.0, "truncation": "fusion"}
+        | {"padding": "repeatpad", "frequency_min": 0.0, "frequency_max": 14_000.0},
+        _clap,
+    ),
+    "Wav2Vec2FeatureExtractor": (
+        _COMMON | {"feature_size": 1, "sampling_rate": 16_000, "do_normalize": True},
+        _wav2vec2,
+    ),
+    "WhisperFeatureExtractor": (_COMMON | _WHISPER | {"sampling_rate": 16_000}, _whisper),
+}

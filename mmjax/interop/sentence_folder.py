@@ -1,0 +1,46 @@
+"""The folder of a sentence-transformers model: modules.json lists what follows the transformer."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mmjax.types import UserError
+
+LIST = "modules.json"
+WEIGHTS = (".safetensors", ".bin")
+
+
+class Module(NamedTuple):
+    """An entry of modules.json.
+
+    kind: the last part of the name of its class, such as "Pooling".
+    folder: with its config.json and its weights; "" for the model's own.
+    """
+
+    kind: str
+    folder: str
+
+
+def modules(path: Path) -> list[Module]:
+    """In the order in which they are run; [] if the directory is none of sentence-transformers.
+
+    Raises:
+        UserError: modules.json is damaged, or names a folder outside.
+    """
+    file = path / LIST
+    if not file.is_file():
+        return []
+    try:
+        entries: Any = json.loads(file.read_text())
+        found = [Module(entry["type"].rpartition(".")[2], entry["path"]) for entry in entries]
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"{file} is not a list of modules ({error}): fetch it anew") from error
+    for module in found:
+        if module.folder != Path(module.folder).name:
+            raise UserError(f"{file}: {module.folder!r} is not a folder beside it: fetch it anew")
+    return found
+
+
+def folders(path: Path) -> list[str]:
+    """The folders in that of a model that belong to it."""
+    return [module.folder for module in modules(path) if (path / (module.folder or ".")).is_dir()]

@@ -1,0 +1,1 @@
+"""Published models as Linen modules: the inputs and outputs of the original libraries."""

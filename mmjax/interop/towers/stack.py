@@ -1,0 +1,88 @@
+"""The blocks of a published transformer, and what they give on the way."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Shaped
+
+from mmjax.nn.transformer import Block
+from mmjax.types import UserError
+
+
+class Stack(nn.Module):
+    """Blocks one after the other; parameters block_0, block_1, ...
+
+    Attributes:
+        layers, heads: number of blocks and of attention heads.
+        mlp_width, activation, epsilon, norm, causal, qkv_bias, layer_scale, gated, dropout,
+            dtype: as of `mmjax.nn.transformer.Block`.
+    """
+
+    layers: int
+    heads: int
+    mlp_width: int
+    activation: str = "gelu_exact"
+    epsilon: float = 1e-6
+    norm: str = "pre"
+    causal: bool = False
+    qkv_bias: bool = True
+    layer_scale: float | None = None
+    gated: bool = False
+    dropout: float = 0.0
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "B N D"],
+        mask: Bool[Array, "B N"] | None = None,
+        *,
+        angles: Float[Array, "N k"] | None = None,
+        deterministic: bool = True,
+    ) -> tuple[Float[Array, "B N D"], ...]:
+        """The tokens before the first block and after each; masked ones are read by none."""
+        x = nn.Dropout(self.dropout, deterministic=deterministic)(x)
+        states = [x.astype(self.dtype)]
+        for layer in range(self.layers):
+            block = Block(
+                self.heads,
+                dropout=self.dropout,
+                dtype=self.dtype,
+                norm=self.norm,
+                activation=self.activation,
+                causal=self.causal,
+                epsilon=self.epsilon,
+                layer_scale=self.layer_scale,
+                mlp_width=self.mlp_width,
+                gated=self.gated,
+                qkv_bias=self.qkv_bias,
+                name=f"block_{layer}",
+            )
+            states.append(block(states[-1], mask, angles=angles, deterministic=deterministic))
+        return tuple(states)
+
+
+def layer_norm(epsilon: float, name: str) -> nn.LayerNorm:
+    """In float32, whatever the type of the computation."""
+    return nn.LayerNorm(epsilon, dtype=jnp.float32, name=name)
+
+
+def as_mask(attention_mask: Shaped[Array, "B N"] | None) -> Bool[Array, "B N"] | None:
+    """1 for a real token, as PyTorch libraries have it -> True."""
+    return None if attention_mask is None else attention_mask != 0
+
+
+def with_states(outputs: Mapping[str, Any], states: tuple, wanted: bool) -> dict[str, Any]:
+    """The outputs, and the hidden states if they are wanted."""
+    return {**outputs, "hidden_states": states} if wanted else dict(outputs)
+
+
+def check_heads(family: str, width: int, heads: int) -> None:
+    """Raises UserError if a width does not split into its heads."""
+    if heads < 1 or width % heads:
+        raise UserError(
+            f"{family}: a width of {width} does not split into {heads} heads: config.json does not"
+            " describe this model"
+        )

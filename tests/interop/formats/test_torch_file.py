@@ -1,0 +1,274 @@
+"""PyTorch files written without PyTorch: what they hold, what is refused, what never runs."""
+
+import struct
+import time
+import tracemalloc
+import zipfile
+
+import numpy as np
+import pytest
+
+from mmjax.interop.formats.open_weights import open_weights
+from mmjax.interop.formats.tensors import descend
+from mmjax.types import UserError
+from tests.interop.formats import files
+from tests.interop.formats.files import Call, Name, New, pickled, rebuilt
+
+WRITERS = {"zip": files.torch_zip, "legacy": files.torch_legacy}
+A = np.arange(12, dtype=np.float32).reshape(3, 4)
+FLAT = A.reshape(-1)
+
+
+def opened(tmp_path, data):
+    (tmp_path / "x.pt").write_bytes(data)
+    return open_weights(tmp_path / "x.pt")
+
+
+@pytest.fixture(params=WRITERS)
+def write(request):
+    return WRITERS[request.param]
+
+
+def test_every_type_reads_bit_for_bit(tmp_path, write):
+    arrays = files.arrays_of(*files.STORAGES)
+    storages = {str(i): array for i, array in enumerate(arrays.values())}
+    value = {name: rebuilt(array, str(i)) for i, (name, array) in enumerate(arrays.items())}
+    files.assert_same(files.contents(opened(tmp_path, write(value, storages))), arrays)
+
+
+@pytest.mark.parametrize(
+    ("shape", "strides", "offset"),
+    [
+        ((4, 3), (1, 4), 0),
+        ((2, 2), (4, 2), 1),
+        ((3,), (4,), 3),
+        ((5, 3), (0, 1), 2),
+        ((2, 3, 3), (0, 4, 1), 1),
+        ((1, 3), (10**9, 1), 9),
+        ((), (), 11),
+        ((0, 7), (7, 1), 12),
+        ((9, 4), (1, 1), 0),
+    ],
+)
+def test_views_of_one_storage_are_what_numpy_makes_of_them(tmp_path, write, shape, strides, offset):
+    value = {"whole": rebuilt(A, "0"), "view": rebuilt(A, "0", shape, strides, offset)}
+    found = files.contents(opened(tmp_path, write(value, {"0": A})))
+    expected = np.lib.stride_tricks.as_strided(
+        FLAT[offset:], shape, [s * 4 * (n > 1) for s, n in zip(strides, shape, strict=True)]
+    )
+    files.assert_same(found, {"whole": A, "view": np.array(expected)})
+    found["view"][...] = 0  # it is nobody else's memory
+    np.testing.assert_array_equal(found["whole"], A)
+
+
+def test_nested_names_are_joined_and_settings_left_out(tmp_path, write):
+    settings = Call(Name("argparse", "Namespace"), ())
+    value = {
+        "epoch": 3,
+        "rate": 0.5,
+        "args": settings,
+        "note": "text",
+        "state_dict": {"module.w": rebuilt(A, "0")},
+        "optimizer": {"state": {0: {"m": rebuilt(A, "1")}}, "groups": [{"lr": 1}, rebuilt(A, "0")]},
+    }
+    weights = opened(tmp_path, write(value, {"0": A, "1": A + 1}))
+    assert list(weights) == ["state_dict.module.w", "optimizer.state.0.m", "optimizer.groups.1"]
+    inner = descend(descend(weights, "state_dict"), "module")
+    files.assert_same(files.contents(inner), {"w": A})
+    np.testing.assert_array_equal(weights["optimizer.state.0.m"].read(), A + 1)
+    with pytest.raises(UserError, match=r"no tensor is called 'model'.*'optimizer', 'state_dict'"):
+        descend(weights, "model")
+
+
+def test_numpy_arrays_in_the_pickle_are_read(tmp_path, write):
+    def array(value, code, order="<", fortran=False):
+        dtype = New(Name("numpy", "dtype"), None)
+        dtype = Call(Name("numpy", "dtype"), (code, False, True))
+        data = Call(Name("_codecs", "encode"), (value.decode("latin-1"), "latin1"))
+        made = Call(Name("numpy.core.multiarray", "_reconstruct"), (Name("numpy", "ndarray"), (0,)))
+        made_of = (1, (2, 3), (dtype, (3, order, None, None, None, -1, -1, 0)), fortran, data)
+        return made, made_of
+
+    big = np.arange(6, dtype=">f4").reshape(2, 3)
+    little = np.arange(6, dtype="<i8").reshape(2, 3)
+
+    def body(made, state):
+        version, shape, (dtype, order), fortran, data = state
+        typed = files.instructions(dtype) + files.instructions(order) + b"b"
+        inner = b"".join(files.instructions(part) for part in (version, shape))
+        rest = files.instructions(fortran) + files.instructions(data)
+        return files.instructions(made) + b"(" + inner + typed + rest + b"tb"
+
+    pickle = b"\x80\x02}("
+    pickle += files.instructions("big") + body(*array(big.tobytes(), "f4", ">"))
+    pickle += files.instructions("columns") + body(*array(little.T.tobytes(), "i8", "<", True))
+    pickle += files.instructions("objects") + body(*array(b"\0" * 48, "O8", "|"))
+    found = files.contents(opened(tmp_path, write(pickle + b"u.", {})))
+    np.testing.assert_array_equal(found.pop("big"), big)
+    np.testing.assert_array_equal(found.pop("columns"), little)
+    assert found == {}
+
+
+def test_torchscript_modules_are_read_as_data(tmp_path):
+    linear = New(
+        Name("__torch__.torch.nn.modules.linear.___torch_mangle_0", "Linear"),
+        {"training": False, "weight": rebuilt(A, "0"), "bias": None},
+    )
+    value = New(
+        Name("__torch__", "Model"), {"0": linear, "sizes": [1, 2], "scale": rebuilt(A, "1")}
+    )
+    code = {"m/code/__torch__.py": b"raise SystemExit", "m/constants.pkl": pickled(())}
+    data = files.torch_zip(value, {"0": A, "1": A * 2}, root="m", more=code.items())
+    files.assert_same(files.contents(opened(tmp_path, data)), {"0.weight": A, "scale": A * 2})
+
+
+def test_a_tensor_is_read_alone(tmp_path):
+    big = np.zeros(1 << 20, np.float32)
+    data = files.torch_zip({"small": rebuilt(A, "0"), "big": rebuilt(big, "1")}, {"0": A, "1": big})
+    (tmp_path / "x.pt").write_bytes(data)
+    tracemalloc.start()
+    weights = open_weights(tmp_path / "x.pt")
+    weights["small"].read()
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
+
+
+def test_a_checksum_is_compared_also_for_a_part_of_a_storage(tmp_path):
+    value = {"good": rebuilt(A, "0"), "whole": rebuilt(A, "1"), "part": rebuilt(A, "1", (2,), (1,))}
+    data = files.torch_zip(value, {"0": A, "1": A + 40})
+    at = data.index((A + 40).tobytes())
+    weights = opened(tmp_path, data[: at + 40] + b"!" + data[at + 41 :])
+    np.testing.assert_array_equal(weights["good"].read(), A)
+    for name in ("whole", "part", "part"):
+        with pytest.raises(
+            UserError, match=r"x.pt: .*'archive/data/1' does not match its checksum"
+        ):
+            weights[name].read()
+
+
+def test_an_archive_without_checksums_and_a_packed_one_are_read(tmp_path):
+    value = {"a": rebuilt(A, "0"), "part": rebuilt(A, "0", (2,), (1,), 3)}
+    expected = {"a": A, "part": FLAT[3:5]}
+    packed = files.torch_zip(value, {"0": A}, method=zipfile.ZIP_DEFLATED)
+    files.assert_same(files.contents(opened(tmp_path, packed)), expected)
+    data = bytearray(files.torch_zip(value, {"0": A}))
+    at = data.index(b"PK\1\2")
+    while at >= 0:
+        data[at + 16 : at + 20] = bytes(4)
+        at = data.find(b"PK\1\2", at + 1)
+    files.assert_same(files.contents(opened(tmp_path, bytes(data))), expected)
+
+
+def names(*parts):
+    return [Name(*part.rsplit(".", 1)) for part in parts]
+
+
+def runs(marker):
+    """Pickles that would make the file `marker` if anybody ran them, and what they ask for."""
+    system, evaluate, getattr_, popen, run_path, load, partial = names(
+        "os.system",
+        "builtins.eval",
+        "builtins.getattr",
+        "subprocess.Popen",
+        "runpy.run_path",
+        "torch.load",
+        "functools.partial",
+    )
+    touch = f"touch {marker}"
+    python = f"open({str(marker)!r}, 'w')"
+    stack_global = b"\x8c\x05posix\x8c\x06system\x93"
+    command = files.instructions((touch,))
+    return {
+        "os.system": pickled(Call(system, (touch,))),
+        "posix.system": b"\x80\x04" + stack_global + command + b"R.",
+        "builtins.eval": pickled({"a": rebuilt(A, "0"), "b": Call(evaluate, (python,))}),
+        "__builtin__.eval": pickled(Call(Name("__builtin__", "eval"), (python,))),
+        "subprocess.Popen": pickled(New(popen, None)),
+        "builtins.getattr": pickled(Call(Call(getattr_, (Name("os", "path"), "os")), (touch,))),
+        "runpy.run_path": pickled(Call(run_path, (str(marker),))),
+        "torch.load": pickled(Call(load, (str(marker),))),
+        "functools.partial": pickled(New(partial, {"func": system, "args": (touch,)})),
+        "torch.nn.modules.linear.Linear": pickled(
+            New(Name("torch.nn.modules.linear", "Linear"), {"__setstate__": system})
+        ),
+        "torch._utils._rebuild_tensor_v2.__globals__": pickled(
+            Call(Name("torch._utils", "_rebuild_tensor_v2.__globals__"), ())
+        ),
+        "set the state": pickled(rebuilt(A, "0"))[:-1]
+        + pickled({"__class__": system})[2:-1]
+        + b"b.",
+        "_rebuild_from_type_v2 with the wrong": pickled(
+            Call(Name("torch._tensor", "_rebuild_from_type_v2"), (system, system, (touch,), {}))
+        ),
+        "instruction b'i'": b"\x80\x02(" + files.instructions(touch) + b"ios\nsystem\n.",
+        "instruction b'o'": b"\x80\x02(" + files.instructions(system) + command + b"o.",
+        "instruction b'\\x92'": b"\x80\x04" + stack_global + command + b"}\x92.",
+        "instruction b'\\x82'": b"\x80\x02\x82\x01.",
+        "wrong call": pickled(Call(Call(Name("collections", "OrderedDict"), ()), (touch,))),
+        "wrong key": pickled({((system,),): 1}),
+    }
+
+
+@pytest.mark.parametrize("wanted", runs("x"))
+def test_a_pickle_that_wants_to_run_something_is_refused_and_runs_nothing(tmp_path, write, wanted):
+    marker = tmp_path / "ran"
+    with pytest.raises(UserError) as caught:
+        opened(tmp_path, write(runs(marker)[wanted], {"0": A}))
+    assert wanted in str(caught.value)
+    assert "x.pt: " in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not marker.exists()
+
+
+def doubling(start, step, end, times=60):
+    return b"\x80\x02" + start + step * times + end + b"."
+
+
+BOMBS = {
+    # Each level holds the level below twice: 2**60 leaves, of a few hundred bytes.
+    "entries": doubling(b"]q\0", b"0](h\0h\0eq\0", b""),
+    "hash": doubling(b")q\0", b"0h\0h\0\x86q\0", b"0}h\0Ns"),
+    "holds itself": b"\x80\x02]q\0h\0a.",
+    "deep": b"\x80\x02" + b"](" * 5_000 + b"e" * 5_000 + b".",
+    "tuples": b"\x80\x02)" + b"\x85" * 20_000 + b".",
+    "memory": b"\x80\x02Nr\xff\xff\xff\xff.",
+    "text": b"\x80\x02X\xff\xff\xff\xff.",
+    "bytes": b"\x80\x04\x8e" + b"\xff" * 7 + b"\x0f.",
+    "a negative text": b"\x80\x02T\xff\xff\xff\xff.",
+    "long": b"\x80\x02}\x8b" + struct.pack("<i", 100_000) + b"\x7f" * 100_000 + b"Ns.",
+    "long name": b"\x80\x02"
+    + (b"}X" + struct.pack("<I", 30_000) + b"a" * 30_000) * 5
+    + b"N"
+    + b"s" * 5
+    + b".",
+    "no stack": b"\x80\x02R.",
+    "no mark": b"\x80\x02t.",
+    "no memory": b"\x80\x02h\5.",
+    "two left": b"\x80\x02NN.",
+    "odd": b"\x80\x02}(Nu.",
+    "no end": b"\x80\x02" + b"N" * 100,
+    "new version": b"\x80\x09N.",
+    "no name": b"\x80\x02c" + b"x" * 5000,
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_a_small_file_takes_little_time_and_memory_whatever_it_says(tmp_path, write, bomb):
+    data = write(BOMBS[bomb], {})
+    start = time.perf_counter()
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match=r"x\.pt: "):
+            opened(tmp_path, data)
+        assert tracemalloc.get_traced_memory()[1] < 40_000_000 + 400 * len(data)
+    finally:
+        tracemalloc.stop()
+    assert time.perf_counter() - start < 10
+
+
+def test_copying_one_list_over_and_over_is_stopped(tmp_path):
+    pairs = [(f"k{i}", None) for i in range(3000)]
+    copy = b"0ccollections\nOrderedDict\n(h\1tR"
+    data = b"\x80\x02" + files.instructions(pairs) + b"q\1" + copy * 3000 + b"."
+    with pytest.raises(UserError, match="steps"):
+        opened(tmp_path, files.torch_zip(data, {}))
