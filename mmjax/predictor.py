@@ -9,9 +9,10 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from mmjax import build
+from mmjax import build, published, zero_shot
 from mmjax.build import pretrained
 from mmjax.data import readers, tokenizer
+from mmjax.models.aligned import MIN_TEMPERATURE
 from mmjax.tasks.task import Task
 from mmjax.train import workdir as workdirs
 from mmjax.train.checkpoint import Checkpoints
@@ -19,8 +20,11 @@ from mmjax.train.partition import to_restore
 from mmjax.types import Input, UserError
 
 
-class Predictor:
+class Predictor(zero_shot.ZeroShot):
     """Answers about whatever modalities the model was trained on; made by `load`.
+
+    With embeddings (`config.task = "alignment"`), `similarity` and `classify` compare them; see
+    `mmjax.zero_shot.ZeroShot`.
 
     Attributes:
         model, variables: the Linen module and its variables, for everybody who wants more.
@@ -48,6 +52,9 @@ class Predictor:
         self.labels, self.modalities = tuple(labels), tuple(readers)
         self.batch_size, self.thresholds = batch_size, thresholds
         self._readers = readers
+        if "logit_scale" in self.params:
+            temperature = float(np.exp(-self.params["logit_scale"]))
+            self.scale = 1 / max(temperature, MIN_TEMPERATURE)
         self._apply = jax.jit(lambda v, inputs: task.predict(model.apply(v, inputs)))
 
     def __call__(self, *, top: int | None = None, **inputs: Any) -> Any:
@@ -166,13 +173,34 @@ def make_readers(
     return made
 
 
-def load(workdir: str | Path, *, step: int | None = None, batch_size: int = 64) -> Predictor:
-    """Loads the best checkpoint of a workdir, on any number of devices.
+WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.npz")
 
-    It needs neither the data set nor the config file.
+
+def is_workdir(path: Path) -> bool:
+    """Whether `mmjax.main` trained in a directory."""
+    return (path / workdirs.LABELS_FILE).is_file() and workdirs.has_checkpoints(path)
+
+
+def read_config(workdir: Path) -> ConfigDict:
+    """The config of a workdir; raises UserError if it has none."""
+    return build.as_config(workdirs.read_json(workdir / workdirs.CONFIG_FILE))
+
+
+def is_published(path: Path) -> bool:
+    """Whether a path is somebody's checkpoint: a file, or a directory of weights as no workdir."""
+    return path.is_file() or any(any(path.glob(pattern)) for pattern in WEIGHTS)
+
+
+def load(
+    workdir: str | Path, *, step: int | None = None, batch_size: int = 64
+) -> Predictor | published.Published:
+    """Loads the best checkpoint of a workdir, on any number of devices, or a published model.
+
+    Of a workdir it needs neither the data set nor the config file.
 
     Args:
-        workdir: a directory that `mmjax.main` trained in.
+        workdir: a directory that `mmjax.main` trained in, or one with somebody's checkpoint, or a
+            file (see `mmjax.published.Published`).
         step: a checkpoint other than the best.
         batch_size: examples that run at once.
 
@@ -180,7 +208,11 @@ def load(workdir: str | Path, *, step: int | None = None, batch_size: int = 64) 
         UserError: no such workdir, no checkpoint in it, or one that does not fit.
     """
     path = Path(workdir).expanduser().absolute()
-    config = build.as_config(workdirs.read_json(path / workdirs.CONFIG_FILE))
+    if is_published(path):
+        if step is not None:
+            raise UserError(f"{path} is a published checkpoint and has no steps")
+        return published.load(path, batch_size=batch_size)
+    config = read_config(path)
     labels = workdirs.read_json(path / workdirs.LABELS_FILE)
     reads_words = "text" in build.modalities(config) and "text_length" in config.data
     kept = pretrained.checkpoints(config, path)

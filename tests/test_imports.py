@@ -14,15 +14,18 @@ MAY_IMPORT = {
     "encoders": ("nn", "types"),
     "fusion": ("nn", "types"),
     "interop": ("data", "encoders", "fusion", "models", "nn", "types"),
+    "zero_shot": ("types",),
+    "published": ("interop", "types", "zero_shot"),
     "models": ("encoders", "fusion", "nn", "types"),
     "tasks": ("losses", "metrics", "types"),
     "train": ("memory", "tasks", "types"),
     "cli": ("memory", "types"),
     "build": (*LEAVES, "cli", "encoders", "fusion", "interop", "models", "tasks", "train", "types"),
-    "predictor": ("build", "data", "tasks", "train", "types"),
+    "predictor": ("build", "data", "models", "published", "tasks", "train", "types", "zero_shot"),
+    "convert": ("build", "cli", "interop", "predictor", "types"),
     "main": ("build", "cli", "train", "types"),
     "predict": ("build", "cli", "predictor", "types"),
-    "__init__": ("predictor",),
+    "__init__": ("build", "predictor"),
 }
 FILES = sorted((ROOT / "mmjax").rglob("*.py"))
 

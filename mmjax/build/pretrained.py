@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from mmjax.build.tables import lookup
 from mmjax.interop import skeleton
 from mmjax.interop.architecture import Checkpoint
-from mmjax.interop.checkpoint import open_checkpoint
+from mmjax.interop.checkpoint import TENSORS_FILE, open_checkpoint
 from mmjax.interop.encoder import OUTPUTS, PretrainedEncoder, part_of, preparation
 from mmjax.interop.loading import architecture_of
 from mmjax.interop.preprocess.texts import text_processor
@@ -59,7 +59,7 @@ def checkpoints(config: ConfigDict, workdir: Path | None = None) -> dict[str, Ch
             lookup(dict.fromkeys(("name", "kind", *OPTIONS)), key, where)
         lookup(OUTPUTS, spec.get("output", "sequence"), f"{where}.output")
         kept = None if workdir is None else workdir / FOLDER / name
-        if kept is None or not (kept / skeleton.TENSORS_FILE).exists():
+        if kept is None or not (kept / TENSORS_FILE).exists():
             if not spec.get("path"):
                 raise UserError(f"{where}.path: say where the checkpoint is")
             found[name] = open_checkpoint(spec.path)

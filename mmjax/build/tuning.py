@@ -11,7 +11,8 @@ from mmjax.build.tables import construct, lookup
 from mmjax.models.tuning import tuned
 from mmjax.models.tuning.adapter import Adapter
 from mmjax.models.tuning.lora import PARTS, Lora
-from mmjax.models.tuning.tokens import Prefix, Prompt
+from mmjax.models.tuning.prefix import Prefix
+from mmjax.models.tuning.tokens import Prompt
 from mmjax.models.tuning.weights import BitFit, Full, LinearProbe
 from mmjax.types import UserError
 

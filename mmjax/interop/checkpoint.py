@@ -10,6 +10,7 @@ from mmjax.interop.formats.open_weights import open_weights
 from mmjax.types import UserError
 
 CONFIGS = ("config.json", "open_clip_config.json")
+TENSORS_FILE = "tensors.json"  # of a skeleton: the shapes of the weights, by name
 COPIED = (".json", ".txt", ".model", ".gz")  # configs, vocabularies and tokenizers
 
 
@@ -43,7 +44,8 @@ def read_config_file(file: Path) -> dict[str, Any]:
 def copy_beside(path: Path, directory: Path) -> None:
     """Copies the small files of a model's directory; of a file that stands alone, none."""
     for file in path.iterdir() if path.is_dir() else ():
-        if file.suffix in COPIED and file.is_file() and not file.name.endswith(".index.json"):
+        listing = file.name.endswith((".index.json", TENSORS_FILE))
+        if file.suffix in COPIED and file.is_file() and not listing:
             shutil.copyfile(file, directory / file.name)
 
 

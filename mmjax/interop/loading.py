@@ -7,12 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mmjax.interop import native, skeleton
 from mmjax.interop.architecture import FLAGS, Architecture, Checkpoint
 from mmjax.interop.checkpoint import copy_beside, open_checkpoint
 from mmjax.interop.families import FAMILIES
 from mmjax.interop.formats import safetensors
 from mmjax.interop.report import Report
-from mmjax.interop.variables import read_variables, weights_of
+from mmjax.interop.variables import names_in_file, read_variables, weights_of
 from mmjax.types import UserError
 
 DTYPES = {"bfloat16": jnp.bfloat16, "float16": jnp.float16, "float32": jnp.float32}
@@ -44,7 +45,7 @@ class Pretrained:
         self.config, self.path = checkpoint.config, checkpoint.path
         self.architecture, self.module = architecture, architecture.module
         self.variables, self.report = variables, report
-        self.names = {architecture.canonical(name): name for name in checkpoint.weights}
+        self.checkpoint, self.names = checkpoint, names_in_file(checkpoint, architecture)
         self._apply = jax.jit(self.module.apply, static_argnames=FLAGS)
 
     @property
@@ -103,15 +104,21 @@ def as_input(name: str, value: Any, example: jax.ShapeDtypeStruct | None) -> jax
     return jnp.asarray(array, jnp.int32 if whole else jnp.float32)
 
 
+def family_of(checkpoint: Checkpoint) -> str | None:
+    """The name of the first family that recognises a checkpoint; None if none does."""
+    return next((family.name for family in FAMILIES if family.recognises(checkpoint)), None)
+
+
 def architecture_of(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     """How mmjax builds a model, by what its config and its tensors say.
 
     Raises:
         UserError: it is of no family that mmjax knows.
     """
-    for family in FAMILIES:
-        if family.recognises(checkpoint):
-            return family.build(checkpoint, dtype)
+    name = family_of(checkpoint)
+    if name is not None:
+        family = next(family for family in FAMILIES if family.name == name)
+        return family.build(checkpoint, dtype)
     kind = checkpoint.config.get("model_type")
     said = f"model_type {kind!r}" if kind else f"tensors such as {next(iter(checkpoint.weights))!r}"
     raise UserError(
@@ -124,7 +131,7 @@ def load(path: str | Path, *, dtype: str = "float32") -> Pretrained:
     """Loads a published model from a directory or a file.
 
     Args:
-        path: with the files as their library saved them.
+        path: with the files as their library saved them, or as `mmjax.convert` wrote them.
         dtype: of the computation, a name in DTYPES; the parameters are float32.
 
     Raises:
@@ -133,9 +140,13 @@ def load(path: str | Path, *, dtype: str = "float32") -> Pretrained:
     """
     if dtype not in DTYPES:
         raise UserError(f"dtype {dtype!r}: choose one of {', '.join(DTYPES)}")
-    checkpoint = open_checkpoint(path)
+    own = native.find(Path(path).expanduser())
+    checkpoint = open_checkpoint(path) if own is None else skeleton.read(own.parent)
     architecture = architecture_of(checkpoint, DTYPES[dtype])
-    variables, report = read_variables(checkpoint, architecture)
+    if own is None:
+        variables, report = read_variables(checkpoint, architecture)
+    else:
+        variables, report = native.read(own, architecture)
     return Pretrained(checkpoint, architecture, variables, report)
 
 

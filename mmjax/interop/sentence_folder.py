@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 from mmjax.types import UserError
 
 LIST = "modules.json"
-WEIGHTS = (".safetensors", ".bin")
 
 
 class Module(NamedTuple):
@@ -36,11 +35,14 @@ def modules(path: Path) -> list[Module]:
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{file} is not a list of modules ({error}): fetch it anew") from error
     for module in found:
-        if module.folder != Path(module.folder).name:
-            raise UserError(f"{file}: {module.folder!r} is not a folder beside it: fetch it anew")
+        folder = module.folder
+        if not isinstance(folder, str) or folder == ".." or folder != Path(folder).name:
+            raise UserError(f"{file}: {folder!r} is not a folder beside it: fetch it anew")
     return found
 
 
 def folders(path: Path) -> list[str]:
-    """The folders in that of a model that belong to it."""
-    return [module.folder for module in modules(path) if (path / (module.folder or ".")).is_dir()]
+    """The folders of the further modules, those that are there: a module without a config or
+    weights often has none."""
+    named = [module.folder for module in modules(path) if module.folder]
+    return [folder for folder in named if (path / folder).is_dir()]

@@ -1,6 +1,6 @@
 """The tensors of a file <-> the variables of a module, one at a time."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
@@ -60,10 +60,7 @@ def expected_shapes(architecture: Architecture, part: str = "") -> dict[str, tup
     tree = jax.eval_shape(architecture.module.init, jax.random.PRNGKey(0), **architecture.example)
     for name in part.split("/") if part else ():
         tree = {kind: values[name] for kind, values in tree.items() if name in values}
-    return {
-        "/".join(key.key for key in path): leaf.shape
-        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
-    }
+    return {path: leaf.shape for path, leaf in flat(tree).items()}
 
 
 def read(rule: Rule, tensors: Mapping[str, Tensor], shape: tuple[int, ...]) -> jax.Array:
@@ -93,6 +90,37 @@ def read(rule: Rule, tensors: Mapping[str, Tensor], shape: tuple[int, ...]) -> j
     return jnp.asarray(np.asarray(found, np.float32, order="C"))
 
 
+def flat(variables: Any) -> dict[str, Any]:
+    """Variables by path: {"params/vision/class_token": ...}."""
+    return {
+        "/".join(key.key for key in path): leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(variables)
+    }
+
+
+def names_in_file(checkpoint: Checkpoint, architecture: Architecture) -> dict[str, str]:
+    """From the canonical names to those that the file has."""
+    return {architecture.canonical(name): name for name in checkpoint.weights}
+
+
+def to_tensors(
+    rules: Iterable[Rule], variables: Any, names: Mapping[str, str]
+) -> dict[str, np.ndarray]:
+    """Variables as a file of the original library has them.
+
+    Args:
+        rules: the layout.
+        variables: of the module, or of the part of it that the rules are of.
+        names: from canonical names to those in the file, where they differ.
+    """
+    leaves, found = flat(variables), {}
+    for rule in rules:
+        arrays = rule.save(np.asarray(leaves[rule.ours]))
+        for name, array in zip(rule.theirs, arrays, strict=True):
+            found[names.get(name, name)] = np.asarray(array, order="C")
+    return found
+
+
 def weights_of(model: Any, variables: Any = None) -> dict[str, np.ndarray]:
     """The tensors of a model as its files name them.
 
@@ -101,13 +129,4 @@ def weights_of(model: Any, variables: Any = None) -> dict[str, np.ndarray]:
         variables: what to give instead of the model's own, such as after training.
     """
     tree = model.variables if variables is None else variables
-    flat = {
-        "/".join(key.key for key in path): leaf
-        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
-    }
-    found = {}
-    for rule in model.architecture.rules:
-        arrays = rule.save(np.asarray(flat[rule.ours]))
-        for name, array in zip(rule.theirs, arrays, strict=True):
-            found[model.names.get(name, name)] = np.asarray(array, order="C")
-    return found
+    return to_tensors(model.architecture.rules, tree, model.names)

@@ -1,7 +1,7 @@
 """Which parameters train, how fast, and from which step on: trees of the form of the parameters."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -12,7 +12,9 @@ from mmjax.types import UserError
 Params = Any  # arrays, shapes or the like, by name
 ENCODER = re.compile(r"(?:^|/)(encoders_[^/]+)/(.*)")
 BLOCK = re.compile(r"(?:^|/)(?:stage_(\d+)_)?(?:block|layer)_(\d+)(?:/|$)")
-AFTER = re.compile(r"(?:^|/)(?:norm|final_norm|projection|pooler|head)(?:/|$)")
+# What closes an encoder, beside its blocks or above.
+CLOSING = ("norm", "class_norm", "mean_norm", "projection", "projector", "pooler", "head")
+CLOSING += ("classifier", "logits")
 
 
 def path_name(path) -> str:
@@ -91,9 +93,8 @@ def layer_factors(params: Params, decay: float) -> Params:
     """The factor of each parameter's learning rate, as in BEiT (https://arxiv.org/abs/2106.08254).
 
     In an encoder of L blocks, named block_N or layer_N, block i has decay^(L - i) and what comes
-    before the blocks decay^(L + 1). What closes the encoder (`norm`, `projection`, `pooler`,
-    `head`) and all that is in no encoder has 1, as has an encoder without blocks. What a tuning
-    adds to a module goes with the module.
+    before the blocks decay^(L + 1). What closes the encoder (see CLOSING) and all that is in no
+    encoder has 1, as has an encoder without blocks. What a tuning adds to a module goes with it.
 
     Raises:
         UserError: no encoder has a block.
@@ -101,9 +102,13 @@ def layer_factors(params: Params, decay: float) -> Params:
     names = names_of(params)
     inside = {name: found for name in names if (found := ENCODER.search(name))}
     blocks: dict[str, set] = {}
+    above: dict[str, set] = {}  # paths in an encoder that blocks are below
     for found in inside.values():
         if block := BLOCK.search(found[2]):
             blocks.setdefault(found[1], set()).add(_number(block))
+            parents = found[2][: block.start()].split("/")
+            prefixes = {"/".join(parents[:i]) for i in range(len(parents) + 1)}
+            above.setdefault(found[1], set()).update(prefixes)
     if not blocks:
         raise UserError(
             "config.optimizer.layer_decay: no encoder has parameters named block_N or layer_N;"
@@ -118,7 +123,12 @@ def layer_factors(params: Params, decay: float) -> Params:
         numbers = order[found[1]]
         if block := BLOCK.search(found[2]):
             return decay ** (len(numbers) - numbers.index(_number(block)))
-        return 1.0 if AFTER.search(found[2]) else decay ** (len(numbers) + 1)
+        parts = found[2].split("/")
+        closes = any(
+            part in CLOSING and "/".join(parts[:i]) in above[found[1]]
+            for i, part in enumerate(parts)
+        )
+        return 1.0 if closes else decay ** (len(numbers) + 1)
 
     return jax.tree_util.tree_map_with_path(factor, params)
 
@@ -127,21 +137,19 @@ def _number(block: re.Match) -> tuple[int, int]:
     return int(block[1] or 0), int(block[2])
 
 
-def first_updates(
-    params: Params, unfreeze: Mapping[str, int] | Iterable[tuple[str, int]], accumulate: int = 1
-) -> Params:
+def first_updates(params: Params, unfreeze: Any, accumulate: int = 1) -> Params:
     """The update with which each parameter starts to train: 0 unless a pattern says otherwise.
 
     Args:
-        unfreeze: regular expressions on paths, and the step from which what they match trains. Of
-            several that match, the last one counts.
+        unfreeze: a table, or pairs, of regular expressions on paths and the step from which what
+            they match trains. Of several that match, the last one counts.
         accumulate: steps for one update.
 
     Raises:
         UserError: it is not that, or a pattern matches nothing.
     """
     where = "config.optimizer.unfreeze"
-    pairs = list(unfreeze.items() if isinstance(unfreeze, Mapping) else unfreeze)
+    pairs = list(unfreeze.items() if hasattr(unfreeze, "items") else unfreeze)
     for pair in pairs:
         is_pair = isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str)
         if not is_pair or type(pair[1]) is not int or pair[1] < 0:

@@ -17,7 +17,7 @@ from mmjax.train.evaluate import Evaluation, evaluate
 from mmjax.train.experiment import Experiment
 from mmjax.train.interrupt import Interrupted, Interrupts
 from mmjax.train.loop import Progress, fit
-from mmjax.train.partition import to_restore
+from mmjax.train.partition import names_of, to_restore
 from mmjax.train.state import TrainState, create_state, overlay
 from mmjax.train.step import eval_step, train_step
 from mmjax.train.writers import Writer, read_metrics
@@ -74,9 +74,14 @@ class Run:
         """The state at step 0: drawn, but for what the experiment starts from."""
         state = self.create()
         given, notes = self.experiment.first_variables()
+        if not given:
+            return state
+        loaded = set(names_of(given.get("params", {})))
+        fresh = [name for name in names_of(state.params) if name not in loaded]
+        notes.append(f"newly initialised: {len(fresh)} arrays ({', '.join(fresh[:4])}, …)")
         for note in notes:
             self.console.print(note, markup=False, highlight=False)
-        return overlay(state, given) if given else state
+        return overlay(state, given)
 
     def evaluate(self, variables: Any, split: str, tuned: Tuned | None = None) -> Evaluation:
         """The evaluation of one split; `tuned`: what was tuned on the validation split, by name."""

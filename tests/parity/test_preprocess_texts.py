@@ -21,7 +21,7 @@ CORPUS = [
 ] * 8
 ODD = ["", " ", "\n\t", "🐈‍⬛ and 👩‍👩‍👧", "İstanbul ǅ ß ﬁ", "e\u0301té", "a" * 300, "cat " * 200]
 ODD += ["<unk> </s> cat", "[SEP] [MASK] cat[CLS]", "<|endoftext|>cat <mask>", "\u200b\u00ad\ufeffx"]
-ODD += ["“quotes” & &amp;lt; “it´s”", "\u2581cat", "a\x00b\x07c", "I'LL SAY 'S"]
+ODD += ["“quotes” & &amp;lt; “it\u2019s”", "\u2581cat", "a\x00b\x07c", "I'LL SAY 'S"]
 WORDS = st.sampled_from(
     ["A", "cat,", "isn't", "", "über", "12", "猫", "🐈", "é", *ODD[3:8], *ODD[-9:-3]]
 )
@@ -30,7 +30,7 @@ CACHE = {}  # tokenizers that take long to make
 LETTERS = st.characters(exclude_categories=("Cs", "Cn"))
 TEXTS = st.one_of(st.text(LETTERS, max_size=40), st.lists(WORDS, max_size=8).map(" ".join))
 drawn = settings(
-    max_examples=60,
+    max_examples=40,
     derandomize=True,
     deadline=None,
     database=None,
@@ -46,7 +46,6 @@ def train(folder, kind):
         own.train_from_iterator(CORPUS, vocab_size=220, show_progress=False)
         config |= {"tokenizer_class": "BertTokenizer"}
     elif kind == "clip":
-        own = tokenizers.CharBPETokenizer()
         words = transformers.CLIPTokenizer()._tokenizer
         trainer = tokenizers.trainers.BpeTrainer(
             vocab_size=700,
@@ -192,7 +191,7 @@ def test_prompts_of_whisper(flags, tmp_path):
     compare(theirs, text_processor(tmp_path, {}), CORPUS[:3])
 
 
-@settings(drawn, max_examples=300)
+@settings(drawn, max_examples=150)
 @example(ODD)
 @example(CORPUS[:4])
 @given(st.lists(TEXTS, min_size=1, max_size=5))

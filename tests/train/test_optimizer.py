@@ -183,6 +183,7 @@ def test_what_is_unfrozen_late_rests_and_then_starts_fresh_at_the_schedules_rate
 DEEP = {
     "encoders_a": {
         "words": {"embedding": 0},
+        "patches": {"projection": {"kernel": 0}},
         "transformer": {
             **{f"block_{i}": {"mlp": {"bias": i}} for i in range(12)},
             "norm": {"b": 0},
@@ -199,7 +200,7 @@ DEEP = {
 def test_layer_decay_follows_beit():
     factors = partition.layer_factors(DEEP, 0.5)
     a = factors["encoders_a"]
-    assert a["words"]["embedding"] == 0.5**13
+    assert a["words"]["embedding"] == a["patches"]["projection"]["kernel"] == 0.5**13
     for i in range(12):
         assert a["transformer"][f"block_{i}"]["mlp"]["bias"] == 0.5 ** (12 - i)
     assert a["transformer"]["norm"]["b"] == a["projection"]["kernel"] == 1.0

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from mmjax.interop import hearing
 from mmjax.interop.architecture import (
     Architecture,
     Checkpoint,
@@ -14,11 +15,11 @@ from mmjax.interop.architecture import (
     input_names,
     strip,
 )
+from mmjax.interop.families import vit
 from mmjax.interop.families.blocks import repeated
 from mmjax.interop.families.settings import activation, settings
-from mmjax.interop.layout import Rules, convolution, dense, norm, prefixed, qkv, reshaped
+from mmjax.interop.layout import Rules, convolution, dense, norm, prefixed, reshaped
 from mmjax.interop.towers.spectrogram import SpectrogramClassifier, SpectrogramTower
-from mmjax.interop.towers.stack import check_heads
 from mmjax.types import UserError
 
 CONFIG = {
@@ -36,25 +37,11 @@ CONFIG = {
     "num_mel_bins": 128,
     "head_dim": None,
 }
-# What transformers 5 calls in memory, and what it and version 4 write.
-RENAMED = (
-    ("attention.q_proj", "attention.attention.query"),
-    ("attention.k_proj", "attention.attention.key"),
-    ("attention.v_proj", "attention.attention.value"),
-    ("attention.o_proj", "attention.output.dense"),
-    ("mlp.fc1", "intermediate.dense"),
-    ("mlp.fc2", "output.dense"),
-)
 
 
 def canonical(name: str) -> str:
-    """As version 4 of transformers names the parameters of ASTModel; the head keeps its name."""
-    name = strip(("audio_spectrogram_transformer.",), name)
-    if name.startswith("layers."):
-        name = f"encoder.layer.{name.removeprefix('layers.')}"
-        for new, old in RENAMED:
-            name = name.replace(f".{new}.", f".{old}.")
-    return name
+    """In the names of version 4 of transformers, below ASTModel; the head keeps its name."""
+    return vit.canonical(strip(("audio_spectrogram_transformer.",), name))
 
 
 def tower_of(config: Any, dtype: Any, where: str) -> tuple[SpectrogramTower, Rules]:
@@ -64,12 +51,7 @@ def tower_of(config: Any, dtype: Any, where: str) -> tuple[SpectrogramTower, Rul
         UserError: a config that the original cannot run either.
     """
     c = settings(config, CONFIG, where)
-    check_heads(where, c.hidden_size, c.num_attention_heads)
-    if c.head_dim not in (None, c.hidden_size // c.num_attention_heads):
-        raise UserError(
-            f"{where}: head_dim={c.head_dim!r} in config.json is not hidden_size /"
-            " num_attention_heads, and mmjax has no such attention"
-        )
+    vit.check_head_size(c, where)
     sizes = (c.patch_size, c.frequency_stride, c.time_stride)
     fits = all(isinstance(size, int) and size > 0 for size in sizes)
     if not fits or c.patch_size > min(c.num_mel_bins, c.max_length):
@@ -78,7 +60,7 @@ def tower_of(config: Any, dtype: Any, where: str) -> tuple[SpectrogramTower, Rul
             f" time_stride={c.time_stride!r} in config.json give no patches of"
             f" {c.num_mel_bins} bins and {c.max_length} frames: is the file damaged?"
         )
-    width, side, biased = c.hidden_size, c.patch_size, c.qkv_bias
+    width, side = c.hidden_size, c.patch_size
     tower = SpectrogramTower(
         width=width,
         layers=c.num_hidden_layers,
@@ -90,14 +72,12 @@ def tower_of(config: Any, dtype: Any, where: str) -> tuple[SpectrogramTower, Rul
         strides=(c.frequency_stride, c.time_stride),
         activation=activation(c.hidden_act, where),
         epsilon=c.layer_norm_eps,
-        qkv_bias=biased,
+        qkv_bias=c.qkv_bias,
         dtype=dtype,
     )
-    names = [f"attention.attention.{part}" for part in ("query", "key", "value")]
     block = [
         *norm("attention_norm", "layernorm_before"),
-        *qkv("attention/qkv", names, width, biased=(biased,) * 3),
-        *dense("attention/out", "attention.output.dense"),
+        *vit.attention(width, bias=c.qkv_bias),
         *norm("mlp_norm", "layernorm_after"),
         *dense("mlp_in", "intermediate.dense"),
         *dense("mlp_out", "output.dense"),
@@ -119,11 +99,12 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     """ASTModel, or ASTForAudioClassification if the file has a classifier."""
     where = str(checkpoint.path)
     tower, rules = tower_of(checkpoint.config, dtype, where)
-    module, part = tower, Part(tower)
+    sizes = {"bins": tower.bins, "frames": tower.frames}
+    module, part = tower, Part(tower, "", hearing.ast, sizes)
     if "classifier.dense.weight" in checkpoint.weights:
         labels = checkpoint.weights["classifier.dense.weight"].shape[0]
         module = SpectrogramClassifier(tower, labels, tower.epsilon, dtype)
-        part = Part(tower, "tower")
+        part = part._replace(path="tower")
         rules = [
             *prefixed(rules, "tower/"),
             *norm("norm", "classifier.layernorm"),

@@ -4,6 +4,8 @@ The format has no document of its own; it is what `python/ctranslate2/specs/mode
 https://github.com/OpenNMT/CTranslate2 writes and `src/models/model.cc` reads.
 """
 
+from functools import partial
+
 import ml_dtypes
 import numpy as np
 
@@ -79,9 +81,4 @@ def _variable(file: File, stream: Stream, version: int, name: str) -> Tensor:
     count = file.byte_count(name, shape, dtype)
     if held != count:
         stream.fail(f"{shown(name)} of {count} bytes has the place of {held}")
-    start = stream.skip(count)
-
-    def read() -> np.ndarray:
-        return file.read(start, count).view(dtype).reshape(shape)
-
-    return Tensor(shape, dtype, read, file.where)
+    return Tensor(shape, dtype, partial(file.array, stream.skip(count), shape, dtype), file.where)

@@ -5,6 +5,7 @@ Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html. 
 """
 
 import re
+from functools import partial
 
 import ml_dtypes
 import numpy as np
@@ -60,13 +61,16 @@ def _tensor(file: File, name: str, member: Member) -> Tensor | None:
     if member.size != start + count:
         raise file.damaged(f"{shown(name)} should have {count} bytes and has {member.size - start}")
 
-    def read() -> np.ndarray:
-        flat = member.read(start, count).view(dtype)
-        if order == ">":
-            flat = flat.byteswap()
-        return flat.reshape(shape[::-1]).T if transposed else flat.reshape(shape)
-
+    read = partial(_array, member, start, shape, dtype, order == ">", transposed)
     return Tensor(shape, dtype, read, file.where)
+
+
+def _array(
+    member: Member, start: int, shape: tuple[int, ...], dtype: np.dtype, big: bool, transposed: bool
+) -> np.ndarray:
+    flat = member.read(start).view(dtype)
+    flat = flat.byteswap() if big else flat
+    return flat.reshape(shape[::-1]).T if transposed else flat.reshape(shape)
 
 
 def _dtype(file: File, name: str, kind: str, width: str) -> np.dtype:

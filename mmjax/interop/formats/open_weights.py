@@ -97,12 +97,14 @@ def _open_file(path: Path) -> Weights:
         raise UserError(f"{file.where}: a zip archive without weights; unpack it and name a file")
     if start.startswith(torch_file.LEGACY_START):
         return torch_file.read_legacy(file)
-    if safetensors.is_safetensors(file) or (path.suffix == ".safetensors" and not known):
+    if safetensors.is_safetensors(file):
         return safetensors.read(file)
     if ctranslate2.is_ctranslate2(file):
         return ctranslate2.read(file)
     if path.name.endswith(INDEX):
         return _open_shards(file)
+    if path.suffix == ".safetensors" and not known:
+        return safetensors.read(file)  # and say what is wrong with it
     raise UserError(
         f"{file.where}: {known or 'not weights of a known format, or damaged'}; mmjax reads"
         " safetensors, PyTorch, .npz and CTranslate2 files"

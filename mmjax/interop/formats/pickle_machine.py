@@ -8,7 +8,7 @@ argument.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from mmjax.interop.formats.reading import Stream
 
@@ -74,50 +74,58 @@ class _Machine:
         self.most_work = min(MOST_STEPS, 1000 + 8 * stream.size)
 
     def run(self) -> Any:
+        stream = self.stream
+
+        def push(value):  # the stack is another list after each mark
+            self.stack.append(value)
+
         steps = {
             b"(": self._mark,
             b"0": lambda: self._pop() if self.stack else self._to_mark(),
             b"1": self._to_mark,
-            b"2": lambda: self._push(self._top()),
+            b"2": lambda: push(self._top()),
             b"a": lambda: self._append([self._pop()]),
             b"b": self._build,
-            b"c": lambda: self._push(Global(self.stream.line(), self.stream.line())),
-            b"d": lambda: self._push(self._set({}, self._to_mark())),
+            b"c": lambda: push(Global(stream.line(), stream.line())),
+            b"d": lambda: push(self._set({}, self._to_mark())),
             b"e": lambda: self._append(self._to_mark()),
-            b"l": lambda: self._push(self._to_mark()),
+            b"l": lambda: push(self._to_mark()),
             b"s": lambda: self._set_on_top([self._pop(), self._pop()][::-1]),
-            b"t": lambda: self._push(tuple(self._to_mark())),
+            b"t": lambda: push(tuple(self._to_mark())),
             b"u": lambda: self._set_on_top(self._to_mark()),
-            b"Q": lambda: self._push(self.meaning.persistent(self._pop())),
+            b"Q": lambda: push(self.meaning.persistent(self._pop())),
             b"R": self._call,
-            b"\x80": lambda: self._known(self.stream.number("B") <= 5, "version"),
+            b"\x80": self._version,
             b"\x81": self._call,
             b"\x90": lambda: self._append(self._to_mark()),
-            b"\x91": lambda: self._push(self._to_mark()),
+            b"\x91": lambda: push(self._to_mark()),
             b"\x93": self._global_of_stack,
             b"\x94": lambda: self._put(len(self.memo)),
-            b"\x95": lambda: self.stream.number("Q"),  # a frame: says only how far to read ahead
+            b"\x95": lambda: stream.number("Q"),  # a frame: says only how far to read ahead
         }
-        while (code := self.stream.take(1)) != b".":
-            self._spend(1)
+        while (code := stream.take(1)) != b".":
+            self.work += 1
+            if self.work > self.most_work:
+                self._spend(0)
             if code in steps:
                 steps[code]()
             elif code in PUTS:
-                self._put(self.stream.number(PUTS[code]))
+                self._put(stream.number(PUTS[code]))
             elif code in GETS:
-                self._push(self._remembered(self.stream.number(GETS[code])))
+                self._get(stream.number(GETS[code]))
             elif code in TUPLES:
-                self._push(tuple([self._pop() for _ in range(TUPLES[code])][::-1]))
+                push(tuple([self._pop() for _ in range(TUPLES[code])][::-1]))
             elif code in NEW:
-                self._push(NEW[code]())
+                push(NEW[code]())
             elif code in CONSTANTS:
-                self._push(CONSTANTS[code])
+                push(CONSTANTS[code])
             elif code in NUMBERS:
-                self._push(self.stream.number(NUMBERS[code]))
+                push(stream.number(NUMBERS[code]))
             else:
-                self._push(self._sized(code))
+                push(self._sized(code))
         value = self._pop()
-        self._known(not self.stack and not self.marked, "end")
+        if self.stack or self.marked:
+            self._wrong("end")
         return value
 
     def _sized(self, code: bytes) -> Any:
@@ -140,19 +148,21 @@ class _Machine:
         if self.work > self.most_work:
             self.stream.fail(f"its pickle takes more than {self.most_work} steps")
 
-    def _known(self, right: bool, what: str) -> None:
-        if not right:
-            self.stream.fail(f"its pickle has a wrong {what}")
+    def _wrong(self, what: str) -> NoReturn:
+        self.stream.fail(f"its pickle has a wrong {what}")
 
-    def _push(self, value: Any) -> None:
-        self.stack.append(value)
+    def _version(self) -> None:
+        if self.stream.number("B") > 5:
+            self._wrong("version")
 
     def _top(self) -> Any:
-        self._known(bool(self.stack), "stack")
+        if not self.stack:
+            self._wrong("stack")
         return self.stack[-1]
 
     def _pop(self) -> Any:
-        self._known(bool(self.stack), "stack")
+        if not self.stack:
+            self._wrong("stack")
         return self.stack.pop()
 
     def _mark(self) -> None:
@@ -160,52 +170,58 @@ class _Machine:
         self.stack = []
 
     def _to_mark(self) -> list[Any]:
-        self._known(bool(self.marked), "mark")
+        if not self.marked:
+            self._wrong("mark")
         values, self.stack = self.stack, self.marked.pop()
         return values
 
     def _put(self, place: int) -> None:
         self.memo[place] = self._top()
 
-    def _remembered(self, place: int) -> Any:
-        self._known(place in self.memo, "memory")
-        return self.memo[place]
+    def _get(self, place: int) -> None:
+        if place not in self.memo:
+            self._wrong("memory")
+        self.stack.append(self.memo[place])
 
     def _append(self, values: list[Any]) -> None:
         target = self._top()
-        self._known(isinstance(target, list), "list")
+        if not isinstance(target, list):
+            self._wrong("list")
         target.extend(values)
 
     def _set_on_top(self, values: list[Any]) -> None:
         self._set(self._top(), values)
 
     def _set(self, target: Any, values: list[Any]) -> dict[Any, Any]:
-        self._known(isinstance(target, dict) and len(values) % 2 == 0, "dictionary")
+        if not isinstance(target, dict) or len(values) % 2:
+            self._wrong("dictionary")
         for key, value in zip(values[::2], values[1::2], strict=True):
             # Tuples of tuples of tuples … can take for ever to hash.
             flat = key if isinstance(key, tuple) else (key,)
-            self._known(all(isinstance(part, KEYS) for part in flat), "key")
-            self._spend(len(flat))
+            if not all(isinstance(part, KEYS) for part in flat):
+                self._wrong("key")
+            self.work += len(flat)
             target[key] = value
         return target
 
     def _call(self) -> None:
         arguments, function = self._pop(), self._pop()
-        self._known(isinstance(function, Global) and isinstance(arguments, tuple), "call")
-        self._spend(_length(arguments) + sum(_length(argument) for argument in arguments))
-        self._push(self.meaning.call(function, arguments))
+        if not isinstance(function, Global) or not isinstance(arguments, tuple):
+            self._wrong("call")
+        self._spend(_length(arguments) + sum(map(_length, arguments)))
+        self.stack.append(self.meaning.call(function, arguments))
 
     def _build(self) -> None:
         state, target = self._pop(), self._top()
-        parts = state if isinstance(state, tuple) else ()
-        self._spend(_length(state) + sum(_length(part) for part in parts))
+        self._spend(_length(state) + sum(map(_length, state if isinstance(state, tuple) else ())))
         self.meaning.build(target, state)
 
     def _global_of_stack(self) -> None:
         name, module = self._pop(), self._pop()
-        self._known(isinstance(name, str) and isinstance(module, str), "name")
-        self._push(Global(module, name))
+        if not isinstance(name, str) or not isinstance(module, str):
+            self._wrong("name")
+        self.stack.append(Global(module, name))
 
 
 def _length(value: Any) -> int:
-    return len(value) if isinstance(value, (list, tuple, dict, str, bytes)) else 0
+    return len(value) if isinstance(value, list | tuple | dict | str | bytes) else 0

@@ -70,6 +70,10 @@ class File:
             raise self.damaged("became shorter since it was opened")
         return out
 
+    def array(self, start: int, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        """The array whose numbers lie from byte `start` on; raises as `read`."""
+        return self.read(start, math.prod(shape) * dtype.itemsize).view(dtype).reshape(shape)
+
     def byte_count(self, name: str, shape: tuple[Any, ...], dtype: np.dtype) -> int:
         """Bytes of an array of this shape; nothing is allocated.
 

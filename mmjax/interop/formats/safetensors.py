@@ -7,6 +7,7 @@ has no float8 for NumPy, copies every array twice and cannot shard.
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -122,11 +123,7 @@ def _place(file: File, name: str, entry: Any) -> tuple[int, int]:
 
 def _tensor(file: File, start: int, entry: Mapping[str, Any]) -> Tensor:
     shape, dtype = tuple(entry["shape"]), DTYPES[entry["dtype"]]
-    begin, end = entry["data_offsets"]
-
-    def read() -> np.ndarray:
-        return file.read(start + begin, end - begin).view(dtype).reshape(shape)
-
+    read = partial(file.array, start + entry["data_offsets"][0], shape, dtype)
     return Tensor(shape, dtype, read, file.where)
 
 

@@ -5,8 +5,8 @@ Formats: `torch/serialization.py` of PyTorch. No PyTorch here, and nothing in a 
 """
 
 import io
-import math
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -70,9 +70,8 @@ def read_legacy(file: File) -> Weights:
     readers: dict[str, Bytes] = {}
     with file.stream() as stream:
         stream.skip(len(LEGACY_START))
-        version, system, value, keys = (
-            pickle_machine.load(stream, meaning(file, storages)) for _ in range(4)
-        )
+        means = meaning(file, storages)
+        version, system, value, keys = (pickle_machine.load(stream, means) for _ in range(4))
         if version != LEGACY_VERSION:
             raise file.damaged("its PyTorch stream has an unknown version")
         _check_order(file, isinstance(system, dict) and system.get("little_endian") is True)
@@ -84,15 +83,15 @@ def read_legacy(file: File) -> Weights:
             count = stream.number("q")
             if count * storages[key].dtype.itemsize != storages[key].whole_bytes:
                 raise file.damaged(f"its storage {shown(key)} has another size")
-            readers[key] = _from(file, stream.skip(storages[key].whole_bytes))
+            readers[key] = partial(_shifted, file, stream.skip(storages[key].whole_bytes))
     for key in storages:
         if key not in readers:
             raise file.damaged(f"its storage {shown(key)} is missing")
     return _weights(file, value, readers)
 
 
-def _from(file: File, first: int) -> Bytes:
-    return lambda start, count: file.read(first + start, count)
+def _shifted(file: File, first: int, start: int, count: int) -> np.ndarray:
+    return file.read(first + start, count)
 
 
 def _check_order(file: File, little: bool) -> None:
@@ -167,16 +166,19 @@ def _tensor(file: File, name: str, stored: Stored, data: Bytes) -> Tensor:
     if not 0 <= offset * width <= (offset + reach) * width <= storage.byte_count:
         raise file.damaged(f"{shown(name)} lies outside of its storage")
 
-    def read() -> np.ndarray:
-        flat = data(storage.start + offset * width, reach * width).view(dtype)
-        if reach * width == count:
-            in_order = [width * math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
-            used = [a for a, size in enumerate(shape) if size > 1]
-            if all(steps[a] * width == in_order[a] for a in used):
-                return flat.reshape(shape)
-        spread = np.lib.stride_tricks.as_strided(
-            flat, shape, [step * width for step in steps], writeable=False
-        )
-        return np.array(spread, order="C")
+    read = partial(data, storage.start + offset * width, reach * width)
+    return Tensor(shape, dtype, partial(_spread, read, dtype, shape, tuple(steps)), file.where)
 
-    return Tensor(shape, dtype, read, file.where)
+
+def _spread(
+    read: Callable[[], np.ndarray],
+    dtype: np.dtype,
+    shape: tuple[int, ...],
+    steps: tuple[int, ...],
+) -> np.ndarray:
+    """The elements at these steps of the bytes read; a copy, unless they lie there in order."""
+    data = read()
+    # Not NumPy's as_strided, which does not know float8.
+    view = np.ndarray(shape, dtype, data, strides=[step * dtype.itemsize for step in steps])
+    in_order = view.flags.c_contiguous and data.size == view.nbytes
+    return data.view(dtype).reshape(shape) if in_order else np.array(view, order="C")

@@ -5,6 +5,7 @@ that notes where the numbers lie.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import ml_dtypes
@@ -74,48 +75,73 @@ class LeftOut:
     """Something that is not an array: a setting, a path, a single number of NumPy's."""
 
 
+WRONG = object()
+
+
 def meaning(file: File, storages: dict[str, Storage]) -> Meaning:
     """What calls, states and outside names stand for in the checkpoints of PyTorch.
 
     Each storage that is named is put into `storages` under its key. Its functions raise UserError
     for anything else: a name that is called and is not in CALLS is refused, and the message has it.
     """
-
-    def refused(what: str) -> UserError:
-        return UserError(
-            f"{file.where}: {what}; nothing was run. Save only the weights:"
-            " torch.save(model.state_dict(), …)"
-        )
-
-    def call(function: Global, arguments: tuple[Any, ...]) -> Any:
-        if function.module == "__torch__" or function.module.startswith("__torch__."):
-            return Record()
-        if str(function) not in CALLS:
-            raise refused(f"wants to run {shown(str(function))}, which weights have no need of")
-        result = CALLS[str(function)](arguments)
-        if result is WRONG:
-            raise file.damaged(f"calls {function} with the wrong arguments")
-        return result
-
-    def build(target: Any, state: Any) -> None:
-        if not _build(file, target, state):
-            raise refused("wants to set the state of an object that is not of weights")
-
-    def persistent(name: Any) -> Storage:
-        match name:
-            case ("module", Global() as kind, *_):
-                raise refused(f"holds a whole {shown(str(kind))}, not only its weights")
-        storage = _storage(name)
-        if storage is None:
-            raise file.damaged("names a storage that is none, or of an unknown type")
-        if storages.setdefault(storage.key, storage).whole_bytes != storage.whole_bytes:
-            raise file.damaged(f"its storage {shown(storage.key)} has two sizes")
-        return storage
-
-    return Meaning(call, build, persistent)
+    return Meaning(
+        call=partial(_call, file),
+        build=partial(_build, file),
+        persistent=partial(_outside, file, storages),
+    )
 
 
-WRONG = object()
+def _refused(file: File, what: str) -> UserError:
+    return UserError(
+        f"{file.where}: {what}; nothing was run. Save only the weights:"
+        " torch.save(model.state_dict(), …)"
+    )
+
+
+def _call(file: File, function: Global, arguments: tuple[Any, ...]) -> Any:
+    if function.module == "__torch__" or function.module.startswith("__torch__."):
+        return Record()
+    if str(function) not in CALLS:
+        raise _refused(file, f"wants to run {shown(str(function))}, which weights have no need of")
+    result = CALLS[str(function)](arguments)
+    if result is WRONG:
+        raise file.damaged(f"calls {function} with the wrong arguments")
+    return result
+
+
+def _build(file: File, target: Any, state: Any) -> None:
+    match target, state:
+        case Record(state=None), dict():
+            target.state = state
+        case NumpyType(), (int(), str(order), *_):
+            target.big = order == ">"
+        case NumpyArray(), (
+            _,
+            tuple(shape),
+            NumpyType() as dtype,
+            fortran,
+            bytes() | str() as data,
+        ):
+            raw = data.encode("latin-1", "replace") if isinstance(data, str) else data
+            target.value = array(file, shape, dtype, bool(fortran), raw)
+        case (NumpyArray(), (_, tuple(), NumpyType(), _, list())) | (LeftOut(), _):
+            pass  # an array of Python objects, and settings
+        case dict(), dict():
+            pass  # the version numbers that a state_dict carries along
+        case _:
+            raise _refused(file, "wants to set the state of an object that is not of weights")
+
+
+def _outside(file: File, storages: dict[str, Storage], name: Any) -> Storage:
+    match name:
+        case ("module", Global() as kind, *_):
+            raise _refused(file, f"holds a whole {shown(str(kind))}, not only its weights")
+    storage = _storage(name)
+    if storage is None:
+        raise file.damaged("names a storage that is none, or of an unknown type")
+    if storages.setdefault(storage.key, storage).whole_bytes != storage.whole_bytes:
+        raise file.damaged(f"its storage {shown(storage.key)} has two sizes")
+    return storage
 
 
 def _storage(name: Any) -> Storage | None:
@@ -202,31 +228,6 @@ def _numpy_type(arguments: tuple[Any, ...]) -> Any:
     return WRONG
 
 
-def _build(file: File, target: Any, state: Any) -> bool:
-    """Gives an object its state; False if that is not a known one."""
-    match target, state:
-        case Record(state=None), dict():
-            target.state = state
-        case NumpyType(), (int(), str(order), *_):
-            target.big = order == ">"
-        case NumpyArray(), (
-            _,
-            tuple(shape),
-            NumpyType() as dtype,
-            fortran,
-            bytes() | str() as data,
-        ):
-            raw = data.encode("latin-1", "replace") if isinstance(data, str) else data
-            target.value = array(file, shape, dtype, bool(fortran), raw)
-        case (NumpyArray(), (_, tuple(), NumpyType(), _, list())) | (LeftOut(), _):
-            pass  # an array of Python objects, and settings
-        case dict(), dict():
-            pass  # the version numbers that a state_dict carries along
-        case _:
-            return False
-    return True
-
-
 TENSORS = {
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor,
@@ -268,6 +269,7 @@ CALLS = {
             "pathlib.PosixPath",
             "pathlib.WindowsPath",
             "torch.device",
+            "torch.serialization._get_layout",
             "builtins.complex",
             "builtins.bytearray",
         ],

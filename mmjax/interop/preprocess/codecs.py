@@ -68,6 +68,11 @@ def of_word_pieces(path: Path, settings: Settings) -> Codec:
         UserError: the file cannot be read, lacks a special token, or an unknown flag is set.
     """
     values = settings.values
+    if settings.kind not in ("bert", "distilbert"):
+        named = values.get("tokenizer_class")
+        raise UserError(f"{path}: only BERT's word pieces are kept so, and the class is {named!r}")
+    if not isinstance(values.get("strip_accents"), bool | None):
+        raise UserError(f"{path}: strip_accents must be true or false in tokenizer_config.json")
     if values.get("do_basic_tokenize") is False or values.get("never_split"):
         raise UserError(f"{path}: do_basic_tokenize, never_split are not supported: remove them")
     words = {word: number for number, word in enumerate(_lines(path))}
@@ -194,7 +199,7 @@ def _whisper_prompt(values: Mapping[str, Any], path: Path) -> list[str]:
     """What Whisper's decoder starts with (Radford et al. 2022): language, task, timestamps."""
     before = ["<|startoftranscript|>"]
     if language := values.get("language"):
-        if len(language) > 3:
+        if not isinstance(language, str) or len(language) > 3:
             raise UserError(f"{path}: language must be a code such as 'en', not {language!r}")
         before.append(f"<|{language}|>")
     if task := values.get("task"):

@@ -162,12 +162,12 @@ def _open_clip(config: Mapping[str, Any]) -> Recipe:
     if unknown := sorted(set(given) - known):
         raise UserError(f"{name}: unknown keys {', '.join(unknown)} may change the numbers")
     values = {key: value for key, value in given.items() if value is not None}
-    tower = (config.get("model_cfg") or {}).get("vision_cfg") or {}
+    tower = _inner(_inner(config, "model_cfg", name), "vision_cfg", name)
     height, width = _sides(tower.get("image_size") or values.get("size", 224), name, "size")
     if values.get("mode", "RGB") != "RGB":
         raise UserError(f"{name}: mode must be RGB, not {values['mode']!r}")
     way = values.get("interpolation", "bicubic")
-    resample = choose({"bicubic": 3, "bilinear": 2, "random": 3}, way, f"{name} interpolation")
+    resample = choose({"bicubic": 3, "bilinear": 2, "random": 3}, str(way), f"{name} interpolation")
     fill = values.get("fill_color", 0)
     if not isinstance(fill, int) or not 0 <= fill <= 255:
         raise UserError(f"{name}: fill_color must be a number from 0 to 255, not {fill!r}")
@@ -184,7 +184,7 @@ def _open_clip(config: Mapping[str, Any]) -> Recipe:
     }
     mean = _three(values.get("mean") or _CLIP["image_mean"], name, "mean")
     std = _three(values.get("std") or _CLIP["image_std"], name, "std", positive=True)
-    chosen = choose(changes, values.get("resize_mode", "shortest"), f"{name} resize_mode")
+    chosen = choose(changes, str(values.get("resize_mode", "shortest")), f"{name} resize_mode")
     return Recipe(chosen, True, 1 / 255, 0.0, mean, std)
 
 
@@ -195,7 +195,8 @@ def _timm(config: Mapping[str, Any]) -> Recipe:
     if not isinstance(size, list | tuple) or len(size) != 3 or size[0] != 3:
         raise UserError(f"{name}: input_size must be [3, height, width], not {size!r}")
     height, width = _sides(size[1:], name, "input_size")
-    resample = choose(_RESAMPLE, config.get("interpolation") or "bicubic", f"{name} interpolation")
+    way = str(config.get("interpolation") or "bicubic")
+    resample = choose(_RESAMPLE, way, f"{name} interpolation")
     share = _number(config.get("crop_pct") or 0.875, name, "crop_pct")
     large = math.floor(height / share), math.floor(width / share)
     mean = _three(config.get("mean") or _IMAGENET["image_mean"], name, "mean")
@@ -212,7 +213,7 @@ def _timm(config: Mapping[str, Any]) -> Recipe:
         "squash": [pixels.to_size(*large, resample), cut],
         "border": [pixels.to_fit(*large, resample, inside=True), padded],
     }
-    chosen = choose(changes, config.get("crop_mode") or "center", f"{name} crop_mode")
+    chosen = choose(changes, str(config.get("crop_mode") or "center"), f"{name} crop_mode")
     return Recipe(chosen, False, 1 / 255, 0.0, mean, std)
 
 
@@ -222,7 +223,8 @@ def _torchvision(config: Mapping[str, Any]) -> Recipe:
     known = {"resize_size", "crop_size", "mean", "std", "interpolation"}
     if unknown := sorted(set(config) - known):
         raise UserError(f"{name}: unknown keys {', '.join(unknown)} may change the numbers")
-    resample = choose(_RESAMPLE, config.get("interpolation", "bilinear"), f"{name} interpolation")
+    way = str(config.get("interpolation", "bilinear"))
+    resample = choose(_RESAMPLE, way, f"{name} interpolation")
     crop = _pixels(config.get("crop_size", 224), name, "crop_size")
     changes = [
         pixels.to_shorter_side(_pixels(config["resize_size"], name, "resize_size"), resample),
@@ -231,6 +233,13 @@ def _torchvision(config: Mapping[str, Any]) -> Recipe:
     mean = _three(config.get("mean", _IMAGENET["image_mean"]), name, "mean")
     std = _three(config.get("std", _IMAGENET["image_std"]), name, "std", positive=True)
     return Recipe(changes, False, 1 / 255, 0.0, mean, std)
+
+
+def _inner(config: Mapping[str, Any], key: str, name: str) -> Mapping[str, Any]:
+    value = config.get(key) or {}
+    if not isinstance(value, Mapping):
+        raise UserError(f"{name}: {key} must be an object, not {value!r}")
+    return value
 
 
 def _resizing(size: Any, square: Any, resample: int, name: str) -> pixels.Change:

@@ -192,8 +192,12 @@ def _check(values: Values, defaults: Values, name: str) -> None:
             raise UserError(f"{name}: {key} cannot be {value!r}")
         if kind is None and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise UserError(f"{name}: {key} must be a number, not {value!r}")
+        if kind is None and not abs(value) <= 10**6:
+            raise UserError(f"{name}: {key} cannot be {value!r}")
         if isinstance(default, int) and kind is None and (value < 1 or value != int(value)):
             raise UserError(f"{name}: {key} must be a positive whole number, not {value!r}")
+    if values.get("n_fft", 2) % 2 or values.get("fft_window_size", 2) % 2:
+        raise UserError(f"{name}: n_fft and fft_window_size must be even")
     fixed = {"padding_side": "right", "padding_value": 0.0} | _FIXED[name]
     for key, value in fixed.items():
         if values[key] != value:

@@ -104,8 +104,8 @@ class TextProcessor:
         if numbers.ndim != 1 or (numbers.size and numbers.dtype.kind not in "iu"):
             raise UserError(f"ids must be integers [L], not {numbers.dtype} {list(numbers.shape)}")
         row = [int(number) for number in numbers]
-        if min(row, default=0) < 0:
-            raise UserError(f"ids cannot be negative, as {min(row)} is")
+        if row and not 0 <= min(row) <= max(row) < 2**31:
+            raise UserError(f"ids cannot be negative or over 2^31: {min(row)} to {max(row)}")
         if self.settings.kind == "whisper":
             return whisper_text.decode(self.codec, row, skip_special_tokens, timestamps)
         if timestamps:

@@ -146,7 +146,7 @@ def read_settings(directory: Path, config: Mapping[str, Any]) -> Settings:
     length = values.get("model_max_length", defaults.length)
     if length is not None and (isinstance(length, bool) or not isinstance(length, int | float)):
         raise UserError(f"{path}: model_max_length must be a number, not {length!r}")
-    if length is not None and length < 1:
+    if length is not None and not length >= 1:
         raise UserError(f"{path}: model_max_length must be positive, not {length!r}")
     special = {}
     for role, names in _ROLES.items():
@@ -155,6 +155,8 @@ def read_settings(directory: Path, config: Mapping[str, Any]) -> Settings:
             value = found[0] if found else defaults.tokens[role]
             special[role] = _token(value, path, special=True)
     added = values.get("added_tokens_decoder") or {}
+    if not isinstance(added, Mapping) or not isinstance(outputs, list | tuple):
+        raise UserError(f"{path}: added_tokens_decoder or model_input_names is not as expected")
     plain = read_json(directory / "added_tokens.json")
     return Settings(
         kind=kind,

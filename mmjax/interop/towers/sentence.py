@@ -13,7 +13,7 @@ from mmjax.nn.dense import Dense
 from mmjax.nn.options import activation, choose
 
 LOWEST = -1e9  # what a token that is not real is for a maximum
-SHORTEST = 1e-12  # a shorter vector is not made longer than its length over this
+SHORTEST = 1e-12  # what a vector is divided by if it is shorter
 
 
 def _sum(x: Array, weights: Array) -> Array:
@@ -37,7 +37,7 @@ def _last(x: Array, mask: Array) -> Array:
 # From tokens [B L D] and which are real [B L]: one vector [B D]. If several are wanted, they come
 # side by side in this order, which is that of sentence-transformers.
 POOLINGS: Mapping[str, Callable[[Array, Array], Array]] = {
-    "cls": lambda x, mask: x[:, 0],
+    "cls": lambda x, _: x[:, 0],
     "max": lambda x, mask: jnp.max(jnp.where(mask[..., None], x, LOWEST), axis=1),
     "mean": lambda x, mask: _sum(x, mask) / _count(mask),
     "mean_sqrt_len_tokens": lambda x, mask: _sum(x, mask) / jnp.sqrt(_count(mask)),
@@ -100,8 +100,8 @@ class SentenceTower(nn.Module):
         x = pooled(outputs["last_hidden_state"].astype(jnp.float32), mask, self.poolings)
         for step in self.steps:
             if step is None:
-                length = jnp.linalg.norm(x, axis=1, keepdims=True)
-                x = x / jnp.maximum(length, SHORTEST)
+                squares = jnp.sum(x * x, axis=1, keepdims=True)
+                x = x / jnp.sqrt(jnp.maximum(squares, SHORTEST**2))  # no NaN in the gradient at 0
             else:
                 x = Dense(step.width, step.bias, dtype=self.dtype, name=step.name)(x)
                 x = activation(step.activation)(x.astype(jnp.float32))

@@ -1,9 +1,10 @@
-"""Transformers over the patches of a spectrogram: AST (Gong et al. 2021,
-https://arxiv.org/abs/2104.01778)."""
+"""Transformers over spectrograms: AST (Gong et al. 2021, https://arxiv.org/abs/2104.01778) and the
+encoder of Whisper (Radford et al. 2022, https://arxiv.org/abs/2212.04356)."""
 
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
@@ -11,6 +12,8 @@ from mmjax.interop.towers.stack import Stack, as_mask, layer_norm, with_states
 from mmjax.nn.convolve import Conv
 from mmjax.nn.dense import Dense
 from mmjax.types import UserError
+
+EPSILON = 1e-5  # of all norms of Whisper
 
 
 class SpectrogramTower(nn.Module):
@@ -117,4 +120,103 @@ class SpectrogramClassifier(nn.Module):
         """The outputs of the tower, and logits [B C]."""
         outputs = self.tower(*args, **inputs)
         x = layer_norm(self.epsilon, "norm")(outputs["pooler_output"])
-        return {"logits": Dense(self.labels, dtype=self.dtype, name="logits")(x), **outputs}
+        logits = Dense(self.labels, dtype=self.dtype, name="logits")(x)
+        return {"logits": logits.astype(jnp.float32), **outputs}
+
+
+class WhisperEncoder(nn.Module):
+    """input_features [B F T] -> last_hidden_state [B N D], N = ceil(T / 2).
+
+    Attributes:
+        width, layers, heads, mlp_width, activation: of the transformer.
+        bins: F.
+        positions: the most tokens N. The published models were trained with exactly so many, of
+            30 s padded with silence; fewer are taken as they are.
+        dropout: share dropped in training, of the input and in the blocks.
+        dtype: type of the computation.
+    """
+
+    width: int
+    layers: int
+    heads: int
+    mlp_width: int
+    bins: int
+    positions: int
+    activation: str = "gelu_exact"
+    dropout: float = 0.0
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        input_features: Float[Array, "B F T"],
+        *,
+        output_hidden_states: bool = False,
+        deterministic: bool = True,
+    ) -> dict[str, Any]:
+        """Raises UserError for other bins, or more frames than there are positions for."""
+        bins, frames = input_features.shape[1:]
+        if bins != self.bins or not 0 < frames <= 2 * self.positions:
+            raise UserError(
+                f"input_features: {bins} bins of {frames} frames, but the model takes {self.bins}"
+                f" of at most {2 * self.positions}: cut the recording into pieces"
+            )
+        x = jnp.swapaxes(input_features, 1, 2).astype(self.dtype)
+        for layer, stride in enumerate((1, 2), start=1):
+            conv = nn.Conv(
+                self.width, (3,), (stride,), ((1, 1),), dtype=self.dtype, name=f"conv{layer}"
+            )
+            x = jax.nn.gelu(conv(x), approximate=False)
+        shape = (self.positions, self.width)
+        places = self.param("positions", nn.initializers.normal(0.02), shape, jnp.float32)
+        states = Stack(
+            self.layers,
+            self.heads,
+            self.mlp_width,
+            self.activation,
+            EPSILON,
+            dropout=self.dropout,
+            dtype=self.dtype,
+            name="blocks",
+        )(x + places[: x.shape[1]].astype(self.dtype), deterministic=deterministic)
+        x = layer_norm(EPSILON, "norm")(states[-1]).astype(self.dtype)
+        outputs: dict[str, Any] = {"last_hidden_state": x}
+        if output_hidden_states:
+            outputs["hidden_states"] = (*states[:-1], x)
+        return outputs
+
+
+class WhisperClassifier(nn.Module):
+    """An encoder, and two dense layers around the mean of its tokens.
+
+    Attributes:
+        encoder: of Whisper.
+        width: between the two layers.
+        labels: C, number of classes.
+        weighted: whether a learned mean of the hidden states is classified, not the last one.
+        dtype: type of the computation.
+    """
+
+    encoder: nn.Module
+    width: int
+    labels: int
+    weighted: bool = False
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, input_features: Array, *, output_hidden_states: bool = False, **flags: Any
+    ) -> dict[str, Any]:
+        """The outputs of the encoder, and logits [B C]."""
+        wanted = output_hidden_states or self.weighted
+        outputs = self.encoder(input_features, output_hidden_states=wanted, **flags)
+        x = outputs["last_hidden_state"]
+        if self.weighted:
+            states = outputs["hidden_states"]
+            weights = self.param("weights", nn.initializers.ones, (len(states),), jnp.float32)
+            x = jnp.einsum(
+                "n,nbld->bld", jax.nn.softmax(weights).astype(x.dtype), jnp.stack(states)
+            )
+        x = jnp.mean(Dense(self.width, dtype=self.dtype, name="projector")(x), axis=1)
+        logits = Dense(self.labels, dtype=self.dtype, name="logits")(x)
+        return {"logits": logits.astype(jnp.float32), **outputs}

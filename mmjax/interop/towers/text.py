@@ -46,6 +46,10 @@ def _tanh(tower: "TextTower", x: Array, _: Array) -> Array:
 # From the tower, its last tokens and the word ids: the pooled vector.
 POOLINGS: Mapping[str, Callable[["TextTower", Array, Array], Array]] = {
     "end": _end,
+    "equal": lambda tower, x, ids: _at(x, jnp.argmax(ids == tower.end_id, axis=1)),
+    "final": lambda _, x, ids: x[:, -1],
+    "first": lambda _, x, ids: x[:, 0],
+    "highest": lambda _, x, ids: _at(x, jnp.argmax(ids, axis=1)),
     "last": _last,
     "tanh": _tanh,
 }
@@ -63,8 +67,9 @@ class TextTower(nn.Module):
         closing_norm: whether a norm follows the last one.
         token_types: number of kinds of words; 0: none are told apart.
         padding: the id that positions do not count. None: they count all.
-        pooling: "end" (at `end_id`), "last" (a dense layer at the last place), "tanh" (at the
-            first). None: there is no pooler_output.
+        pooling: at the first place of `end_id` "equal" or, where that is 2, of the highest id as
+            "end" (CLIP's rule); of the "highest" id; at the "first" or "final" place; "last" (a
+            dense layer at the last place), "tanh" (one at the first). None: no pooler_output.
         end_id: of the word that ends a text.
         head_width: of the dense layer of "last". None: D.
         dropout: share dropped in training, of the input and in the blocks.

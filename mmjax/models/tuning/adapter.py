@@ -2,7 +2,6 @@
 
 import dataclasses
 import re
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -68,13 +67,14 @@ class Adapter:
         return (name, Width(output.shape[-1], False)) if whole else None
 
     def create(self, key: Array, width: Width) -> Tree:
-        """down [D bottleneck] and up [bottleneck D] = 0."""
+        """down [D bottleneck] and up [bottleneck D] = 0, under what it is that they adapt."""
         kernel = nn.initializers.lecun_normal()(key, (width.size, self.bottleneck))
         made = {"down": {"kernel": kernel}, "up": {"kernel": jnp.zeros_like(kernel.T)}}
         if width.is_branch:
             for name, size in (("down", self.bottleneck), ("up", width.size)):
                 made[name]["bias"] = jnp.zeros(size)
-        return made
+        # A branch has the path of the module that it runs.
+        return {"branch" if width.is_branch else "module": made}
 
     def choose(self, found: Sites) -> Sites:
         """Of all sites those that are adapted: branches, or modules where no branch matches."""
@@ -90,7 +90,7 @@ class Adapter:
             name, method = "/".join(context.module.path), context.method_name
             if isinstance(context.module, Block) and method == BRANCH:
                 x, branch, which, *rest = args
-                weights = _weights(extra, join(name, which))
+                weights = at(extra, join(name, which, "branch"))
                 if weights is None:
                     return next_fun(*args, **kwargs)
 
@@ -99,7 +99,7 @@ class Adapter:
 
                 return next_fun(x, adapted, which, *rest, **kwargs)
             y = next_fun(*args, **kwargs)
-            weights = _weights(extra, name) if method == "__call__" else None
+            weights = at(extra, join(name, "module")) if method == "__call__" else None
             return y if weights is None else self._adapted(weights, args[0], y)
 
         return intercept
@@ -107,11 +107,6 @@ class Adapter:
     def _adapted(self, weights: Tree, x: Array, y: Array) -> Array:
         hidden = activation(self.activation)(_dense(weights["down"], x if self.parallel else y))
         return y + self.scale * _dense(weights["up"], hidden).astype(y.dtype)
-
-
-def _weights(extra: Tree, name: str) -> Tree | None:
-    found = at(extra, name)
-    return found if isinstance(found, Mapping) and "down" in found else None
 
 
 def _dense(weights: Tree, x: Array) -> Array:

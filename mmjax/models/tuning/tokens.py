@@ -1,4 +1,4 @@
-"""Learned tokens in transformers that are frozen: prompts, and prefixes of keys and values."""
+"""Learned tokens in transformers that are frozen."""
 
 import dataclasses
 import re
@@ -6,20 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mmjax.models.tuning.paths import ENCODERS, NOT_ENCODERS, Sites, Tree, at, chosen, join
-from mmjax.nn.attention import SelfAttention
-from mmjax.nn.dense import Dense
 from mmjax.nn.transformer import Block
 from mmjax.types import UserError
 
 NUMBERED = re.compile(r"(.*?)(\d+)([^/\d]*)")  # the name of a block: before, number, after
 
 
-def _more_tokens(args: tuple, kwargs: Mapping[str, Any], count: int) -> tuple[tuple, dict]:
+def more_tokens(args: tuple, kwargs: Mapping[str, Any], count: int) -> tuple[tuple, dict]:
     """The arguments (x, mask, angles=...) of a call with `count` real, unturned tokens in front."""
     mask = args[1] if len(args) > 1 else kwargs.get("mask")
     if mask is not None:
@@ -30,7 +27,8 @@ def _more_tokens(args: tuple, kwargs: Mapping[str, Any], count: int) -> tuple[tu
     return (args[0], mask), {**kwargs, "angles": angles} if "angles" in kwargs else dict(kwargs)
 
 
-def _join(tokens: Float[Array, "P D"], x: Float[Array, "B N D"]) -> Float[Array, "B more D"]:
+def join_tokens(tokens: Float[Array, "P D"], x: Float[Array, "B N D"]) -> Float[Array, "B more D"]:
+    """The tokens in front of those of each example."""
     rows = jnp.broadcast_to(tokens.astype(x.dtype), (x.shape[0], *tokens.shape))
     return jnp.concatenate([rows, x], axis=1)
 
@@ -114,9 +112,9 @@ class Prompt:
             tokens = at(extra, join(first, "tokens")) if first is not None else None
             if tokens is None:
                 return next_fun(*args, **kwargs)
-            args, kwargs = _more_tokens(args, kwargs, self.count)
+            args, kwargs = more_tokens(args, kwargs, self.count)
             if name == first:
-                args = (_join(tokens, args[0]), *args[1:])
+                args = (join_tokens(tokens, args[0]), *args[1:])
             y = next_fun(*args, **kwargs)
             return y[:, self.count :] if name == last else y
 
@@ -135,72 +133,3 @@ class Prompt:
 
 def _number(name: str) -> int:
     return _chain(name)[1]
-
-
-@dataclasses.dataclass(frozen=True)
-class Prefix:
-    """Learned keys and values that every query of a self-attention reads besides the tokens'.
-
-    Prefix tuning (Li and Liang 2021, https://arxiv.org/abs/2101.00190), without the mlp that the
-    paper computes the prefix by in training. They have no position.
-
-    Attributes:
-        count: P, the number of keys and values.
-        where: a regular expression on the paths of self-attentions.
-        also: regular expressions on the paths of the model's own parameters that train too.
-    """
-
-    count: int = 10
-    where: str = ENCODERS
-    also: tuple[str, ...] = (NOT_ENCODERS,)
-
-    key = "prefix"
-    what = "self-attention"
-
-    @property
-    def trained(self) -> tuple[str, ...]:
-        """Patterns of the model's own parameters that train."""
-        return self.also
-
-    def site(self, module: nn.Module, method: str, args: tuple, output: Any) -> Any:
-        """(path, D) of a self-attention's call; None of any other."""
-        del args
-        if isinstance(module, SelfAttention) and method == "__call__":
-            return "/".join(module.path), output.shape[-1]
-        return None
-
-    def choose(self, found: Sites) -> Sites:
-        """The self-attentions that get a prefix."""
-        return {name: found[name] for name in chosen(list(found), self.where, self.what)}
-
-    def create(self, key: Array, width: int) -> Tree:
-        """Keys [P D] and values [P D] of all heads, normal with standard deviation 0.02."""
-        init, keys = nn.initializers.normal(0.02), jax.random.split(key)
-        names = ("keys", "values")
-        return {n: init(k, (self.count, width)) for n, k in zip(names, keys, strict=True)}
-
-    def interceptor(self, params: Tree, extra: Tree, *, deterministic: bool) -> Any:
-        """For `flax.linen.intercept_methods`: puts the keys and values in `extra` in front.
-
-        Empty tokens are joined to the input of the attention, and the projection's output at their
-        places is replaced.
-        """
-        del params, deterministic
-
-        def intercept(next_fun, args, kwargs, context):
-            module = context.module
-            if context.method_name != "__call__":
-                return next_fun(*args, **kwargs)
-            if isinstance(module, SelfAttention) and at(extra, "/".join(module.path)):
-                args, kwargs = _more_tokens(args, kwargs, self.count)
-                empty = jnp.zeros((self.count, args[0].shape[-1]))
-                return next_fun(_join(empty, args[0]), *args[1:], **kwargs)[:, self.count :]
-            if isinstance(module, Dense) and module.path[-1] == "qkv":
-                prefix = at(extra, "/".join(module.path[:-1]))
-                if prefix is not None:
-                    keys, values = prefix["keys"], prefix["values"]
-                    row = jnp.concatenate([jnp.zeros_like(keys), keys, values], axis=-1)
-                    return _join(row, next_fun(args[0][:, self.count :], **kwargs))
-            return next_fun(*args, **kwargs)
-
-        return intercept

@@ -51,11 +51,14 @@ VALUES = {
     "negative storage": (outside("storage", FLOATS, "0", "cpu", -12), "a storage that is none"),
     "enormous storage": (outside("storage", FLOATS, "0", "cpu", 2**70), "a storage that is none"),
     "a number for a storage": (tensor(Outside(3), 0, (2,), (1,)), "a storage that is none"),
-    "missing storage": ({"a": rebuilt(A, "7")}, "its storage '7' is missing"),
+    "missing storage": (
+        {"a": rebuilt(A, "0"), "b": rebuilt(A, "7")},
+        "its storage '7' is missing",
+    ),
     "another size": ({"a": rebuilt(A[:5], "0")}, "its storage '0' has another size"),
     "two sizes": ({"a": rebuilt(A, "0"), "b": rebuilt(A[:5], "0")}, "'0' has two sizes"),
     "a name twice": ({"a": {"b": rebuilt(A, "0")}, "a.b": rebuilt(A, "0")}, "it has 'a.b' twice"),
-    "no tensors": ({"epoch": 3}, "has no arrays of numbers"),
+    "no tensors": ({"epoch": storage(A, "0")}, "has no arrays of numbers"),
 }
 
 
@@ -119,6 +122,7 @@ def test_members_that_come_twice_or_overlap(tmp_path):
         for name in ("x/data.pkl", "x/data/0", "x/data/0"):
             archive.writestr(name, PICKLE)
     expect(tmp_path, data.getvalue(), "the member 'x/data/0' twice")
+    data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as archive:
         for name in ("x/data.pkl", "x/data/0"):
             archive.writestr(name, PICKLE)

@@ -38,7 +38,7 @@ def test_an_adapter_is_a_bottleneck_after_or_beside_each_branch(parallel, order)
 
     expected = x
     for name in BRANCHES:
-        weights = adapters[name]
+        weights = adapters[name]["branch"]
         y_in = norm(expected, plain[f"{name}_norm"]) if order == "pre" else expected
         y = alone(y_in, name)
         source = y_in if parallel else y
@@ -52,17 +52,17 @@ def test_an_adapter_is_a_bottleneck_after_or_beside_each_branch(parallel, order)
 
 def test_only_the_branches_that_match_are_adapted():
     tuned = Tuned(toy.text_model(), Adapter(where="block_1/mlp$"))
-    params = tuned.init(toy.KEY, toy.texts())["params"]
+    params = jax.eval_shape(tuned.init, toy.KEY, toy.texts())["params"]
     added = {name for name in toy.named(params) if name.startswith("adapter/")}
     parts = ("down/bias", "down/kernel", "up/bias", "up/kernel")
-    assert added == {f"adapter/{toy.TEXT}/block_1/mlp/{part}" for part in parts}
+    assert added == {f"adapter/{toy.TEXT}/block_1/mlp/branch/{part}" for part in parts}
 
 
 def test_a_module_that_is_no_block_is_adapted_by_its_whole_path_and_keeps_zeros():
     tuned = Tuned(toy.picture_model(), Adapter(where="encoders_image/stem", bottleneck=2))
-    variables = tuned.init(toy.KEY, toy.pictures())
+    variables = jax.jit(tuned.init)(toy.KEY, toy.pictures())
     params = toy.shaken(variables["params"], "adapter")
-    weights = params["adapter"]["encoders_image"]["stem"]
+    weights = params["adapter"]["encoders_image"]["stem"]["module"]
     assert {part: set(weights[part]) for part in weights} == {"down": {"kernel"}, "up": {"kernel"}}
     inputs = toy.pictures()
     statistics = {"batch_stats": variables["batch_stats"]}
@@ -87,4 +87,4 @@ def test_what_matches_nothing_is_said(where):
     if "image" in where:
         model, inputs = toy.picture_model(), toy.pictures()
     with pytest.raises(UserError, match=r"no branch of a transformer's block, nor the whole path"):
-        Tuned(model, Adapter(where=where)).init(toy.KEY, inputs)
+        jax.eval_shape(Tuned(model, Adapter(where=where)).init, toy.KEY, inputs)

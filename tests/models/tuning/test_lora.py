@@ -37,7 +37,7 @@ def test_only_the_parts_of_a_fused_projection_are_adapted():
     model = toy.text_model()
     tuned = Tuned(model, Lora(rank=2, alpha=6.0, where="block_0.*qkv", parts=("q", "v")))
     inputs = toy.texts()
-    params = toy.shaken(tuned.init(toy.KEY, inputs)["params"], "lora")
+    params = toy.shaken(jax.jit(tuned.init)(toy.KEY, inputs)["params"], "lora")
     place = f"{toy.TEXT}/block_0/attention/qkv"
     named = toy.named(params)
     added = {name for name in named if name.startswith("lora/")}
@@ -65,7 +65,7 @@ def test_what_is_merged_computes_the_same_and_comes_apart_again(name, parts):
     model, inputs = make_model(), make_inputs()
     lora = Lora(rank=2, where="", parts=parts, also=())
     tuned = Tuned(model, lora)
-    variables = tuned.init(toy.KEY, inputs)
+    variables = jax.jit(tuned.init)(toy.KEY, inputs)
     params = toy.shaken(variables.pop("params"), "lora")
     merged = lora.merge(params)
     assert merged.keys() == toy.own(params, "lora").keys()
@@ -120,5 +120,5 @@ def test_dropout_is_of_what_enters_a_and_only_in_training():
 )
 def test_what_matches_nothing_is_said(options, words):
     with pytest.raises(UserError, match=words) as error:
-        Tuned(toy.text_model(), Lora(**options)).init(toy.KEY, toy.texts())
+        jax.eval_shape(Tuned(toy.text_model(), Lora(**options)).init, toy.KEY, toy.texts())
     assert "\n" not in str(error.value)

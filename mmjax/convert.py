@@ -1,0 +1,93 @@
+"""Converts a published model, or the encoder that was trained from one, and looks into files.
+
+python -m mmjax.convert SRC DST --to=safetensors|mmjax|npz [--encoder=NAME]
+python -m mmjax.convert SRC --inspect
+
+SRC is a directory or file of another library, what this command wrote, or a workdir of mmjax.main
+with a pretrained encoder (--encoder says which). DST is a new directory: "safetensors" is for the
+original library, "mmjax" and "npz" hold our parameters by path; mmjax loads all three.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+
+from mmjax import cli
+from mmjax.types import UserError
+
+TARGETS = ("safetensors", "mmjax", "npz")
+
+
+def inspect(source: Path) -> None:
+    """Prints the tensors of a file as a table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from mmjax import interop
+
+    checkpoint = interop.open_checkpoint(source)
+    table = Table("tensor", "shape", "type", "parameters")
+    total = 0
+    for name, tensor in checkpoint.weights.items():
+        size = int(np.prod(tensor.shape, dtype=np.int64))
+        shape = " x ".join(map(str, tensor.shape)) or "one"
+        table.add_row(name, shape, str(tensor.dtype), f"{size:,}")
+        total += size
+    console = Console(soft_wrap=True)
+    console.print(table)
+    family = interop.family_of(checkpoint)
+    said = "of no family that mmjax loads" if family is None else f"family {family}"
+    console.print(f"{len(checkpoint.weights)} tensors, {total:,} parameters, {said}")
+
+
+def convert(source: Path, target: Path, kind: str, encoder: str | None) -> None:
+    """Writes `target`; see the documentation of this module."""
+    from mmjax import build, interop, predictor
+    from mmjax.build.export import export
+    from mmjax.interop import native
+
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UserError(f"{target} is there already: choose a new directory")
+    if predictor.is_workdir(source):
+        if kind != "safetensors":
+            raise UserError(f"{source} is a workdir: --to={kind} is for published models")
+        config, model = predictor.read_config(source), predictor.load(source)
+        lacking = export(config, source, model.variables, encoder, target)
+        print(f"wrote {target}")
+        if lacking:
+            print(f"{len(lacking)} tensors of the original are not in it, such as {lacking[0]}")
+        return
+    if encoder:
+        raise UserError(f"--encoder is for workdirs, which {source} is not")
+    build.lookup(dict.fromkeys(TARGETS), kind, "--to")
+    model = interop.load(source)
+    if kind == "safetensors":
+        file = interop.save(model, target)
+    else:
+        file = native.write(model.checkpoint, model.variables, target, kind)
+    print(f"{model.report}\nwrote {file}")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Parses the command line and does what it says."""
+    values = flags.FlagValues()
+    flags.DEFINE_string("to", None, "One of safetensors, mmjax and npz.", flag_values=values)
+    flags.DEFINE_string("encoder", None, "Of a workdir, its modality.", flag_values=values)
+    flags.DEFINE_bool("inspect", False, "Print what is in SRC.", flag_values=values)
+    paths = [Path(a).expanduser() for a in argv[1:] if not a.startswith("-")]
+    cli.parse(values, [argv[0], *(a for a in argv[1:] if a.startswith("-"))])
+    if values.inspect:
+        if len(paths) != 1:
+            raise UserError("--inspect takes one path: python -m mmjax.convert SRC --inspect")
+        inspect(paths[0])
+        return
+    if len(paths) != 2:
+        raise UserError("give two paths: python -m mmjax.convert SRC DST --to=safetensors")
+    cli.require(values, "to")
+    convert(*paths, values.to, values.encoder)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,152 @@
+"""A published checkpoint as a function of what users have: files, pictures and sentences."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmjax import interop, zero_shot
+from mmjax.interop.checkpoint import read_config_file
+from mmjax.interop.encoder import PREPROCESSORS
+from mmjax.interop.preprocess.images import image_processor
+from mmjax.interop.preprocess.sounds import sound_processor
+from mmjax.interop.preprocess.texts import text_processor
+from mmjax.types import UserError
+
+# Of the outputs of a model, by kind of input, those that stand for the whole of it; the first that
+# there is.
+EMBEDDINGS: Mapping[str, tuple[str, ...]] = {
+    "audio": ("audio_embeds", "pooler_output"),
+    "image": ("image_embeds", "pooler_output"),
+    "text": ("text_embeds", "sentence_embedding", "pooler_output"),
+    "video": ("pooler_output",),
+}
+MAIN = {"pixel_values": "image", "input_ids": "text", "input_features": "audio"}
+MAIN |= {"input_values": "audio"}
+
+
+class Published(zero_shot.ZeroShot):
+    """A published model with its own preprocessing; made by `mmjax.load(path)`.
+
+    Attributes:
+        model: the `mmjax.interop.Pretrained`, which takes arrays; model.module is the Linen module.
+        params: its parameters.
+        modalities: what it takes.
+        labels: the names of its classes, if it classifies and its config names them.
+        batch_size: inputs that run at once; more are cut into batches of this size.
+    """
+
+    def __init__(self, model: interop.Pretrained, batch_size: int):
+        self.model, self.params, self.batch_size = model, model.params, batch_size
+        self.modalities = tuple(sorted(model.architecture.parts))
+        names = model.config.get("id2label") or {}
+        self.labels = tuple(names[key] for key in sorted(names, key=int))
+        # CLIP's and SigLIP's are logarithms; CLAP has one for each side.
+        for name in ("logit_scale", "logit_scale_a"):
+            if name in model.params:
+                self.scale = float(np.exp(np.asarray(model.params[name]).reshape(())))
+        if "logit_bias" in model.params:
+            self.bias = float(np.asarray(model.params["logit_bias"]).reshape(()))
+        self._readers: dict[str, Callable] = {}
+
+    def __call__(self, *, top: int = 3, **inputs: Any) -> Any:
+        """The likeliest classes of a model that classifies.
+
+        Args:
+            top: how many.
+            inputs: one modality: an input or a list; an image is a path, a PIL image or a uint8
+                array [H W 3], a sound a path or a float32 array at the model's sample rate.
+
+        Returns:
+            [{"answer": str, "probability": float}, ...], best first; for a list a list of these.
+
+        Raises:
+            UserError: the model does not classify, or an input cannot be read.
+        """
+        name, value = self._single(inputs)
+        found = self._run(name, zero_shot.listed(value))
+        if "logits" not in found:
+            raise UserError("this model does not classify: use embed(...) or classify(labels, ...)")
+        labels = self.labels or tuple(map(str, range(found["logits"].shape[-1])))
+        rows = zero_shot.softmax(found["logits"])
+        answers = [
+            [{"answer": labels[i], "probability": float(row[i])} for i in np.argsort(-row)[:top]]
+            for row in rows
+        ]
+        return answers if isinstance(value, (list, tuple)) else answers[0]
+
+    def embed(self, **inputs: Any) -> dict[str, np.ndarray]:
+        """The embeddings [inputs E] of each modality that is given, of length one, by name.
+
+        Those of a model of a common space are its own; of another model its summary, or where it
+        has none the mean of its tokens. For inputs and errors see `__call__`.
+        """
+        if not inputs:
+            raise UserError(f"nothing to embed: give {' or '.join(self.modalities)}")
+        found = {}
+        for name, value in inputs.items():
+            x = self._run(name, zero_shot.listed(value))["summary"]
+            found[name] = x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
+        return found
+
+    def _single(self, inputs: Mapping[str, Any]) -> tuple[str, Any]:
+        if len(inputs) != 1:
+            raise UserError(f"give one modality: {' or '.join(self.modalities)}")
+        return next(iter(inputs.items()))
+
+    def _run(self, name: str, values: Sequence[Any]) -> dict[str, np.ndarray]:
+        """summary [inputs E], and logits [inputs C] if the model classifies."""
+        if name not in self.modalities:
+            raise UserError(f"no input {name!r}: this model takes {' and '.join(self.modalities)}")
+        if not values:
+            raise UserError(f"{name}: an empty list")
+        if name not in self._readers:
+            self._readers[name] = reader(self.model, name)
+        parts = []
+        for start in range(0, len(values), self.batch_size):
+            chosen = values[start : start + self.batch_size]
+            # Padded to a power of two, so that few programs are compiled.
+            size = min(1 << (len(chosen) - 1).bit_length(), self.batch_size)
+            batch = self._readers[name]([*chosen, *[chosen[-1]] * (size - len(chosen))])
+            known = self.model.architecture.inputs
+            outputs = self.model(**{key: x for key, x in batch.items() if key in known})
+            part = {"summary": summary(name, outputs, batch.get("attention_mask"))}
+            part |= {"logits": outputs["logits"]} if "logits" in outputs else {}
+            parts.append({key: np.asarray(x)[: len(chosen)] for key, x in part.items()})
+        return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+
+def summary(name: str, outputs: Mapping[str, Any], mask: np.ndarray | None) -> np.ndarray:
+    """What stands for each input: see EMBEDDINGS, else the mean of its real tokens."""
+    key = next((key for key in EMBEDDINGS[name] if key in outputs), None)
+    if key is not None:
+        return np.asarray(outputs[key], np.float32)
+    x = np.asarray(outputs["last_hidden_state"], np.float32)
+    if mask is None or mask.shape != x.shape[:2]:
+        return x.mean(axis=1)
+    return (x * mask[..., None]).sum(axis=1) / np.maximum(mask.sum(axis=1, keepdims=True), 1)
+
+
+def reader(model: interop.Pretrained, name: str) -> Callable[[Sequence[Any]], dict[str, Any]]:
+    """What turns values of a modality into the model's inputs, as the checkpoint's files say.
+
+    Raises:
+        UserError: no file says it.
+    """
+    folder = model.path if model.path.is_dir() else model.path.parent
+    if name == "text":
+        return text_processor(folder, model.config)
+    file = next((folder / f for f in PREPROCESSORS if (folder / f).is_file()), None)
+    if file is None:
+        raise UserError(
+            f"{folder} has no preprocessor_config.json, so nothing says how a file becomes an input"
+            " of this model: add it, or pass arrays to the `model` of this"
+        )
+    make = sound_processor if name == "audio" else image_processor
+    return make(read_config_file(file))
+
+
+def load(path: str | Path, *, dtype: str = "float32", batch_size: int = 64) -> Published:
+    """Loads a published checkpoint; for the arguments and errors see `mmjax.interop.load`."""
+    return Published(interop.load(path, dtype=dtype), batch_size)
