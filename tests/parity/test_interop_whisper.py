@@ -9,7 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmjax import interop
+from mmjax.interop.families.whisper_ct2 import save_as_transformers
+from mmjax.interop.generate import generate
 from mmjax.types import UserError
+from tests.interop.formats.files import ctranslate2
 from tests.parity import published
 
 torch = pytest.importorskip("torch")
@@ -146,10 +149,6 @@ def test_a_shorter_recording_has_the_first_positions(tmp_path):
     encoder = theirs.model.encoder
     with torch.no_grad():
         kept = encoder.embed_positions.weight[:5].clone()
-        encoder.embed_positions = torch.nn.Embedding(5, 12, _weight=kept)
-        encoder.config.max_source_positions = 5
-        # Of an odd length: the window at the end reads one frame that is not there, a zero, which
-        # the original takes for the tenth frame of the first convolution, and not for its input.
         hidden = torch.nn.functional.gelu(encoder.conv1(x))
         hidden = torch.nn.functional.gelu(encoder.conv2(hidden)).permute(0, 2, 1) + kept
         for layer in encoder.layers:
@@ -207,3 +206,157 @@ def test_too_long_inputs_are_refused(tmp_path):
         model(input_features=np.zeros((1, 5, 15), np.float32))
     with pytest.raises(UserError, match="10 words, but the model takes 9"):
         model(input_features=x, decoder_input_ids=words(10).numpy())
+
+
+SPOKEN = {
+    "lang_to_id": {"<|en|>": 4, "<|fr|>": 5, "<|de|>": 6},
+    "task_to_id": {"transcribe": 7, "translate": 8},
+    "no_timestamps_token_id": 9,
+    "is_multilingual": True,
+}
+SAID = {
+    "nothing but a start": ({}, {}),
+    "what is heard": (SPOKEN, {}),
+    "a language": (SPOKEN, {"language": "fr"}),
+    "a task": (SPOKEN, {"task": "translate"}),
+    "both": (SPOKEN, {"language": "<|de|>", "task": "translate"}),
+    "forced": (SPOKEN | {"forced_decoder_ids": [[1, 6], [2, 8]]}, {}),
+    "forced but for the language": (SPOKEN | {"forced_decoder_ids": [[1, None], [2, 8]]}, {}),
+    "forced and asked": (SPOKEN | {"forced_decoder_ids": [[1, 6], [2, 8]]}, {"language": "en"}),
+    "one language": ({"no_timestamps_token_id": 9, "is_multilingual": False}, {}),
+    "never said": ({"suppress_tokens": [11, 20, 31], "begin_suppress_tokens": [2, 17, 22]}, {}),
+    "a short one": ({"max_length": 5}, {}),
+}
+
+
+@pytest.mark.parametrize("case", SAID)
+def test_the_words_are_those_of_transformers(case, tmp_path):
+    given, asked = SAID[case]
+    seed = list(SAID).index(case)
+    config = SMALL | {"max_source_positions": 5 + seed, "max_target_positions": 24}
+    config |= {"d_model": 12 * (1 + seed % 3), "decoder_layers": 1 + seed % 2}
+    config["scale_embedding"] = False
+    theirs = published.randomise(
+        torch,
+        transformers.WhisperForConditionalGeneration(transformers.WhisperConfig(**config)),
+        seed,
+    )
+    x = 3 * spectrograms(config, rows=1 + seed % 4, seed=seed)
+    for name, value in ({"max_length": 16} | given).items():
+        setattr(theirs.generation_config, name, value)
+
+    def both():
+        theirs.save_pretrained(tmp_path)
+        expected = theirs.generate(x, num_beams=1, do_sample=False, **asked).numpy()
+        found = generate(interop.load(tmp_path), x.numpy(), **asked)
+        np.testing.assert_array_equal(found, expected)
+        return expected
+
+    words = both()
+    theirs.generation_config.eos_token_id = theirs.config.eos_token_id = int(words[-1, -1])
+    assert (both() == 1).any() or len(words) == 1
+
+
+def rows(*parts):
+    return np.concatenate(parts)
+
+
+def as_ctranslate2(theirs, dtype):
+    """The tensors of a model under the names of CTranslate2."""
+    state = {name: x.numpy() for name, x in theirs.model.state_dict().items()}
+    found = {"decoder/embeddings/weight": state["decoder.embed_tokens.weight"]}
+    for name in ("conv1", "conv2"):
+        for part in ("weight", "bias"):
+            found[f"encoder/{name}/{part}"] = state[f"encoder.{name}.{part}"]
+
+    def norm(ours, name):
+        found[f"{ours}/gamma"], found[f"{ours}/beta"] = (
+            state[f"{name}.weight"],
+            state[f"{name}.bias"],
+        )
+
+    def linear(ours, *names):
+        found[f"{ours}/weight"] = rows(*(state[f"{name}.weight"] for name in names))
+        width = len(state[f"{names[0]}.weight"])
+        found[f"{ours}/bias"] = rows(
+            *(state.get(f"{name}.bias", np.zeros(width, np.float32)) for name in names)
+        )
+
+    for half in ("encoder", "decoder"):
+        found[f"{half}/position_encodings/encodings"] = state[f"{half}.embed_positions.weight"]
+        norm(f"{half}/layer_norm", f"{half}.layer_norm")
+        for layer in range(getattr(theirs.config, f"{half}_layers")):
+            ours, name = f"{half}/layer_{layer}", f"{half}.layers.{layer}"
+            own, other = f"{name}.self_attn", f"{name}.encoder_attn"
+            norm(f"{ours}/self_attention/layer_norm", f"{own}_layer_norm")
+            linear(f"{ours}/self_attention/linear_0", *(f"{own}.{part}_proj" for part in "qkv"))
+            linear(f"{ours}/self_attention/linear_1", f"{own}.out_proj")
+            if half == "decoder":
+                norm(f"{ours}/attention/layer_norm", f"{other}_layer_norm")
+                linear(f"{ours}/attention/linear_0", f"{other}.q_proj")
+                linear(f"{ours}/attention/linear_1", f"{other}.k_proj", f"{other}.v_proj")
+                linear(f"{ours}/attention/linear_2", f"{other}.out_proj")
+            norm(f"{ours}/ffn/layer_norm", f"{name}.final_layer_norm")
+            linear(f"{ours}/ffn/linear_0", f"{name}.fc1")
+            linear(f"{ours}/ffn/linear_1", f"{name}.fc2")
+    found = {name: x.astype(dtype) for name, x in found.items()}
+    for half in ("encoder", "decoder"):
+        heads = getattr(theirs.config, f"{half}_attention_heads")
+        found[f"{half}/num_heads"] = np.array(heads, np.int16)
+    found["decoder/activation"] = np.array(3, np.int8)
+    return found
+
+
+def write_ctranslate2(folder, arrays):
+    alias = [("decoder/projection/weight", "decoder/embeddings/weight")]
+    (folder / "model.bin").write_bytes(ctranslate2(arrays, alias))
+    (folder / "config.json").write_text(json.dumps({"suppress_ids": [11], "lang_ids": [4, 5]}))
+    words = [f"w{i}" for i in range(VOCABULARY)]
+    words[2:4] = ["<|endoftext|>", "<|startoftranscript|>"]
+    words[7:10] = ["<|transcribe|>", "<|translate|>", "<|notimestamps|>"]
+    (folder / "vocabulary.txt").write_text("\n".join(words) + "\n")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_ctranslate2_and_back_to_transformers(dtype, tmp_path):
+    theirs = drawn_model(SMALL)
+    if dtype == np.float16:
+        theirs = theirs.half().float()
+    write_ctranslate2(tmp_path, as_ctranslate2(theirs, dtype))
+    inputs = {"input_features": spectrograms(SMALL), "decoder_input_ids": words(5)}
+    with torch.no_grad():
+        expected = published.as_numpy(theirs(**inputs, **NO_CACHE, **published.HIDDEN))
+    model = interop.load(tmp_path)
+    assert not model.report.left_over
+    published.assert_close(model(**published.as_arrays(inputs), **published.HIDDEN), expected)
+
+    save_as_transformers(model, tmp_path / "ours")
+    again, notes = type(theirs).from_pretrained(tmp_path / "ours", output_loading_info=True)
+    assert not notes["missing_keys"] and not notes["unexpected_keys"], notes
+    with torch.no_grad():
+        returned = published.as_numpy(again.eval()(**inputs, **NO_CACHE, **published.HIDDEN))
+    published.assert_close(returned, expected, 1e-6)
+    x = spectrograms(SMALL)
+    said = again.generate(x, num_beams=1, do_sample=False, max_new_tokens=6).numpy()
+    for same in (model, interop.load(tmp_path / "ours")):
+        np.testing.assert_array_equal(generate(same, x.numpy(), max_new_tokens=6), said)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"decoder/activation": np.array(0, np.int8)}, "activation is 0, in Whisper 3"),
+        ({"decoder/alibi": np.array(1, np.int8)}, "alibi is 1, in Whisper 0"),
+        ({"encoder/num_heads": np.array(5, np.int16)}, "does not split into 5 heads"),
+        ({"encoder/num_heads": None}, "encoder/num_heads missing"),
+        ({"decoder/layer_1/attention/linear_2/bias": None}, "linear_2/bias"),
+        ({"decoder/layer_0/ffn/linear_1/weight": np.zeros((12, 18), np.int8)}, "quantised"),
+    ],
+)
+def test_another_model_of_ctranslate2_is_refused(changed, message, tmp_path):
+    arrays = as_ctranslate2(drawn_model(SMALL), np.float32) | changed
+    arrays = {name: x for name, x in arrays.items() if x is not None}
+    write_ctranslate2(tmp_path, arrays)
+    with pytest.raises(UserError, match=message) as error:
+        interop.load(tmp_path)
+    assert "\n" not in str(error.value)

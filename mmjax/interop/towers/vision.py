@@ -55,8 +55,12 @@ def _dense(tower: "VisionTower", x: Array) -> Array:
     return activation(tower.pooler_activation)(pooler(x[:, 0]))
 
 
+def _patches(tower: "VisionTower", x: Array) -> Array:
+    return x[:, tower.class_token + tower.registers :]
+
+
 def _mean(tower: "VisionTower", x: Array) -> Array:
-    return jnp.mean(x[:, tower.class_token + tower.registers :], axis=1)
+    return jnp.mean(_patches(tower, x), axis=1)
 
 
 def _class_and_mean(tower: "VisionTower", x: Array) -> Array:
@@ -67,7 +71,7 @@ def _read(tower: "VisionTower", x: Array) -> Array:
     head = AttentionHead(
         tower.heads, tower.mlp_width, tower.activation, tower.epsilon, tower.dtype, name="head"
     )
-    return head(x)
+    return head(_patches(tower, x))
 
 
 # From the tower and its last tokens, normalised where they are: the pooled vector.
@@ -94,12 +98,13 @@ class VisionTower(nn.Module):
         activation, epsilon, qkv_bias, layer_scale, gated: of the blocks.
         patch_bias: whether the projection of the patches has a bias.
         class_token: whether a learned token leads the patches.
-        class_position: whether it has a position.
-        registers: number of learned tokens between them, without positions.
+        class_position, register_position: whether it has a position, and they have.
+        registers: number of learned tokens between them.
         mask_token: whether there is a learned vector for patches that are hidden.
         input_norm: whether a norm precedes the first block (CLIP).
         closing_norm: whether a norm follows the last one.
-        pooling: a name in POOLINGS; None: there is no pooler_output. A mean is over the patches.
+        pooling: a name in POOLINGS; None: there is no pooler_output. A mean and the
+            attention are over the patches.
         pooler_width, pooler_activation: of the "class_dense" pooler. None: D.
         dropout: share dropped in training, of the input and in the blocks.
         dtype: type of the computation.
@@ -120,6 +125,7 @@ class VisionTower(nn.Module):
     patch_bias: bool = True
     class_token: bool = True
     class_position: bool = True
+    register_position: bool = False
     registers: int = 0
     mask_token: bool = False
     input_norm: bool = False
@@ -198,17 +204,20 @@ class VisionTower(nn.Module):
         if self.mask_token:
             mask = learned("mask_token", 1).astype(self.dtype)
             x = x if hidden is None else jnp.where(hidden[..., None] != 0, mask, x)
-        led = self.class_token and self.class_position
-        positions = learned("positions", self.grid[0] * self.grid[1] + led)
-        table = resized(positions[int(led) :], self.grid, grid, antialias=self.antialias)
-        x = x + table.astype(self.dtype)
-        first = []
-        if self.class_token:
-            token = learned("class_token", 1)
-            first.append(everywhere(token + positions[:1] if led else token))
-        if self.registers:
-            first.append(everywhere(learned("registers", self.registers)))
-        return jnp.concatenate([*first, x], axis=1)
+        lead = [("class_token", int(self.class_token), self.class_position)]
+        lead += [("registers", self.registers, self.register_position)]
+        placed = sum(count for _, count, has_position in lead if has_position)
+        positions = learned("positions", placed + self.grid[0] * self.grid[1])
+        table = resized(positions[placed:], self.grid, grid, antialias=self.antialias)
+        tokens, place = [], 0
+        for name, count, has_position in lead:
+            if count:
+                token = learned(name, count)
+                if has_position:
+                    token = token + positions[place : place + count]
+                    place += count
+                tokens.append(everywhere(token))
+        return jnp.concatenate([*tokens, x + table.astype(self.dtype)], axis=1)
 
 
 def resized(

@@ -1,0 +1,145 @@
+"""Aligns pictures, captions and speech from scratch and from published encoders, three seeds each.
+
+python experiments/transfer/run.py RUNS --weights=DIR [--ways=NAME,…] [--seeds=0,1,2] [--stamps=DIR]
+
+The README beside this file says what DIR holds. A run that is finished is not repeated: an
+interrupted study goes on where it stopped.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from mmjax import build, cli, pretrained
+
+CONFIG = Path(__file__).parents[2] / "configs" / "align.py"
+RATE, SECONDS = 16_000, 2.0
+FILES = {"image": "mobilenet_v2.pth", "text": "minilm", "speech": "whisper"}
+RESULT = "result.json"
+
+
+def scratch(config: ConfigDict) -> None:
+    """Small encoders as in configs/align.py, and a small one that hears; nothing was seen before."""
+    config.encoders.speech = ConfigDict(
+        {"kind": "audio", "name": "resnet", "channels": (16, 32, 64), "layers": (1, 1, 1)}
+    )
+
+
+def published(config: ConfigDict, weights: Path, *, freeze: bool) -> None:
+    """MobileNetV2 (ImageNet), MiniLM (sentences) and the encoder of Whisper (English speech)."""
+    del config.encoders.image, config.encoders.text
+    for name, file in FILES.items():
+        kind = {"kind": "audio"} if name == "speech" else {}
+        config.encoders[name] = pretrained(str(weights / file), freeze=freeze, **kind)
+    config.data.image_size = 96
+
+
+def frozen(config: ConfigDict, weights: Path) -> None:
+    """Linear projections learn; all else stays."""
+    published(config, weights, freeze=True)
+
+
+def lora(config: ConfigDict, weights: Path) -> None:
+    """Projections learn, and rank 8 beside every dense layer and convolution of the encoders."""
+    published(config, weights, freeze=False)
+    config.tuning = ConfigDict({"name": "lora", "rank": 8, "alpha": 16.0})
+    config.optimizer.learning_rate = 1e-3
+
+
+def full(config: ConfigDict, weights: Path) -> None:
+    """Everything learns, at a rate that does not destroy what is known."""
+    published(config, weights, freeze=False)
+    config.optimizer.learning_rate = 1e-4
+
+
+WAYS: dict[str, Callable] = {
+    "scratch": lambda config, _: scratch(config),
+    "frozen": frozen,
+    "lora": lora,
+    "full": full,
+}
+
+
+def configure(way: str, seed: int, weights: Path, stamps: str = "") -> ConfigDict:
+    """The config of one run: `configs/align.py`, with speech."""
+    config = cli.load_config(f"{CONFIG}:default")
+    config.seed = seed
+    config.modalities = ("image", "text", "speech")
+    config.data.options = ConfigDict(
+        {
+            "language": "en",
+            "speech": ("fr",),
+            "sample_rate": RATE,
+            "seconds": SECONDS,
+            "stamps": stamps,
+        }
+    )
+    config.data.shapes = ConfigDict({"speech": (int(RATE * SECONDS),)})
+    config.data.batch_size = 64
+    config.train.steps = 160
+    config.train.eval_every = 40
+    WAYS[way](config, weights)
+    return config
+
+
+def names(text: str) -> list[str]:
+    """The words between commas."""
+    return [word for word in text.split(",") if word]
+
+
+def main() -> None:
+    """Runs them all, one after the other."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--ways", type=names, default=list(WAYS))
+    parser.add_argument("--seeds", type=names, default=["0", "1", "2"])
+    parser.add_argument("--stamps", default="")
+    arguments = parser.parse_args()
+    cli.prepare_devices()
+
+    import jax
+    from rich.console import Console
+
+    from mmjax.train import run
+    from mmjax.train.interrupt import Interrupts
+    from mmjax.train.writers import read_metrics
+
+    with Interrupts() as interrupts:
+        for seed in arguments.seeds:
+            for way in arguments.ways:
+                directory = arguments.runs / f"{way}-{seed}"
+                if (directory / RESULT).exists():
+                    continue
+                config = configure(way, int(seed), arguments.weights, arguments.stamps)
+                cli.use_compilation_cache(config.compilation_cache)
+                begun = time.monotonic()
+                path, experiment = build.experiment(config, str(directory))
+                with (path / "log.txt").open("w") as log:
+                    run.train(experiment, path, Console(file=log, width=100), interrupts)
+                seconds = time.monotonic() - begun
+                params = jax.eval_shape(
+                    lambda e=experiment: e.model.init(jax.random.PRNGKey(0), dict(e.example))
+                )["params"]
+                trains = experiment.trains(params)
+                sizes = jax.tree.map(lambda x: x.size, params)
+                chosen = sizes if trains is None else jax.tree.map(
+                    lambda size, t: size if t else 0, sizes, trains
+                )
+                counts = {
+                    "parameters": sum(jax.tree.leaves(sizes)),
+                    "trained": sum(jax.tree.leaves(chosen)),
+                    "seconds": seconds,
+                }
+                (path / RESULT).write_text(json.dumps(counts | read_metrics(path)[-1], indent=1))
+                found = read_metrics(path)[-1]["test/recall_at_10"]
+                print(f"{way} {seed}: recall@10 {found:.3f}, {seconds:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""What timm's name of a vision transformer says beside its tensors: heads, activation, pooling."""
+
+import re
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+from mmjax.interop.families.settings import pair, section, settings
+from mmjax.types import UserError
+
+ACTIVATIONS = {
+    "gelu": "gelu_exact",
+    "gelu_tanh": "gelu",
+    "quick_gelu": "quick_gelu",
+    "relu": "relu",
+    "silu": "silu",
+    "swish": "silu",
+}
+# What the name of an architecture may be made of: others have parts that leave no tensor, such as
+# rotary positions. Numbers, patchN and regN are added to these.
+WORDS = """vit deit deit3 flexivit tiny xsmall small medium mediumd base large huge giant giantopt
+gigantic betwixt wee little so150m so150m2 so400m intern300m 36x1 plus miil augreg in1k in21k clip
+quickgelu siglip gap map dinov2 tipsv2 radio v3 v4""".split()
+TANH = r"(base_patch32|giantopt_patch16|so400m_patch16)_siglip|large_patch16_siglip(_gap)?_512"
+HEADS = {1152: 16, 1280: 16, 1408: 16, 1664: 16}  # by width; of others a head has 64 channels
+# Arguments of the model that its tensors show, or that matter in training only.
+SHOWN = """embed_dim depth mlp_ratio patch_size in_chans num_classes qkv_bias init_values
+class_token reg_tokens no_embed_class pre_norm final_norm fc_norm dynamic_img_size drop_rate
+pos_drop_rate patch_drop_rate proj_drop_rate attn_drop_rate drop_path_rate weight_init fix_init
+pretrained_strict""".split()
+ARGUMENTS = {"num_heads": None, "act_layer": None, "global_pool": None, "img_size": None}
+
+
+def arguments(config: Mapping[str, Any], names: Mapping[str, Any], where: str) -> SimpleNamespace:
+    """What the tensors do not show: name, num_heads, act_layer, epsilon, global_pool, size.
+
+    Raises:
+        UserError: an architecture or an argument that mmjax does not know.
+    """
+    cfg = section(config, "pretrained_cfg", where)
+    name = str(config.get("architecture") or cfg.get("architecture") or "vit").split(".")[0]
+    unknown = [
+        word
+        for word in name.split("_")
+        if word not in WORDS and not re.fullmatch(r"(patch|reg)?\d+", word)
+    ]
+    given = section(config, "model_args", where)
+    strange = set(given) - set(SHOWN) - set(ARGUMENTS)
+    if unknown or strange:
+        raise UserError(
+            f"{where}: architecture {name!r}: mmjax does not know"
+            f" {', '.join(sorted(repr(x) for x in unknown or strange))} of timm's ViT"
+        )
+    if "norm_pre.weight" in names and name == "vit":
+        raise UserError(
+            f"{where}: a ViT of a CLIP, whose activation the tensors do not show: put timm's"
+            " config.json beside it"
+        )
+    width = names["patch_embed.proj.weight"].shape[0]
+    heads = HEADS.get(width, width // 64)
+    if "giantopt" in name or name == "vit_base_patch16_gap_224":
+        heads = 16
+    act = "quick_gelu" if "quickgelu" in name else "gelu_tanh" if re.search(TANH, name) else "gelu"
+    usual = ARGUMENTS | {"num_heads": heads, "act_layer": act, "global_pool": pooling(names)}
+    c = settings(given, usual, where)
+    c.global_pool = config.get("global_pool", given.get("global_pool", c.global_pool))
+    size = cfg.get("input_size")
+    c.size = pair(c.img_size) if c.img_size else tuple(size[1:]) if size else None
+    c.epsilon = 1e-5 if "clip" in name.split("_") else 1e-6
+    if c.act_layer not in ACTIVATIONS:
+        raise UserError(
+            f"{where}: act_layer={c.act_layer!r} is not one of {', '.join(ACTIVATIONS)}"
+        )
+    return c
+
+
+def pooling(names: Mapping[str, Any]) -> str:
+    """timm's name of it, by the tensors."""
+    if "attn_pool.latent" in names:
+        return "map"
+    return "token" if "cls_token" in names and "fc_norm.weight" not in names else "avg"
