@@ -106,7 +106,7 @@ def outputs(theirs, inputs):
         first = tower.resblocks[0]
         hooks.append(first.register_forward_pre_hook(lambda _, x, kept=kept: kept.append(x[0])))
         for block in tower.resblocks:
-            hooks.append(block.register_forward_hook(lambda _, x, y, kept=kept: kept.append(y)))
+            hooks.append(block.register_forward_hook(lambda _, __, y, kept=kept: kept.append(y)))
     with torch.no_grad():
         found = theirs(**inputs)
         for hook in hooks:

@@ -17,17 +17,20 @@ ACTIVATIONS = {
     "swish": "silu",
 }
 # What the name of an architecture may be made of: others have parts that leave no tensor, such as
-# rotary positions. Numbers, patchN and regN are added to these.
-WORDS = """vit deit deit3 flexivit tiny xsmall small medium mediumd base large huge giant giantopt
-gigantic betwixt wee little so150m so150m2 so400m intern300m 36x1 plus miil augreg in1k in21k clip
-quickgelu siglip gap map dinov2 tipsv2 radio v3 v4""".split()
+# rotary positions.
+WORDS = re.compile(
+    r"(patch|reg)?\d+|vit|deit3?|flexivit|36x1|v[34]|tiny|x?small|wee|little|mediumd?|betwixt|base"
+    r"|so150m2?|so400m|intern300m|large|huge|giant(opt)?|gigantic|plus|clip|quickgelu|siglip|gap"
+    r"|map|dinov2|tipsv2|radio|miil"
+)
 TANH = r"(base_patch32|giantopt_patch16|so400m_patch16)_siglip|large_patch16_siglip(_gap)?_512"
 HEADS = {1152: 16, 1280: 16, 1408: 16, 1664: 16}  # by width; of others a head has 64 channels
 # Arguments of the model that its tensors show, or that matter in training only.
-SHOWN = """embed_dim depth mlp_ratio patch_size in_chans num_classes qkv_bias init_values
-class_token reg_tokens no_embed_class pre_norm final_norm fc_norm dynamic_img_size drop_rate
-pos_drop_rate patch_drop_rate proj_drop_rate attn_drop_rate drop_path_rate weight_init fix_init
-pretrained_strict""".split()
+SHOWN = re.compile(
+    r"embed_dim|depth|mlp_ratio|patch_size|in_chans|num_classes|qkv_bias|init_values|class_token"
+    r"|reg_tokens|no_embed_class|pre_norm|final_norm|fc_norm|dynamic_img_size|(\w+_)?drop_rate"
+    r"|drop_path_rate|weight_init|fix_init"
+)
 ARGUMENTS = {"num_heads": None, "act_layer": None, "global_pool": None, "img_size": None}
 
 
@@ -39,17 +42,13 @@ def arguments(config: Mapping[str, Any], names: Mapping[str, Any], where: str) -
     """
     cfg = section(config, "pretrained_cfg", where)
     name = str(config.get("architecture") or cfg.get("architecture") or "vit").split(".")[0]
-    unknown = [
-        word
-        for word in name.split("_")
-        if word not in WORDS and not re.fullmatch(r"(patch|reg)?\d+", word)
-    ]
+    unknown = [word for word in name.split("_") if not WORDS.fullmatch(word)]
     given = section(config, "model_args", where)
-    strange = set(given) - set(SHOWN) - set(ARGUMENTS)
-    if unknown or strange:
+    unknown += [key for key in given if key not in ARGUMENTS and not SHOWN.fullmatch(key)]
+    if unknown:
         raise UserError(
             f"{where}: architecture {name!r}: mmjax does not know"
-            f" {', '.join(sorted(repr(x) for x in unknown or strange))} of timm's ViT"
+            f" {', '.join(map(repr, unknown))} of timm's ViT"
         )
     if "norm_pre.weight" in names and name == "vit":
         raise UserError(

@@ -47,8 +47,8 @@ def _tanh(tower: "TextTower", x: Array, _: Array) -> Array:
 POOLINGS: Mapping[str, Callable[["TextTower", Array, Array], Array]] = {
     "end": _end,
     "equal": lambda tower, x, ids: _at(x, jnp.argmax(ids == tower.end_id, axis=1)),
-    "final": lambda _, x, ids: x[:, -1],
-    "first": lambda _, x, ids: x[:, 0],
+    "final": lambda _, x, __: x[:, -1],
+    "first": lambda _, x, __: x[:, 0],
     "highest": lambda _, x, ids: _at(x, jnp.argmax(ids, axis=1)),
     "last": _last,
     "tanh": _tanh,
