@@ -13,9 +13,9 @@ CACHE = f"--config.compilation_cache={os.environ['JAX_COMPILATION_CACHE_DIR']}"
 
 def start(module, *arguments, devices=2, prelude=""):
     """Starts `python -m module` in a fresh process; `prelude` is code that runs before it."""
-    if any(argument.startswith("--config=") for argument in arguments):
+    if any(str(argument).startswith("--config=") for argument in arguments):
         arguments = (*arguments, CACHE)
-    code = f"import sys, runpy; sys.argv[1:] = {list(arguments)!r}; {prelude}\n"
+    code = f"import sys, runpy; sys.argv[1:] = {list(map(str, arguments))!r}; {prelude}\n"
     code += f"runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"
     environment = os.environ | {
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} {QUICK}",

@@ -92,6 +92,12 @@ def ranked(x: np.ndarray) -> tuple[int, float, float]:
     return int((near > away).sum()), float(near.mean()), float(away.mean())
 
 
+def found_again(x: np.ndarray) -> int:
+    """How many anchors have their own close sentence as the nearest of all close ones."""
+    anchor, close = (x[i : 3 * len(TRIPLES) : 3] for i in range(2))
+    return int((np.argmax(anchor @ close.T, axis=1) == np.arange(len(TRIPLES))).sum())
+
+
 def returns(model: interop.Pretrained, folder: Path) -> bool:
     """Whether what is saved has the bits of what was read."""
     with tempfile.TemporaryDirectory() as place:
@@ -112,7 +118,10 @@ def main(folder: Path) -> None:
     print(f"lowest cosine {cosine.min():.8f}; {ours_s:.2f} s, PyTorch {theirs_s:.2f} s")
     for name, x in (("mmjax", a), ("PyTorch", b)):
         right, near, away = ranked(x)
-        print(f"{name}: {right} of {len(TRIPLES)} triples right, cosines {near:.3f} and {away:.3f}")
+        print(
+            f"{name}: {right} of {len(TRIPLES)} triples right, cosines {near:.3f} and {away:.3f};"
+            f" {found_again(x)} found among all close sentences"
+        )
     print(f"saved as it was read: {returns(model, folder)}")
 
 

@@ -26,7 +26,7 @@ RESULT = "result.json"
 def scratch(config: ConfigDict) -> None:
     """Small encoders as in configs/align.py, and a small one that hears; nothing was seen before."""
     config.encoders.speech = ConfigDict(
-        {"kind": "audio", "name": "resnet", "channels": (16, 32, 64), "layers": (1, 1, 1)}
+        {"kind": "audio", "name": "resnet", "channels": 16}
     )
 
 
@@ -83,6 +83,7 @@ def configure(way: str, seed: int, weights: Path, stamps: str = "") -> ConfigDic
     config.data.batch_size = 64
     config.train.steps = 160
     config.train.eval_every = 40
+    config.train.monitor = "val/recall_at_10/image-text"
     WAYS[way](config, weights)
     return config
 
@@ -137,7 +138,7 @@ def main() -> None:
                     "seconds": seconds,
                 }
                 (path / RESULT).write_text(json.dumps(counts | read_metrics(path)[-1], indent=1))
-                found = read_metrics(path)[-1]["test/recall_at_10"]
+                found = read_metrics(path)[-1]["test/recall_at_10/image-text"]
                 print(f"{way} {seed}: recall@10 {found:.3f}, {seconds:.0f} s", flush=True)
 
 

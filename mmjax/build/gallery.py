@@ -13,6 +13,7 @@ from mmjax.build.encoders import ENCODERS
 from mmjax.build.fusions import FUSIONS
 from mmjax.build.losses import LOSSES, PENALTIES
 from mmjax.build.metrics import ROW_METRICS, SET_METRICS, TEXT_METRICS
+from mmjax.interop.families import FAMILIES
 
 BEGIN, END = "<!-- {} -->", "<!-- end of {} -->"
 PAPER = re.compile(r"((?:[A-Z][\w'-]+ )?[A-Z][\w'-]+(?: et al\.| & [A-Z][\w'-]+)? \d{4})")
@@ -95,7 +96,21 @@ def judged() -> str:
     )
 
 
-GALLERIES = {"gallery": gallery, "gallery of losses": judged}
+def published() -> str:
+    """The table of families of checkpoints."""
+    lines = ["| family | what it is | which models | source |", "|---|---|---|---|"]
+    for family in sorted(FAMILIES, key=lambda family: family.name):
+        module = inspect.getmodule(family.build)
+        row = (f"`{family.name}`", summary(module), summary(family.build), papers(module))
+        lines.append("| " + " | ".join(row) + " |")
+    return "\n".join(lines)
+
+
+GALLERIES = {
+    "gallery": gallery,
+    "gallery of families": published,
+    "gallery of losses": judged,
+}
 
 
 def replaced(readme: str) -> str:

@@ -208,10 +208,11 @@ def test_too_long_inputs_are_refused(tmp_path):
         model(input_features=x, decoder_input_ids=words(10).numpy())
 
 
+NO_TIMES = VOCABULARY - 1  # transformers takes the words after it for times
 SPOKEN = {
     "lang_to_id": {"<|en|>": 4, "<|fr|>": 5, "<|de|>": 6},
     "task_to_id": {"transcribe": 7, "translate": 8},
-    "no_timestamps_token_id": 9,
+    "no_timestamps_token_id": NO_TIMES,
     "is_multilingual": True,
 }
 SAID = {
@@ -223,10 +224,19 @@ SAID = {
     "forced": (SPOKEN | {"forced_decoder_ids": [[1, 6], [2, 8]]}, {}),
     "forced but for the language": (SPOKEN | {"forced_decoder_ids": [[1, None], [2, 8]]}, {}),
     "forced and asked": (SPOKEN | {"forced_decoder_ids": [[1, 6], [2, 8]]}, {"language": "en"}),
-    "one language": ({"no_timestamps_token_id": 9, "is_multilingual": False}, {}),
+    "one language": ({"no_timestamps_token_id": NO_TIMES, "is_multilingual": False}, {}),
     "never said": ({"suppress_tokens": [11, 20, 31], "begin_suppress_tokens": [2, 17, 22]}, {}),
     "a short one": ({"max_length": 5}, {}),
 }
+
+
+def said_by_both(theirs, x, asked, folder):
+    """The words of both, which are equal."""
+    theirs.save_pretrained(folder)
+    expected = theirs.generate(x, num_beams=1, do_sample=False, **asked).numpy()
+    found = generate(interop.load(folder), x.numpy(), **asked)
+    np.testing.assert_array_equal(found, expected)
+    return found
 
 
 @pytest.mark.parametrize("case", SAID)
@@ -235,26 +245,25 @@ def test_the_words_are_those_of_transformers(case, tmp_path):
     seed = list(SAID).index(case)
     config = SMALL | {"max_source_positions": 5 + seed, "max_target_positions": 24}
     config |= {"d_model": 12 * (1 + seed % 3), "decoder_layers": 1 + seed % 2}
-    config["scale_embedding"] = False
-    theirs = published.randomise(
-        torch,
-        transformers.WhisperForConditionalGeneration(transformers.WhisperConfig(**config)),
-        seed,
-    )
-    x = 3 * spectrograms(config, rows=1 + seed % 4, seed=seed)
+    model = transformers.WhisperForConditionalGeneration(transformers.WhisperConfig(**config))
+    theirs = published.randomise(torch, model, seed)
     for name, value in ({"max_length": 16} | given).items():
         setattr(theirs.generation_config, name, value)
+    x = 3 * spectrograms(config, rows=1 + seed % 4, seed=seed)
+    assert said_by_both(theirs, x, asked, tmp_path).shape[1] == theirs.generation_config.max_length
 
-    def both():
-        theirs.save_pretrained(tmp_path)
-        expected = theirs.generate(x, num_beams=1, do_sample=False, **asked).numpy()
-        found = generate(interop.load(tmp_path), x.numpy(), **asked)
-        np.testing.assert_array_equal(found, expected)
-        return expected
 
-    words = both()
-    theirs.generation_config.eos_token_id = theirs.config.eos_token_id = int(words[-1, -1])
-    assert (both() == 1).any() or len(words) == 1
+def test_texts_end_where_those_of_transformers_end(tmp_path):
+    theirs = drawn_model(SMALL | {"max_target_positions": 24})
+    theirs.generation_config.max_length = 16
+    x = 3 * spectrograms(SMALL, rows=4)
+    said = said_by_both(theirs, x, {}, tmp_path)
+    # The word that the texts come to last.
+    end = max(set(said.ravel()), key=lambda word: np.argmax((said == word).any(axis=0)))
+    theirs.generation_config.eos_token_id = theirs.config.eos_token_id = int(end)
+    ended = said_by_both(theirs, x, {}, tmp_path)
+    assert (ended == 1).any()
+    assert (ended != 1).any()
 
 
 def rows(*parts):
@@ -270,10 +279,8 @@ def as_ctranslate2(theirs, dtype):
             found[f"encoder/{name}/{part}"] = state[f"encoder.{name}.{part}"]
 
     def norm(ours, name):
-        found[f"{ours}/gamma"], found[f"{ours}/beta"] = (
-            state[f"{name}.weight"],
-            state[f"{name}.bias"],
-        )
+        for part, part_name in (("gamma", "weight"), ("beta", "bias")):
+            found[f"{ours}/{part}"] = state[f"{name}.{part_name}"]
 
     def linear(ours, *names):
         found[f"{ours}/weight"] = rows(*(state[f"{name}.weight"] for name in names))
@@ -313,7 +320,8 @@ def write_ctranslate2(folder, arrays):
     (folder / "config.json").write_text(json.dumps({"suppress_ids": [11], "lang_ids": [4, 5]}))
     words = [f"w{i}" for i in range(VOCABULARY)]
     words[2:4] = ["<|endoftext|>", "<|startoftranscript|>"]
-    words[7:10] = ["<|transcribe|>", "<|translate|>", "<|notimestamps|>"]
+    words[7:9] = ["<|transcribe|>", "<|translate|>"]
+    words[NO_TIMES] = "<|notimestamps|>"
     (folder / "vocabulary.txt").write_text("\n".join(words) + "\n")
 
 
@@ -332,7 +340,8 @@ def test_ctranslate2_and_back_to_transformers(dtype, tmp_path):
 
     save_as_transformers(model, tmp_path / "ours")
     again, notes = type(theirs).from_pretrained(tmp_path / "ours", output_loading_info=True)
-    assert not notes["missing_keys"] and not notes["unexpected_keys"], notes
+    assert not notes["missing_keys"], notes
+    assert not notes["unexpected_keys"], notes
     with torch.no_grad():
         returned = published.as_numpy(again.eval()(**inputs, **NO_CACHE, **published.HIDDEN))
     published.assert_close(returned, expected, 1e-6)

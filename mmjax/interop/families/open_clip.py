@@ -3,7 +3,6 @@
 A folder has open_clip_config.json beside the weights; OpenAI's .pt files need none.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part
+from mmjax.interop.checkpoint import read_config_file
 from mmjax.interop.families import openai_clip
 from mmjax.interop.families.blocks import repeated
 from mmjax.interop.families.dual import picture
@@ -112,15 +112,7 @@ def own_config(checkpoint: Checkpoint) -> Mapping[str, Any]:
     """
     folder = checkpoint.path if checkpoint.path.is_dir() else checkpoint.path.parent
     file = folder / "open_clip_config.json"
-    if not file.is_file():
-        return {}
-    try:
-        found = json.loads(file.read_text())
-    except ValueError as error:
-        raise UserError(f"{file} is not JSON: {error}; fetch it anew") from error
-    if not isinstance(found, dict):
-        raise UserError(f"{file} holds no table: fetch it anew")
-    return found
+    return read_config_file(file) if file.is_file() else {}
 
 
 def config_of(checkpoint: Checkpoint, weights: Mapping[str, Any], where: str) -> Mapping[str, Any]:

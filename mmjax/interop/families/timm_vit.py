@@ -143,7 +143,7 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     check_heads(where, width, c.num_heads)
     registers = names["reg_token"].shape[1] if "reg_token" in names else 0
     classed, after = "cls_token" in names, "fc_norm.weight" in names
-    pooled = (c.global_pool, after)
+    pooled = (str(c.global_pool), after)
     if pooled not in POOLINGS or (c.global_pool == "token" and not classed):
         raise UserError(f"{where}: global_pool={c.global_pool!r} is not one that mmjax has")
     cells, lead = names["pos_embed"].shape[1], classed + registers

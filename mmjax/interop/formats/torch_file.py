@@ -157,8 +157,9 @@ def _tensor(file: File, name: str, stored: Stored, data: Bytes) -> Tensor:
         raise file.damaged(f"{shown(name)} is larger than the file")
     if len(strides) != len(shape) or not all(type(s) is int and s >= 0 for s in strides):
         raise file.damaged(f"{shown(name)} has impossible strides")
-    # The stride of an axis of one element is never used, and may be anything.
-    steps = [step if size > 1 else 0 for size, step in zip(shape, strides, strict=True)]
+    # A stride that is never used may be anything.
+    used = [size > 1 and count > 0 for size in shape]
+    steps = [step if use else 0 for use, step in zip(used, strides, strict=True)]
     width = dtype.itemsize
     reach = (
         0 if count == 0 else 1 + sum((s - 1) * step for s, step in zip(shape, steps, strict=True))

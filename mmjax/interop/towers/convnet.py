@@ -7,21 +7,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from mmjax.encoders.image.mobilenet import InvertedResidual
-from mmjax.interop.encoder import pictures
 from mmjax.interop.towers.stack import with_states
 from mmjax.nn.conv_norm import ConvNorm
 from mmjax.nn.convolution import max_pool
 from mmjax.nn.dense import Dense
 from mmjax.nn.resnet import ResidualBlock
 from mmjax.types import UserError
-
-
-def real_pictures(
-    value: Array, mask: Array | None, *, mean: Any, std: Any
-) -> tuple[dict[str, Array], Array]:
-    """uint8 [R H W 3] -> pixel_values [R 3 H W], and for the batch norms which are real."""
-    inputs, rows = pictures(value, mask, mean=mean, std=std)
-    return {**inputs, "real": rows}, rows
 
 
 def channels_last(pixel_values: Float[Array, "B C H W"], channels: int) -> Array:

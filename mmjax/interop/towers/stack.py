@@ -18,6 +18,8 @@ class Stack(nn.Module):
         layers, heads: number of blocks and of attention heads.
         mlp_width, activation, epsilon, norm, causal, qkv_bias, layer_scale, gated, dropout,
             dtype: as of `mmjax.nn.transformer.Block`.
+        scanned: whether the parameters of all blocks are stacked in those of one, called block,
+            along a first axis of layers.
     """
 
     layers: int
@@ -32,6 +34,7 @@ class Stack(nn.Module):
     gated: bool = False
     dropout: float = 0.0
     dtype: Any = jnp.float32
+    scanned: bool = False
 
     @nn.compact
     def __call__(
@@ -44,24 +47,42 @@ class Stack(nn.Module):
     ) -> tuple[Float[Array, "B N D"], ...]:
         """The tokens before the first block and after each; masked ones are read by none."""
         x = nn.Dropout(self.dropout, deterministic=deterministic)(x)
-        states = [x.astype(self.dtype)]
-        for layer in range(self.layers):
-            block = Block(
-                self.heads,
-                dropout=self.dropout,
-                dtype=self.dtype,
-                norm=self.norm,
-                activation=self.activation,
-                causal=self.causal,
-                epsilon=self.epsilon,
-                layer_scale=self.layer_scale,
-                mlp_width=self.mlp_width,
-                gated=self.gated,
-                qkv_bias=self.qkv_bias,
-                name=f"block_{layer}",
+        x = x.astype(self.dtype)
+
+        def run(block, x, mask, angles):
+            y = block(x, mask, angles=angles, deterministic=deterministic)
+            return y, y
+
+        if self.scanned:
+            scan = nn.scan(
+                run,
+                variable_axes={"params": 0},
+                split_rngs={"params": True, "dropout": True},
+                in_axes=(nn.broadcast, nn.broadcast),
+                length=self.layers,
             )
-            states.append(block(states[-1], mask, angles=angles, deterministic=deterministic))
+            _, found = scan(self._block("block"), x, mask, angles)
+            return (x, *(found[layer] for layer in range(self.layers)))
+        states = [x]
+        for layer in range(self.layers):
+            states.append(run(self._block(f"block_{layer}"), states[-1], mask, angles)[0])
         return tuple(states)
+
+    def _block(self, name: str) -> Block:
+        return Block(
+            self.heads,
+            dropout=self.dropout,
+            dtype=self.dtype,
+            norm=self.norm,
+            activation=self.activation,
+            causal=self.causal,
+            epsilon=self.epsilon,
+            layer_scale=self.layer_scale,
+            mlp_width=self.mlp_width,
+            gated=self.gated,
+            qkv_bias=self.qkv_bias,
+            name=name,
+        )
 
 
 def layer_norm(epsilon: float, name: str) -> nn.LayerNorm:

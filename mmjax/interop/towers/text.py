@@ -74,6 +74,7 @@ class TextTower(nn.Module):
         head_width: of the dense layer of "last". None: D.
         dropout: share dropped in training, of the input and in the blocks.
         dtype: type of the computation.
+        scanned: whether the parameters of the blocks are stacked.
     """
 
     width: int
@@ -95,6 +96,7 @@ class TextTower(nn.Module):
     head_width: int | None = None
     dropout: float = 0.0
     dtype: Any = jnp.float32
+    scanned: bool = False
 
     @nn.compact
     def __call__(
@@ -119,6 +121,7 @@ class TextTower(nn.Module):
             self.causal,
             dropout=self.dropout,
             dtype=self.dtype,
+            scanned=self.scanned,
             name="blocks",
         )(x, as_mask(attention_mask), deterministic=deterministic)
         x = states[-1]

@@ -108,6 +108,7 @@ class VisionTower(nn.Module):
         pooler_width, pooler_activation: of the "class_dense" pooler. None: D.
         dropout: share dropped in training, of the input and in the blocks.
         dtype: type of the computation.
+        scanned: whether the parameters of the blocks are stacked.
     """
 
     width: int
@@ -135,6 +136,7 @@ class VisionTower(nn.Module):
     pooler_activation: str = "tanh"
     dropout: float = 0.0
     dtype: Any = jnp.float32
+    scanned: bool = False
 
     @nn.compact
     def __call__(
@@ -166,6 +168,7 @@ class VisionTower(nn.Module):
             gated=self.gated,
             dropout=self.dropout,
             dtype=self.dtype,
+            scanned=self.scanned,
             name="blocks",
         )(x, deterministic=deterministic)
         x = states[-1]

@@ -138,7 +138,7 @@ def test_a_damaged_file_gives_arrays_or_one_line(tmp_path, form):
     @given(st.integers(0, 9), st.lists(EDIT, min_size=1, max_size=4))
     def attempt(number, edits):
         path.write_bytes(damaged(SEEDS[form], number, edits))
-        start = time.perf_counter()
+        start = time.process_time()
         tracemalloc.start()
         try:
             files.contents(open_weights(path))
@@ -147,7 +147,7 @@ def test_a_damaged_file_gives_arrays_or_one_line(tmp_path, form):
             message = str(error)
         memory = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        assert time.perf_counter() - start < MOST_SECONDS
+        assert time.process_time() - start < MOST_SECONDS
         assert memory < MOST_BYTES
         assert message is None or (message.startswith(f"{path}: ") and "\n" not in message)
         assert message is None or len(message) < 1000
@@ -156,6 +156,29 @@ def test_a_damaged_file_gives_arrays_or_one_line(tmp_path, form):
     attempt()
     print(form, outcomes)
     assert min(outcomes.values()) > 0
+
+
+NUMBERS = st.sampled_from([0, 1, 2, 3, 4, 12, -1, 13, 2**20, 2**40, 2**62, 10**30, True, None])
+NUMBERS = st.integers(0, 4) | NUMBERS
+SIZES = st.lists(NUMBERS, max_size=4).map(tuple)
+
+
+@settings(max_examples=2 * EXAMPLES, derandomize=True, deadline=None, database=None)
+@given(NUMBERS, SIZES, SIZES, st.sampled_from([files.torch_zip, files.torch_legacy]))
+def test_any_description_of_a_tensor_is_what_numpy_makes_of_it_or_one_line(
+    tmp_path_factory, offset, shape, strides, write
+):
+    path = tmp_path_factory.getbasetemp() / "described.pt"
+    path.write_bytes(write({"a": rebuilt(A, "0", shape, strides, offset)}, {"0": A}))
+    try:
+        found = files.contents(open_weights(path))["a"]
+    except UserError:
+        return
+    if found.size:
+        steps = [s * 4 if n > 1 else 0 for s, n in zip(strides, shape, strict=True)]
+        np.testing.assert_array_equal(
+            found, np.ndarray(shape, np.float32, A.tobytes(), offset * 4, steps)
+        )
 
 
 @pytest.mark.parametrize("form", SEEDS)

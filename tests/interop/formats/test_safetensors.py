@@ -60,14 +60,15 @@ def test_shards_hold_at_most_their_bytes_and_read_as_one(tmp_path, most):
         assert shards[0].name == f"model-00001-of-{len(shards):05d}.safetensors"
 
 
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+@pytest.mark.parametrize("fails", ["os.fsync", "os.replace"])
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, fails):
     write(tmp_path / "x.safetensors", {"a": np.ones(3)})
     before = (tmp_path / "x.safetensors").read_bytes()
 
-    def full(_):
+    def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("os.fsync", full)
+    monkeypatch.setattr(fails, full)
     with pytest.raises(UserError, match="cannot be written \\(No space"):
         write(tmp_path / "x.safetensors", {"a": np.zeros(3)})
     assert (tmp_path / "x.safetensors").read_bytes() == before

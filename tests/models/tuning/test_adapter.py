@@ -26,7 +26,7 @@ def test_an_adapter_is_a_bottleneck_after_or_beside_each_branch(parallel, order)
     block = Block(2, norm=order)
     options = {"bottleneck": 3, "where": "", "parallel": parallel, "scale": 2.0, "also": ()}
     tuned = Tuned(block, Adapter(activation="relu", **options))
-    params = toy.shaken(tuned.init(toy.KEY, x)["params"], "adapter")
+    params = toy.shaken(jax.jit(tuned.init)(toy.KEY, x)["params"], "adapter")
     plain, adapters = toy.own(params, "adapter"), params["adapter"]
     assert set(adapters) == set(BRANCHES)
 
@@ -47,7 +47,7 @@ def test_an_adapter_is_a_bottleneck_after_or_beside_each_branch(parallel, order)
         expected = expected + y + 2.0 * up
         if order == "post":
             expected = norm(expected, plain[f"{name}_norm"])
-    toy.close(tuned.apply({"params": params}, x), expected, 1e-4)
+    toy.close(jax.jit(tuned.apply)({"params": params}, x), expected, 1e-4)
 
 
 def test_only_the_branches_that_match_are_adapted():

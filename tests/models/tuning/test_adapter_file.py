@@ -17,7 +17,7 @@ OPTIONS = {"name": "lora", "rank": 2}
 @pytest.fixture
 def saved(tmp_path):
     tuned = Tuned(toy.text_model(), Lora(rank=2))
-    params = tuned.init(toy.KEY, toy.texts())["params"]
+    params = jax.jit(tuned.init)(toy.KEY, toy.texts())["params"]
     trained = jax.tree.map(lambda p, t: p + 1 if t else p, params, tuned.trains(params))
     save_adapter(tmp_path / "a.safetensors", trained, tuned.trains(params), OPTIONS)
     return tmp_path / "a.safetensors", tuned, params, trained
@@ -48,7 +48,7 @@ def test_another_model_is_one_line(saved):
         (Tuned(toy.text_model(layers=1), Lora(rank=2)), r"block_1.* and not in what trains here"),
     ]
     for other, words in others:
-        new = other.init(toy.KEY, toy.texts())["params"]
+        new = jax.eval_shape(other.init, toy.KEY, toy.texts())["params"]
         with pytest.raises(UserError, match=words) as error:
             load_adapter(path, new, other.trains(new))
         assert "'rank': 2" in str(error.value)

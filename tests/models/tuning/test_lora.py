@@ -25,11 +25,11 @@ class One(nn.Module):
 def test_a_dense_layer_gets_w_plus_s_a_b():
     tuned = Tuned(One(Dense(3)), Lora(rank=2, alpha=5.0, where="", also=()))
     x = jnp.asarray(np.random.default_rng(0).normal(size=(4, 7, 6)), jnp.float32)
-    params = toy.shaken(tuned.init(toy.KEY, x)["params"], "lora")
+    params = toy.shaken(jax.jit(tuned.init)(toy.KEY, x)["params"], "lora")
     w, b = (np.float64(params["layer"][name]) for name in ("kernel", "bias"))
     a, up = (np.float64(params["lora"]["layer"][name]) for name in ("a", "b"))
     assert (a.shape, up.shape) == ((6, 2), (2, 3))
-    y = tuned.apply({"params": params}, x)
+    y = jax.jit(tuned.apply)({"params": params}, x)
     toy.close(y, np.float64(x) @ (w + 5.0 / 2 * a @ up) + b)
 
 
@@ -69,10 +69,10 @@ def test_what_is_merged_computes_the_same_and_comes_apart_again(name, parts):
     params = toy.shaken(variables.pop("params"), "lora")
     merged = lora.merge(params)
     assert merged.keys() == toy.own(params, "lora").keys()
-    expected = tuned.apply({"params": params, **variables}, inputs)[f"projection/{name}"]
-    plain = model.apply({"params": toy.own(params, "lora"), **variables}, inputs)
+    expected = jax.jit(tuned.apply)({"params": params, **variables}, inputs)[f"projection/{name}"]
+    plain = jax.jit(model.apply)({"params": toy.own(params, "lora"), **variables}, inputs)
     assert np.abs(plain[f"projection/{name}"] - expected).max() > 0.1
-    got = model.apply({"params": merged, **variables}, inputs)[f"projection/{name}"]
+    got = jax.jit(model.apply)({"params": merged, **variables}, inputs)[f"projection/{name}"]
     toy.close(got, expected, 1e-4)
     apart = lora.unmerge(merged, params["lora"])
     jax.tree.map(toy.close, apart, params)
@@ -82,7 +82,7 @@ def test_a_convolution_is_adapted_by_one_of_fewer_channels():
     conv = One(Conv(5, (3, 3), (2, 2), "SAME"))
     lora = Lora(rank=2, where="", also=())
     x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 7, 7, 4)), jnp.float32)
-    params = toy.shaken(Tuned(conv, lora).init(toy.KEY, x)["params"], "lora")
+    params = toy.shaken(jax.jit(Tuned(conv, lora).init)(toy.KEY, x)["params"], "lora")
     assert params["lora"]["layer"]["a"].shape == (3, 3, 4, 2)
     kernel = params["layer"]["kernel"] + lora.scale * jnp.einsum(
         "hwcr,rf->hwcf", params["lora"]["layer"]["a"], params["lora"]["layer"]["b"]
@@ -97,7 +97,7 @@ def test_a_convolution_is_adapted_by_one_of_fewer_channels():
 def test_dropout_is_of_what_enters_a_and_only_in_training():
     tuned = Tuned(One(Dense(3)), Lora(rank=2, where="", dropout=0.5, also=()))
     x = jnp.ones((4000, 6))
-    variables = {"params": toy.shaken(tuned.init(toy.KEY, x)["params"], "lora")}
+    variables = {"params": toy.shaken(jax.jit(tuned.init)(toy.KEY, x)["params"], "lora")}
     plain = One(Dense(3)).apply({"params": toy.own(variables["params"], "lora")}, x)
     calm = tuned.apply(variables, x)
     assert toy.same(calm, tuned.apply(variables, x, rngs={"dropout": toy.KEY}))

@@ -28,22 +28,24 @@ def joined(tokens, x):
 def test_shallow_prompts_run_through_all_blocks_and_are_dropped(remat):
     model = Transformer(3, HEADS, causal=True, remat=remat)
     tuned = Tuned(model, Prompt(count=COUNT, where="block", also=()))
-    params = tuned.init(toy.KEY, X, MASK, angles=ANGLES)["params"]
+    params = jax.jit(tuned.init)(toy.KEY, X, MASK, angles=ANGLES)["params"]
     assert toy.named(params["prompt"]).keys() == {"block_0/tokens"}
     params = toy.shaken(params, "prompt")
     plain = toy.own(params, "prompt")
     full = joined(params["prompt"]["block_0"]["tokens"], X)
-    expected = model.apply({"params": plain}, full, MORE_MASK, angles=MORE_ANGLES)[:, COUNT:]
-    got = tuned.apply({"params": params}, X, MASK, angles=ANGLES)
+    expected = jax.jit(model.apply)({"params": plain}, full, MORE_MASK, angles=MORE_ANGLES)[
+        :, COUNT:
+    ]
+    got = jax.jit(tuned.apply)({"params": params}, X, MASK, angles=ANGLES)
     toy.close(got[MASK], expected[MASK])
-    without = model.apply({"params": plain}, X, MASK, angles=ANGLES)
+    without = jax.jit(model.apply)({"params": plain}, X, MASK, angles=ANGLES)
     assert np.abs(got - without)[MASK].max() > 0.1
 
 
 def test_deep_prompts_are_new_in_each_block_that_matches():
     model = Transformer(3, HEADS)
     tuned = Tuned(model, Prompt(count=COUNT, where="block_[12]", deep=True, also=()))
-    params = toy.shaken(tuned.init(toy.KEY, X, MASK)["params"], "prompt")
+    params = toy.shaken(jax.jit(tuned.init)(toy.KEY, X, MASK)["params"], "prompt")
     assert toy.named(params["prompt"]).keys() == {"block_1/tokens", "block_2/tokens"}
     x = X
     for i in range(3):
@@ -55,13 +57,13 @@ def test_deep_prompts_are_new_in_each_block_that_matches():
             x = Block(HEADS).apply(block, x, MASK)
     mean, variance = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
     x = (x - mean) / jnp.sqrt(variance + 1e-6) * params["norm"]["scale"] + params["norm"]["bias"]
-    toy.close(tuned.apply({"params": params}, X, MASK)[MASK], x[MASK])
+    toy.close(jax.jit(tuned.apply)({"params": params}, X, MASK)[MASK], x[MASK])
 
 
 def test_shallow_prompts_enter_at_the_first_block_that_matches_and_leave_after_the_last():
     model = Transformer(4, HEADS)
     tuned = Tuned(model, Prompt(count=COUNT, where="block_[12]", also=()))
-    params = toy.shaken(tuned.init(toy.KEY, X, MASK)["params"], "prompt")
+    params = toy.shaken(jax.jit(tuned.init)(toy.KEY, X, MASK)["params"], "prompt")
 
     def block(i, x, mask):
         return Block(HEADS).apply({"params": params[f"block_{i}"]}, x, mask)
@@ -71,13 +73,13 @@ def test_shallow_prompts_enter_at_the_first_block_that_matches_and_leave_after_t
     x = block(3, x, MASK)
     mean, variance = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
     x = (x - mean) / jnp.sqrt(variance + 1e-6) * params["norm"]["scale"] + params["norm"]["bias"]
-    toy.close(tuned.apply({"params": params}, X, MASK)[MASK], x[MASK])
+    toy.close(jax.jit(tuned.apply)({"params": params}, X, MASK)[MASK], x[MASK])
 
 
 def test_a_prefix_is_keys_and_values_that_every_query_reads():
     model = SelfAttention(HEADS, causal=True)
     tuned = Tuned(model, Prefix(count=COUNT, where="", also=()))
-    params = toy.shaken(tuned.init(toy.KEY, X, MASK, angles=ANGLES)["params"], "prefix")
+    params = toy.shaken(jax.jit(tuned.init)(toy.KEY, X, MASK, angles=ANGLES)["params"], "prefix")
     prefix = params["prefix"]
     qkv = X @ params["qkv"]["kernel"] + params["qkv"]["bias"]
     q, k, v = (split_heads(part, HEADS) for part in jnp.split(qkv, 3, axis=-1))
@@ -91,7 +93,7 @@ def test_a_prefix_is_keys_and_values_that_every_query_reads():
     weights = np.where(allowed[:, None], np.exp(scores), 0)
     y = np.einsum("bhqn,bhnk->bqhk", weights / weights.sum(-1, keepdims=True), v)
     expected = y.reshape(2, LENGTH, WIDTH) @ params["out"]["kernel"] + params["out"]["bias"]
-    got = tuned.apply({"params": params}, X, MASK, angles=ANGLES)
+    got = jax.jit(tuned.apply)({"params": params}, X, MASK, angles=ANGLES)
     toy.close(got[MASK], expected[np.asarray(MASK)])
 
 

@@ -79,7 +79,7 @@ def same(a, b):
 
 def projections(model, params, inputs, **options):
     name = next(iter(inputs))
-    return model.apply({"params": params}, inputs, **options)[f"projection/{name}"]
+    return jax.jit(model.apply)({"params": params}, inputs, **options)[f"projection/{name}"]
 
 
 def close(a, b, tolerance=1e-5):

@@ -1,0 +1,249 @@
+"""wav2vec 2.0: convolutions over the samples, and a transformer over what they give (Baevski et al.
+2020, https://arxiv.org/abs/2006.11477)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Shaped
+
+from mmjax.interop.towers.stack import Stack, layer_norm, with_states
+from mmjax.nn.dense import Dense
+from mmjax.nn.options import activation
+from mmjax.types import UserError
+
+EPSILON = 1e-5  # of the norms between the convolutions, whatever the config says of the others
+LAYOUT = ("NWC", "WIO", "NWC")
+
+
+def frames_of(
+    samples: Int[Array, " B"] | int, sizes: Sequence[int], strides: Sequence[int]
+) -> Int[Array, " B"] | int:
+    """How many frames the convolutions make of so many samples."""
+    for size, stride in zip(sizes, strides, strict=True):
+        samples = (samples - size) // stride + 1
+    return samples
+
+
+class FeatureConvolution(nn.Module):
+    """A convolution without padding, perhaps a norm, and an activation.
+
+    Attributes:
+        width: channels of the output.
+        size, stride: of the window, in frames of the input.
+        norm: "group" (each channel over all frames, padding included), "layer" (each frame over all
+            channels) or "" (none).
+        use_bias: whether the convolution has a bias.
+        activation: a name in `mmjax.nn.options.ACTIVATIONS`.
+        dtype: type of the computation.
+    """
+
+    width: int
+    size: int
+    stride: int
+    norm: str
+    use_bias: bool
+    activation: str
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B N channels"]) -> Float[Array, "B n width"]:
+        """Frames -> fewer frames."""
+        init = nn.initializers.lecun_normal()
+        kernel = self.param("kernel", init, (self.size, x.shape[-1], self.width), jnp.float32)
+        kernel = kernel.astype(self.dtype)
+        x = jax.lax.conv_general_dilated(
+            x.astype(self.dtype), kernel, (self.stride,), "VALID", dimension_numbers=LAYOUT
+        )
+        if self.use_bias:
+            bias = self.param("bias", nn.initializers.zeros, (self.width,), jnp.float32)
+            x = x + bias.astype(self.dtype)
+        if self.norm == "group":
+            norm = nn.GroupNorm(
+                None,
+                1,
+                epsilon=EPSILON,
+                dtype=jnp.float32,
+                use_fast_variance=False,
+                name="norm",
+            )
+            x = norm(x).astype(self.dtype)
+        elif self.norm == "layer":
+            x = layer_norm(EPSILON, "norm")(x).astype(self.dtype)
+        return activation(self.activation)(x)
+
+
+class ConvolvedPositions(nn.Module):
+    """What a frame's neighbours tell of its place: a grouped convolution whose kernel has a learned
+    length at each of its places (weight normalisation: Salimans and Kingma 2016,
+    https://arxiv.org/abs/1602.07868).
+
+    Attributes:
+        size: of the window, in frames.
+        groups: of channels, each read by itself.
+        activation: a name in `mmjax.nn.options.ACTIVATIONS`.
+        dtype: type of the computation.
+    """
+
+    size: int
+    groups: int
+    activation: str
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B N D"]) -> Float[Array, "B N D"]:
+        """What is added to the frames."""
+        width = x.shape[-1]
+        shape = (self.size, width // self.groups, width)
+        direction = self.param("direction", nn.initializers.normal(0.02), shape, jnp.float32)
+        length = self.param("length", nn.initializers.ones, (self.size,), jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (width,), jnp.float32)
+        kernel = direction * (length / jnp.sqrt(jnp.sum(direction**2, (1, 2))))[:, None, None]
+        # With an even window there is one frame more behind than before.
+        sides = (self.size // 2, (self.size - 1) // 2)
+        x = jax.lax.conv_general_dilated(
+            x,
+            kernel.astype(self.dtype),
+            (1,),
+            (sides,),
+            dimension_numbers=LAYOUT,
+            feature_group_count=self.groups,
+        )
+        return activation(self.activation)(x + bias.astype(self.dtype))
+
+
+class Wav2Vec2Tower(nn.Module):
+    """input_values [B S] -> last_hidden_state [B N D] and extract_features [B N C].
+
+    Attributes:
+        width, layers, heads, mlp_width, activation, epsilon: of the transformer.
+        channels, sizes, strides: of each convolution, the last C channels; sizes and strides in
+            frames of its input, of the first in samples.
+        convolution_norm: "group" (the first has one) or "layer" (each has).
+        convolution_bias: whether they have biases.
+        convolution_activation: of all convolutions.
+        positions, groups: frames and groups of the convolution for places.
+        stable: pre-norm blocks; else post-norm ones.
+        replaced: whether there is a vector to put in the place of frames, of the training.
+        dropout: share dropped in training, of the input and in the blocks.
+        dtype: type of the computation.
+    """
+
+    width: int
+    layers: int
+    heads: int
+    mlp_width: int
+    channels: tuple[int, ...]
+    sizes: tuple[int, ...]
+    strides: tuple[int, ...]
+    positions: int
+    groups: int
+    activation: str = "gelu_exact"
+    epsilon: float = 1e-5
+    convolution_norm: str = "group"
+    convolution_bias: bool = False
+    convolution_activation: str = "gelu_exact"
+    stable: bool = False
+    replaced: bool = True
+    dropout: float = 0.0
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        input_values: Float[Array, "B S"],
+        attention_mask: Shaped[Array, "B S"] | None = None,
+        mask_time_indices: Shaped[Array, "B N"] | None = None,
+        *,
+        output_hidden_states: bool = False,
+        deterministic: bool = True,
+    ) -> dict[str, Any]:
+        """The mask is one of samples, with padding on the right; frames that are not wholly of real
+        samples are masked. `mask_time_indices` are frames to put a learned vector in the place of.
+
+        Raises:
+            UserError: a sound too short for one frame, or frames to replace without a vector.
+        """
+        x = self.features(input_values)
+        x = layer_norm(self.epsilon, "feature_norm")(x).astype(self.dtype)
+        outputs = {"extract_features": x}
+        x = Dense(self.width, dtype=self.dtype, name="projection")(x)
+        if self.replaced:
+            token = self.param("masked", nn.initializers.uniform(1.0), (self.width,), jnp.float32)
+            if mask_time_indices is not None:
+                x = jnp.where(mask_time_indices[..., None] != 0, token.astype(self.dtype), x)
+        elif mask_time_indices is not None:
+            raise UserError("mask_time_indices: this model has no vector to put there")
+        mask = None if attention_mask is None else self.frames(attention_mask, x.shape[1])
+        if mask is not None:
+            x = jnp.where(mask[..., None], x, jnp.zeros((), self.dtype))
+        x = x + ConvolvedPositions(
+            self.positions,
+            self.groups,
+            self.convolution_activation,
+            self.dtype,
+            name="positions",
+        )(x)
+        norm = layer_norm(self.epsilon, "norm")
+        states = Stack(
+            self.layers,
+            self.heads,
+            self.mlp_width,
+            self.activation,
+            self.epsilon,
+            "pre" if self.stable else "post",
+            dropout=self.dropout,
+            dtype=self.dtype,
+            name="blocks",
+        )(x if self.stable else norm(x), mask, deterministic=deterministic)
+        last = norm(states[-1]).astype(self.dtype) if self.stable else states[-1]
+        return with_states({"last_hidden_state": last, **outputs}, states, output_hidden_states)
+
+    def features(self, input_values: Array) -> Float[Array, "B N C"]:
+        """What the convolutions make of the samples."""
+        samples = input_values.shape[1]
+        if frames_of(samples, self.sizes, self.strides) < 1:
+            raise UserError(f"input_values: {samples} samples are too few for one frame: pad them")
+        x = input_values[..., None]
+        shapes = zip(self.channels, self.sizes, self.strides, strict=True)
+        for layer, (width, size, stride) in enumerate(shapes):
+            normed = layer == 0 or self.convolution_norm == "layer"
+            x = FeatureConvolution(
+                width,
+                size,
+                stride,
+                self.convolution_norm if normed else "",
+                self.convolution_bias,
+                self.convolution_activation,
+                self.dtype,
+                name=f"convolution_{layer}",
+            )(x)
+        return x
+
+    def frames(self, attention_mask: Array, count: int) -> Bool[Array, "B N"]:
+        """Which frames are real."""
+        samples = jnp.sum(attention_mask != 0, axis=1)
+        return jnp.arange(count) < frames_of(samples, self.sizes, self.strides)[:, None]
+
+
+class Transcriber(nn.Module):
+    """The outputs of a tower, and logits [B N V] of the letters at each frame, for CTC.
+
+    Attributes:
+        tower: gives "last_hidden_state".
+        vocabulary_size: V.
+        dtype: type of the computation.
+    """
+
+    tower: nn.Module
+    vocabulary_size: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, *args: Any, **inputs: Any) -> dict[str, Any]:
+        """Takes what the tower takes."""
+        outputs = self.tower(*args, **inputs)
+        head = Dense(self.vocabulary_size, dtype=self.dtype, name="head")
+        return {"logits": head(outputs["last_hidden_state"]), **outputs}

@@ -1,0 +1,121 @@
+"""A published checkpoint as a function of files and sentences, and the command that converts it."""
+
+import jax
+import numpy as np
+import PIL.Image
+import pytest
+
+import mmjax
+from mmjax import convert, interop
+from mmjax.interop.formats.open_weights import open_weights
+from mmjax.interop.preprocess.images import image_processor
+from mmjax.types import UserError
+from tests.commands import run
+from tests.interop import fakes
+
+TEXTS = ["a red circle", "what shape is the red shape ?", "blue"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("published") / "clip"
+    fakes.write_clip(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Paths, of any size."""
+    generator = np.random.default_rng(0)
+    made = []
+    for i, size in enumerate([(40, 30), (16, 16), (17, 90)]):
+        pixels = generator.integers(0, 256, (*size, 3), np.uint8)
+        made.append(tmp_path_factory.mktemp("pictures") / f"{i}.png")
+        PIL.Image.fromarray(pixels).save(made[-1])
+    return made
+
+
+def test_embeddings_are_those_of_its_own_inputs(folder, pictures):
+    model = mmjax.load(folder, batch_size=2)
+    assert model.modalities == ("image", "text")
+    found = model.embed(image=pictures, text=TEXTS)
+    config = interop.checkpoint.read_config_file(folder / "preprocessor_config.json")
+    pixels = image_processor(config)(pictures)["pixel_values"]
+    ids = [[0, *(fakes.tokenizer().token_to_id(w) for w in text.split()), 1] for text in TEXTS]
+    for row, alone in enumerate(ids):
+        expected = interop.load(folder)(pixel_values=pixels, input_ids=np.array([alone]))
+        np.testing.assert_allclose(found["text"][row], expected.text_embeds[0], atol=1e-5)
+    np.testing.assert_allclose(found["image"], expected.image_embeds, atol=1e-5)
+    np.testing.assert_allclose(
+        model.similarity(image=pictures, text=TEXTS), found["image"] @ found["text"].T, atol=1e-6
+    )
+    assert model.scale == pytest.approx(float(np.exp(model.params["logit_scale"])))
+
+
+def test_labels_are_judged_by_their_names(folder, pictures):
+    model = mmjax.load(folder)
+    answers = model.classify(["circle", "red"], image=str(pictures[0]), templates=["a {}"])
+    cosines = model.similarity(image=[pictures[0]], text=["a circle", "a red"])[0]
+    weights = np.exp(model.scale * cosines)
+    best = int(weights.argmax())
+    assert answers[0]["answer"] == ["circle", "red"][best]
+    assert answers[0]["probability"] == pytest.approx(weights[best] / weights.sum(), rel=1e-4)
+
+
+def test_what_it_cannot_do_is_said(folder, pictures, tmp_path):
+    model = mmjax.load(folder)
+    with pytest.raises(UserError, match=r"does not classify: use embed\(...\) or classify"):
+        model(image=pictures[0])
+    with pytest.raises(UserError, match="no input 'audio': this model takes image and text"):
+        model.embed(audio=[np.zeros(9)])
+    with pytest.raises(UserError, match="image: an empty list"):
+        model.embed(image=[])
+    with pytest.raises(UserError, match="is a published checkpoint and has no steps"):
+        mmjax.load(folder, step=3)
+    interop.save(interop.load(folder), tmp_path / "bare")
+    (tmp_path / "bare" / "preprocessor_config.json").unlink()
+    with pytest.raises(UserError, match="no preprocessor_config.json"):
+        mmjax.load(tmp_path / "bare").embed(image=pictures)
+
+
+def convert_here(*arguments):
+    convert.main(["convert", *map(str, arguments)])
+
+
+def test_each_layout_becomes_every_other(folder, tmp_path):
+    """Byte by byte the same at the end."""
+    source, original = folder, interop.load(folder)
+    for kind in ("mmjax", "npz", "safetensors"):
+        convert_here(source, tmp_path / kind, f"--to={kind}")
+        source = tmp_path / kind
+        jax.tree.map(np.testing.assert_array_equal, interop.load(source).params, original.params)
+    final = source / "model.safetensors"
+    assert final.read_bytes() == (folder / "model.safetensors").read_bytes()
+    assert sorted(p.name for p in source.iterdir()) == sorted(p.name for p in folder.iterdir())
+
+
+def test_inspect_lists_the_tensors(folder):
+    out, _ = run("mmjax.convert", folder, "--inspect")
+    assert "vision_model.pre_layrnorm.weight" in out
+    total = sum(int(np.prod(t.shape)) for t in open_weights(folder).values())
+    assert f"{len(open_weights(folder))} tensors, {total:,} parameters, family clip" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("SRC",), "give two paths"),
+        (("SRC", "DST"), "--to is missing"),
+        (("SRC", "DST", "--to=onnx"), "--to: unknown 'onnx'"),
+        (("SRC", "SRC", "--to=npz"), "is there already: choose a new directory"),
+        (("NONE", "DST", "--to=npz"), "No such file or directory"),
+        (("SRC", "DST", "--to=npz", "--encoder=text"), "--encoder is for workdirs"),
+        (("SRC", "DST", "--inspect"), "--inspect takes one path"),
+    ],
+)
+def test_mistakes_of_the_command_are_named(folder, tmp_path, arguments, message):
+    places = {"SRC": folder, "DST": tmp_path / "new", "NONE": tmp_path / "none"}
+    with pytest.raises(UserError, match=message) as caught:
+        convert_here(*(places.get(a, a) for a in arguments))
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "new").exists()
