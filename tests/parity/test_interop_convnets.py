@@ -125,12 +125,12 @@ def test_mobilenets_of_any_width_equal_torchvision_and_return(theirs, sides, tmp
     compare(theirs, pictures(*sides), tmp_path_factory.mktemp("mobilenet"))
 
 
-@pytest.mark.parametrize("name", ["resnet34", "resnet50", "mobilenet_v2"])
+@pytest.mark.parametrize("name", ["resnet50", "mobilenet_v2"])
 def test_published_shapes_equal_torchvision(name, tmp_path):
     compare(getattr(torchvision.models, name)(), pictures(45, 64, rows=1), tmp_path)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenetv2_035", "mobilenetv2_110d"])
+@pytest.mark.parametrize("name", ["resnet18", "mobilenetv2_035"])
 def test_timm_has_the_same_networks(name, tmp_path):
     model = compare(timm.create_model(name, num_classes=5), pictures(40, 33, rows=1), tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"architecture": name}))

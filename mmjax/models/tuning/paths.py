@@ -11,7 +11,8 @@ from jaxtyping import Array
 from mmjax.types import UserError
 
 ENCODERS = "^encoders_"
-NOT_ENCODERS = "^(?!encoders_)"
+# All else; what takes an encoder's tokens to the common width is new beside pretrained ones, too.
+NOT_ENCODERS = "^(?!encoders_)|^encoders_[^/]+/projection/"
 Tree = Mapping[str, Any]  # nested, with arrays, shapes or the like at its leaves
 Sites = dict[str, Any]  # what a tuning must know of each place that it may change, by path
 
