@@ -22,6 +22,9 @@ EMBEDDINGS: Mapping[str, tuple[str, ...]] = {
     "text": ("text_embeds", "sentence_embedding", "pooler_output"),
     "video": ("pooler_output",),
 }
+# Of families whose files stand alone: torchvision's preset of evaluation.
+_TORCHVISION = {"resize_size": 256, "crop_size": 224}
+PRESETS = {"mobilenet": _TORCHVISION, "resnet": _TORCHVISION}
 MAIN = {"pixel_values": "image", "input_ids": "text", "input_features": "audio"}
 MAIN |= {"input_values": "audio"}
 
@@ -138,6 +141,9 @@ def reader(model: interop.Pretrained, name: str) -> Callable[[Sequence[Any]], di
     if name == "text":
         return text_processor(folder, model.config)
     file = next((folder / f for f in PREPROCESSORS if (folder / f).is_file()), None)
+    preset = PRESETS.get(model.architecture.family)
+    if file is None and preset is not None:
+        return image_processor(preset)
     if file is None:
         raise UserError(
             f"{folder} has no preprocessor_config.json, so nothing says how a file becomes an input"

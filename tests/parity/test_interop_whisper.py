@@ -252,7 +252,7 @@ def test_the_words_are_those_of_transformers(case, tmp_path):
 
 
 def test_texts_end_where_those_of_transformers_end(tmp_path):
-    theirs = drawn_model(SMALL | {"max_target_positions": 24})
+    theirs = drawn_model(SMALL | {"max_target_positions": 24, "d_model": 24})
     theirs.generation_config.max_length = 16
     x = 3 * spectrograms(SMALL, rows=4)
     said = said_by_both(theirs, x, {}, tmp_path)

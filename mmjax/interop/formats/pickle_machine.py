@@ -104,9 +104,7 @@ class _Machine:
             b"\x95": lambda: stream.number("Q"),  # a frame: says only how far to read ahead
         }
         while (code := stream.take(1)) != b".":
-            self.work += 1
-            if self.work > self.most_work:
-                self._spend(0)
+            self._spend(1)
             if code in steps:
                 steps[code]()
             elif code in PUTS:

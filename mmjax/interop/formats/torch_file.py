@@ -181,5 +181,5 @@ def _spread(
     data = read()
     # Not NumPy's as_strided, which does not know float8.
     view = np.ndarray(shape, dtype, data, strides=[step * dtype.itemsize for step in steps])
-    in_order = view.flags.c_contiguous and data.size == view.nbytes
+    in_order = view.flags.c_contiguous
     return data.view(dtype).reshape(shape) if in_order else np.array(view, order="C")

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from mmjax.models.tuning.paths import Sites, Tree, chosen, join, map_named, names_of
+from mmjax.models.tuning.paths import Sites, Tree, at, chosen, join, map_named, names_of
 from mmjax.models.tuning.weights import Full
 from mmjax.types import UserError
 
@@ -37,8 +37,8 @@ class Tuned(nn.Module):
 
     What a tuning adds is under a key of its own, such as params["lora"], so a checkpoint of the
     model alone loads as it is. Frozen parameters are constants to `jax.grad`: their gradients are
-    zeros that nothing is computed for. A part of the model in which nothing trains, such as an
-    encoder, runs as in evaluation: its batch norms keep their statistics, and it drops nothing.
+    zeros that nothing is computed for. A module in which nothing trains, such as an
+    encoder or a block, runs as in evaluation: its batch norms keep their statistics, and it drops nothing.
 
     Not to be put into another Linen module.
 
@@ -104,13 +104,14 @@ class Tuned(nn.Module):
         params = jax.tree.map(lambda p, t: p if t else jax.lax.stop_gradient(p), params, free)
         extra = params.get(tuning.key, {})
         params = {name: value for name, value in params.items() if name != tuning.key}
-        resting = {
-            name for name in params if not any(jax.tree.leaves(free[name])) and name not in extra
-        }
+
+        def rests(path: tuple[str, ...]) -> bool:
+            own = at(free, "/".join(path)) if path else None
+            idle = isinstance(own, Mapping) and not any(jax.tree.leaves(own))
+            return idle and at(extra, "/".join(path)) is None
 
         def rest(next_fun, inner, options, context):
-            path = context.module.path
-            if len(path) == 1 and path[0] in resting and "deterministic" in options:
+            if "deterministic" in options and rests(context.module.path):
                 options = {**options, "deterministic": True}
             return next_fun(*inner, **options)
 

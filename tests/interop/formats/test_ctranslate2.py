@@ -1,4 +1,4 @@
-"""CTranslate2's model.bin by a writer of its own; a real one is in the parity notes."""
+"""CTranslate2's model.bin by a small writer of the tests' own."""
 
 import struct
 
@@ -47,6 +47,10 @@ BAD = {
     "another size": (
         GOOD.replace(struct.pack("<BI", 0, 16), struct.pack("<BI", 0, 12)),
         "'a' of 16 bytes has the place of 12",
+    ),
+    "a larger size": (
+        GOOD.replace(struct.pack("<BI", 0, 16), struct.pack("<BI", 0, 20)) + bytes(4),
+        "'a' of 16 bytes has the place of 20",
     ),
     "enormous": (
         GOOD.replace(struct.pack("<BI", 1, 4), struct.pack("<BI", 1, 2**32 - 1)),

@@ -106,6 +106,13 @@ def test_a_frozen_encoder_runs_as_in_evaluation():
         outputs, state = tuned.apply(variables, inputs, **run)
         assert toy.same(outputs["projection/image"], expected)
         assert toy.same(state["batch_stats"], variables["batch_stats"])
+    # A new projection trains in an encoder of which the rest is frozen.
+    model = toy.picture_model("projection")
+    variables = jax.jit(model.init)(toy.KEY, inputs)
+    tuned = Tuned(model, LinearProbe())
+    assert toy.named(tuned.trains(variables["params"]))["encoders_image/projection/kernel"]
+    _, state = tuned.apply(variables, inputs, **run)
+    assert toy.same(state["batch_stats"], variables["batch_stats"])
     _, state = Tuned(model, BitFit()).apply(variables, inputs, **run)
     assert not toy.same(state["batch_stats"], variables["batch_stats"])
 

@@ -25,18 +25,20 @@ def text_model(width=WIDTH, **options):
 class Pictures(nn.Module):
     """A convolution of stride 2, a batch norm and a dense layer."""
 
+    last: str = "dense"
+
     @nn.compact
     def __call__(self, value, mask=None, *, deterministic=True):
         x = value.astype(jnp.float32) / 255
         x = ConvNorm(4, 3, 2, name="stem")(x, mask, deterministic=deterministic)
-        x = Dense(WIDTH, name="projection")(x.reshape(len(x), -1, 4))
+        x = Dense(WIDTH, name=self.last)(x.reshape(len(x), -1, 4))
         x = nn.Dropout(0.5, deterministic=deterministic)(x)
         return Tokens(x, jnp.ones(x.shape[:2], bool))
 
 
-def picture_model():
+def picture_model(last="dense"):
     """With a convolution, a batch norm and dropout."""
-    return AlignedModel({"image": Pictures()}, {"image": Projection(6)})
+    return AlignedModel({"image": Pictures(last)}, {"image": Projection(6)})
 
 
 def texts(rows=2, seed=0, length=LENGTH):
