@@ -7,6 +7,7 @@ from typing import Any
 
 from mmjax.interop.architecture import Checkpoint
 from mmjax.interop.formats.open_weights import open_weights
+from mmjax.interop.sentence_folder import folders
 from mmjax.types import UserError
 
 CONFIGS = ("config.json", "open_clip_config.json")
@@ -43,10 +44,12 @@ def read_config_file(file: Path) -> dict[str, Any]:
 
 def copy_beside(path: Path, directory: Path) -> None:
     """Copies the small files of a model's directory; of a file that stands alone, none."""
-    for file in path.iterdir() if path.is_dir() else ():
-        listing = file.name.endswith((".index.json", TENSORS_FILE))
-        if file.suffix in COPIED and file.is_file() and not listing:
-            shutil.copyfile(file, directory / file.name)
+    for folder in ("", *folders(path)) if path.is_dir() else ():
+        (directory / folder).mkdir(parents=True, exist_ok=True)
+        for file in (path / folder).iterdir():
+            listing = file.name.endswith((".index.json", TENSORS_FILE))
+            if file.suffix in COPIED and file.is_file() and not listing:
+                shutil.copyfile(file, directory / folder / file.name)
 
 
 def open_checkpoint(path: str | Path) -> Checkpoint:

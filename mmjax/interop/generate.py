@@ -169,7 +169,6 @@ def generate(
         _among(given.begin_suppressed, size),
         _among(tuple(given.languages.values()), size),
         _among(given.ends, size),
-        pad=given.pad,
         length=len(prompt) + wanted,
     )
     return trimmed(np.asarray(said)[:, len(prompt) :], given)
@@ -188,7 +187,7 @@ def trimmed(said: Int[np.ndarray, "B L"], given: Decoding) -> Int[np.ndarray, "B
     return np.where(over, given.pad, said)[:, :longest]
 
 
-@functools.partial(jax.jit, static_argnames=("module", "pad", "length"))
+@functools.partial(jax.jit, static_argnames=("module", "length"))
 def greedy(
     module: nn.Module,
     variables: Any,
@@ -199,10 +198,11 @@ def greedy(
     languages: Bool[Array, " V"],
     ends: Bool[Array, " V"],
     *,
-    pad: int,
     length: int,
 ) -> Int[Array, "B length"]:
-    """The prompt and what follows it, up to `length` words; after an end comes `pad`.
+    """The prompt and what follows it, up to `length` words, or until all texts have ended.
+
+    What follows an end has no meaning.
 
     Args:
         module: has the methods `encode` and `step` of `mmjax.interop.towers.whisper.WhisperModel`.
@@ -227,7 +227,7 @@ def greedy(
         prompted = jax.lax.dynamic_index_in_dim(given, place, 1, keepdims=False)
         prompted = jnp.where(prompted == DETECT, likeliest(logits, languages), prompted)
         own = likeliest(logits, ~(suppressed | (begin_suppressed & (place == first))))
-        word = jnp.where(place < first, prompted, jnp.where(over, pad, own))
+        word = jnp.where(place < first, prompted, own)
         said = jax.lax.dynamic_update_slice(said, word[:, None], (0, place))
         over = over | (ends[word] & (place >= first))
         logits, memory = step(word[:, None], place, memory)
@@ -237,6 +237,5 @@ def greedy(
     context = module.apply(variables, features, method="encode")
     memory = module.decoder.empty(rows, length)
     logits, memory = step(given[:, :1], jnp.int32(0), memory, context)
-    said = jnp.full((rows, length), pad, jnp.int32).at[:, 0].set(given[:, 0])
-    start = (jnp.int32(1), said, jnp.zeros(rows, bool), logits, memory)
+    start = (jnp.int32(1), given, jnp.zeros(rows, bool), logits, memory)
     return jax.lax.while_loop(more, say, start)[1]

@@ -167,6 +167,18 @@ def test_one_input_alone_gives_its_features(tmp_path):
         assert "logits_per_image" not in alone
 
 
+@pytest.mark.parametrize("pool", ["argmax", "eos", "first", "last"])
+def test_texts_are_pooled_where_the_config_says(pool, tmp_path):
+    """The id 2 stands before the highest one: transformers' CLIP would read it as argmax."""
+    config = CONFIG | {"text_cfg": CONFIG["text_cfg"] | {"pool_type": pool, "eos_id": 2}}
+    theirs = build(config)
+    write(tmp_path, config, theirs.state_dict())
+    ids = torch.tensor([[5, 2, 9, 30, 2, 1], [2, 39, 7, 7, 7, 3]])
+    with torch.no_grad():
+        expected = theirs(text=ids)["text_features"].numpy()
+    published.assert_close(interop.load(tmp_path)(text=ids.numpy())["text_features"], expected)
+
+
 def openai(folder):
     """A TorchScript archive in half precision with the numbers that OpenAI put into theirs."""
     theirs = build(CONFIG)

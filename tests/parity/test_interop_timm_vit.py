@@ -179,7 +179,7 @@ def test_every_name_of_timm_is_read_as_timm_builds_it_or_refused():
         if theirs.num_prefix_tokens:
             assert tower.register_position == (not theirs.no_embed_class), name
         assert not theirs.pool_include_prefix, name
-    assert read > 150
+    assert read >= 140
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ class ClapAudioTower(nn.Module):
     @nn.compact
     def __call__(
         self,
-        input_features: Float[Array, "B 1 T F"],
+        input_features: Float[Array, "B channels T F"],
         is_longer: Shaped[Array, "B ..."] | None = None,
         *,
         output_hidden_states: bool = False,
