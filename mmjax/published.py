@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from mmjax import interop, zero_shot
+from mmjax.interop.architecture import Architecture
 from mmjax.interop.checkpoint import read_config_file
 from mmjax.interop.encoder import PREPROCESSORS
 from mmjax.interop.preprocess.images import image_processor
@@ -25,8 +26,10 @@ EMBEDDINGS: Mapping[str, tuple[str, ...]] = {
 # Of families whose files stand alone: torchvision's preset of evaluation.
 _TORCHVISION = {"resize_size": 256, "crop_size": 224}
 PRESETS = {"mobilenet": _TORCHVISION, "resnet": _TORCHVISION}
-MAIN = {"pixel_values": "image", "input_ids": "text", "input_features": "audio"}
-MAIN |= {"input_values": "audio"}
+# The names that open_clip and big_vision have for them.
+OTHER_NAMES = {"input_ids": "text", "pixel_values": "image"}
+# Of the logarithm of the factor of cosines, and of their bias, in the parameters.
+SCALES, BIASES = ("logit_scale", "logit_scale_a", "t"), ("logit_bias", "b")
 
 
 class Published(zero_shot.ZeroShot):
@@ -45,12 +48,10 @@ class Published(zero_shot.ZeroShot):
         self.modalities = tuple(sorted(model.architecture.parts))
         names = model.config.get("id2label") or {}
         self.labels = tuple(names[key] for key in sorted(names, key=int))
-        # CLIP's and SigLIP's are logarithms; CLAP has one for each side.
-        for name in ("logit_scale", "logit_scale_a"):
-            if name in model.params:
-                self.scale = float(np.exp(np.asarray(model.params[name]).reshape(())))
-        if "logit_bias" in model.params:
-            self.bias = float(np.asarray(model.params["logit_bias"]).reshape(()))
+        for name in (name for name in SCALES if name in model.params):
+            self.scale = float(np.exp(np.asarray(model.params[name]).reshape(())))
+        for name in (name for name in BIASES if name in model.params):
+            self.bias = float(np.asarray(model.params[name]).reshape(()))
         self._readers: dict[str, Callable] = {}
 
     def __call__(self, *, top: int = 3, **inputs: Any) -> Any:
@@ -112,12 +113,24 @@ class Published(zero_shot.ZeroShot):
             # Padded to a power of two, so that few programs are compiled.
             size = min(1 << (len(chosen) - 1).bit_length(), self.batch_size)
             batch = self._readers[name]([*chosen, *[chosen[-1]] * (size - len(chosen))])
-            known = self.model.architecture.inputs
-            outputs = self.model(**{key: x for key, x in batch.items() if key in known})
+            outputs = self.model(**inputs_of(self.model.architecture, batch))
             part = {"summary": summary(name, outputs, batch.get("attention_mask"))}
             part |= {"logits": outputs["logits"]} if "logits" in outputs else {}
             parts.append({key: np.asarray(x)[: len(chosen)] for key, x in part.items()})
         return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+
+def inputs_of(architecture: Architecture, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What a model takes of a batch, by its own names, with the channels of pictures where it has
+    them."""
+    found = {}
+    for name, array in batch.items():
+        other = OTHER_NAMES.get(name, name)
+        key = name if name in architecture.inputs else other
+        if key in architecture.inputs:
+            last = key == "image" and architecture.example[key].shape[-1] == array.shape[1]
+            found[key] = np.moveaxis(array, 1, -1) if last else array
+    return found
 
 
 def summary(name: str, outputs: Mapping[str, Any], mask: np.ndarray | None) -> np.ndarray:

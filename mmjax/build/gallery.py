@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from mmjax.build.encoders import ENCODERS
 from mmjax.build.fusions import FUSIONS
@@ -22,14 +23,14 @@ EXTRAS = ("positives", "class_weights", "prior", "element_mask", "a_id", "b_id",
 URL = re.compile(r"https?://[^\s)>]+[^\s)>.,;]")
 
 
-def summary(constructor: Callable) -> str:
+def summary(constructor: Any) -> str:
     """The first sentence of a docstring, on one line."""
     text = " ".join((inspect.getdoc(constructor) or "").split("\n\n")[0].split())
     text = re.sub(r" \([^()]*https?://[^()]*\)", "", text)  # the last column has the source
     return re.split(r"(?<=[.:]) (?=[A-Z])", text)[0].rstrip(":").replace("|", "\\|")
 
 
-def papers(constructor: Callable) -> str:
+def papers(constructor: Any) -> str:
     """The papers that a class and its module's docstring cite, or else the module, as links.
 
     For a function those that it cites itself.

@@ -112,6 +112,21 @@ def test_without_a_mask_all_patches_are_read(tmp_path):
     published.check(torch, theirs, inputs, tmp_path)
 
 
+def test_patches_that_are_not_there_are_read_by_none(tmp_path):
+    """Neither by the blocks nor by the head, whatever they hold."""
+    theirs = model_of("Siglip2VisionModel", VISION)
+    inputs = pictures(VISION, [(3, 4), (1, 2)], more=2)
+    model = published.check(torch, theirs, inputs, tmp_path)
+    arrays = published.as_arrays(inputs)
+    real = arrays["pixel_attention_mask"][..., None] != 0
+    other = model(**arrays | {"pixel_values": np.where(real, arrays["pixel_values"], 9.0)})
+    found = model(**arrays)
+    np.testing.assert_array_equal(found.pooler_output, other.pooler_output)
+    np.testing.assert_array_equal(
+        found.last_hidden_state[real[..., 0]], other.last_hidden_state[real[..., 0]]
+    )
+
+
 def test_raw_pictures_enter_as_by_the_processor(tmp_path):
     """A recipe's encoder: whole patches of bytes, normalised to -1..1; a missing one is zeros."""
     model_of("Siglip2Model", VISION, TEXT).save_pretrained(tmp_path)
