@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from mmjax import interop
 from mmjax.interop.encoder import PretrainedEncoder, part_of, preparation
 from mmjax.interop.preprocess.images import image_processor
+from mmjax.interop.towers.naflex import resized
 from mmjax.types import UserError
 from tests.parity import published
 
@@ -50,7 +51,9 @@ def halves():
     return st.tuples(vision, st.integers(1, 4), st.sampled_from([3, 5, 8, 11]))
 
 
-shapes = st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=3)
+# One column is left out: there PyTorch's antialiased interpolation on CPU does not interpolate the
+# rows (2.15: of arange(12) as 4x3 to 3x1 it makes three times the same).
+shapes = st.lists(st.tuples(st.integers(1, 9), st.integers(2, 9)), min_size=1, max_size=3)
 
 
 def pictures(config, grids, more=0, seed=0):
@@ -125,6 +128,19 @@ def test_patches_that_are_not_there_are_read_by_none(tmp_path):
     np.testing.assert_array_equal(
         found.last_hidden_state[real[..., 0]], other.last_hidden_state[real[..., 0]]
     )
+
+
+@pytest.mark.parametrize("side", [1, 3, 6])
+def test_positions_of_one_column_are_those_of_one_row_turned(side):
+    """Of which PyTorch has only the row right."""
+    table = torch.tensor(np.random.default_rng(0).normal(size=(side, side, 5))).float()
+    for count in range(1, 13):
+        expected = torch.nn.functional.interpolate(
+            table.permute(2, 0, 1)[None], (1, count), mode="bilinear", antialias=True
+        )[0].reshape(5, count)
+        turned = jnp.asarray(table.transpose(0, 1).reshape(-1, 5).numpy())
+        found = resized(turned, side, jnp.array([[count, 1]]), count)
+        np.testing.assert_allclose(found[0], expected.T, atol=1e-5)
 
 
 def test_raw_pictures_enter_as_by_the_processor(tmp_path):

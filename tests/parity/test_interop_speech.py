@@ -104,20 +104,22 @@ def test_speakers_of_any_size_equal_torch_and_return(
     bins, width, layers, embedding, frames, tmp_path_factory
 ):
     theirs = published.randomise(torch, Speaker(bins, width, layers, embedding))
-    theirs.linear.bias.data.abs_()
     folder, x = tmp_path_factory.mktemp("speaker"), sounds(2, frames * bins).reshape(2, -1, bins)
     state = {"step": 3, "model_state": theirs.state_dict()}
     torch.save(state | {"optimizer_state": {"state": {0: torch.zeros(2)}}}, folder / "it.pt")
     model = interop.load(folder / "it.pt")
     assert list(model.report.left_over) == ["similarity_weight"]
     expected = run(theirs, x)
+    # A vector without a positive number cannot be of length one: NaN there, zeros here.
+    expected["pooler_output"] = np.nan_to_num(expected["pooler_output"])
     found = model(mels=x, **published.HIDDEN)
     published.assert_close(found, expected)
     assert len(found["hidden_states"]) == layers + 1
     again, returned = Speaker(bins, width, layers, embedding), interop.weights_of(model)
     plain = {key.removeprefix("model_state."): torch.tensor(x) for key, x in returned.items()}
     assert again.load_state_dict(plain, strict=False).missing_keys == ["similarity_weight"]
-    published.assert_close(run(again, x), expected, 1e-7)
+    back = {key: np.nan_to_num(value) for key, value in run(again, x).items()}
+    published.assert_close(back, expected, 1e-7)
 
 
 def encoder_of(theirs, folder, width):

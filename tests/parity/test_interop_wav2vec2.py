@@ -35,7 +35,7 @@ def sizes(draw):
         "hidden_act": draw(st.sampled_from(["gelu", "relu", "gelu_new"])),
         "feat_extract_activation": draw(st.sampled_from(["gelu", "relu"])),
         "layer_norm_eps": draw(st.sampled_from([1e-5, 1e-3])),
-        "conv_dim": some(2, 12),
+        "conv_dim": some(6, 12),
         "conv_kernel": some(2, 5),
         "conv_stride": some(1, 3),
         "conv_bias": draw(st.booleans()),
