@@ -25,9 +25,7 @@ RESULT = "result.json"
 
 def scratch(config: ConfigDict) -> None:
     """Small encoders as in configs/align.py, and a small one that hears; nothing was seen before."""
-    config.encoders.speech = ConfigDict(
-        {"kind": "audio", "name": "resnet", "channels": 16}
-    )
+    config.encoders.speech = ConfigDict({"kind": "audio", "name": "resnet", "channels": 16})
 
 
 def published(config: ConfigDict, weights: Path, *, freeze: bool) -> None:
@@ -129,8 +127,10 @@ def main() -> None:
                 )["params"]
                 trains = experiment.trains(params)
                 sizes = jax.tree.map(lambda x: x.size, params)
-                chosen = sizes if trains is None else jax.tree.map(
-                    lambda size, t: size if t else 0, sizes, trains
+                chosen = (
+                    sizes
+                    if trains is None
+                    else jax.tree.map(lambda size, t: size if t else 0, sizes, trains)
                 )
                 counts = {
                     "parameters": sum(jax.tree.leaves(sizes)),
