@@ -24,7 +24,7 @@ RESULT = "result.json"
 
 
 def scratch(config: ConfigDict) -> None:
-    """Small encoders as in configs/align.py, and a small one that hears; nothing was seen before."""
+    """Small encoders as in configs/align.py, and one that hears; they know nothing before."""
     config.encoders.speech = ConfigDict({"kind": "audio", "name": "resnet", "channels": 16})
 
 

@@ -1,4 +1,4 @@
-"""From a file on the disk to an embedding, against the original libraries with their own readers."""
+"""From a file on the disk to an embedding, against the original libraries with their readers."""
 
 import json
 import shutil

@@ -37,8 +37,8 @@ class Tuned(nn.Module):
 
     What a tuning adds is under a key of its own, such as params["lora"], so a checkpoint of the
     model alone loads as it is. Frozen parameters are constants to `jax.grad`: their gradients are
-    zeros that nothing is computed for. A module in which nothing trains, such as an
-    encoder or a block, runs as in evaluation: its batch norms keep their statistics, and it drops nothing.
+    zeros that nothing is computed for. A module in which nothing trains, such as an encoder
+    or a block, runs as in evaluation: its batch norms keep their statistics, and it drops nothing.
 
     Not to be put into another Linen module.
 
