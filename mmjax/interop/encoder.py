@@ -123,9 +123,9 @@ def preparation(part: Part, kind: str, checkpoint: Checkpoint, options: Mapping[
     """
     prepare = PREPARE[kind] if part.prepare is None else part.prepare
     given = dict(part.options)
-    if prepare in (pictures, clips):
+    if kind in ("image", "video"):
         given |= statistics(checkpoint) | {k: v for k, v in options.items() if v is not None}
-        if given.keys() != {"mean", "std"}:
+        if not given.keys() >= {"mean", "std"}:
             raise UserError(
                 f"{checkpoint.path}: no file there says how pixels are normalised: add its"
                 " preprocessor_config.json, or give pixel_mean and pixel_std"
