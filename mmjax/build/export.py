@@ -8,8 +8,7 @@ from ml_collections import ConfigDict
 
 from mmjax.build import make_model, pretrained, tuning
 from mmjax.build.tables import lookup
-from mmjax.interop.checkpoint import copy_beside, open_checkpoint
-from mmjax.interop.formats import safetensors
+from mmjax.interop.checkpoint import copy_beside, open_checkpoint, write_weights
 from mmjax.interop.layout import below
 from mmjax.interop.loading import architecture_of
 from mmjax.interop.variables import names_in_file, to_tensors
@@ -69,5 +68,5 @@ def export(
         found |= {other: np.asarray(rest[other].read()) for other in lacking if other in rest}
     directory.mkdir(parents=True, exist_ok=True)
     copy_beside(checkpoint.path, directory)
-    safetensors.write(directory / "model.safetensors", found)
+    write_weights(found, directory)
     return sorted(checkpoint.weights.keys() - found.keys())

@@ -2,16 +2,22 @@
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mmjax.interop.architecture import Checkpoint
+from mmjax.interop.formats import safetensors
 from mmjax.interop.formats.open_weights import open_weights
+from mmjax.interop.formats.tensors import Weights
 from mmjax.interop.sentence_folder import folders
 from mmjax.types import UserError
 
 CONFIGS = ("config.json", "open_clip_config.json")
 TENSORS_FILE = "tensors.json"  # of a skeleton: the shapes of the weights, by name
+WEIGHTS = (".safetensors", ".bin")  # in the folder of a further module
 COPIED = (".json", ".txt", ".model", ".gz")  # configs, vocabularies and tokenizers
 
 
@@ -52,6 +58,41 @@ def copy_beside(path: Path, directory: Path) -> None:
                 shutil.copyfile(file, directory / folder / file.name)
 
 
+def write_weights(tensors: Mapping[str, np.ndarray], directory: Path) -> Path:
+    """Writes model.safetensors, and one in the folder of each further module that has tensors.
+
+    Args:
+        tensors: by name; those of further modules are called FOLDER/NAME.
+        directory: with the small files already.
+
+    Returns:
+        The file in the directory itself.
+    """
+    rest = dict(tensors)
+    for folder in folders(directory):
+        start = f"{folder}/"
+        own = {name: rest.pop(name) for name in tensors if name.startswith(start)}
+        if own:
+            own = {name.removeprefix(start): tensor for name, tensor in own.items()}
+            safetensors.write(directory / folder / "model.safetensors", own)
+    safetensors.write(directory / "model.safetensors", rest)
+    return directory / "model.safetensors"
+
+
+def further_weights(path: Path) -> Weights:
+    """The tensors of a sentence-transformers model's further modules, as FOLDER/NAME.
+
+    Raises:
+        UserError: a file is damaged.
+    """
+    found = {}
+    for folder in folders(path) if path.is_dir() else ():
+        if any(file.suffix in WEIGHTS for file in (path / folder).iterdir()):
+            for name, tensor in open_weights(path / folder).items():
+                found[f"{folder}/{name}"] = tensor
+    return found
+
+
 def open_checkpoint(path: str | Path) -> Checkpoint:
     """A model on the disk, of which nothing but the names and sizes is read yet.
 
@@ -59,4 +100,4 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         UserError: there is none, or its files are damaged.
     """
     path = Path(path).expanduser()
-    return Checkpoint(path, read_config(path), open_weights(path))
+    return Checkpoint(path, read_config(path), {**open_weights(path), **further_weights(path)})

@@ -9,9 +9,8 @@ import numpy as np
 
 from mmjax.interop import native, skeleton
 from mmjax.interop.architecture import FLAGS, Architecture, Checkpoint
-from mmjax.interop.checkpoint import copy_beside, open_checkpoint
+from mmjax.interop.checkpoint import copy_beside, open_checkpoint, write_weights
 from mmjax.interop.families import FAMILIES
-from mmjax.interop.formats import safetensors
 from mmjax.interop.report import Report
 from mmjax.interop.variables import names_in_file, read_variables, weights_of
 from mmjax.types import UserError
@@ -171,5 +170,5 @@ def save(model: Pretrained, directory: str | Path, *, variables: Any = None) -> 
         raise UserError(f"{directory} is where the model came from: choose another directory")
     directory.mkdir(parents=True, exist_ok=True)
     copy_beside(model.path, directory)
-    safetensors.write(directory / "model.safetensors", weights_of(model, variables))
-    return directory / "model.safetensors"
+    buffers = {name: model.checkpoint.weights[name].read() for name in model.report.buffers}
+    return write_weights({**buffers, **weights_of(model, variables)}, directory)
