@@ -96,7 +96,7 @@ class PretrainedEncoder(nn.Module):
             rows = real if real.ndim == 1 else jnp.any(real, axis=1)
             real = jnp.broadcast_to(rows[:, None], x.shape[:2])
         if x.shape[-1] != self.width:
-            x = Dense(self.width, dtype=self.dtype, name="projection")(x)
+            x = Dense(self.width, dtype=self.dtype, name="to_width")(x)
         return Tokens(zero_masked(x, real), real)
 
 

@@ -13,8 +13,10 @@ Params = Any  # arrays, shapes or the like, by name
 ENCODER = re.compile(r"(?:^|/)(encoders_[^/]+)/(.*)")
 BLOCK = re.compile(r"(?:^|/)(?:stage_(\d+)_)?(?:block|layer)_(\d+)(?:/|$)")
 # What closes an encoder, beside its blocks or above.
-CLOSING = ("norm", "class_norm", "mean_norm", "projection", "projector", "pooler", "head")
-CLOSING += ("classifier", "logits")
+CLOSING = (
+    *("norm", "class_norm", "mean_norm", "projection", "projector", "to_width", "pooler", "head"),
+    *("classifier", "logits"),
+)
 
 
 def path_name(path) -> str:

@@ -11,8 +11,8 @@ from jaxtyping import Array
 from mmjax.types import UserError
 
 ENCODERS = "^encoders_"
-# All else; what takes an encoder's tokens to the common width is new beside pretrained ones, too.
-NOT_ENCODERS = "^(?!encoders_)|^encoders_[^/]+/projection/"
+# All else, and the layer behind a pretrained encoder, which is new.
+NOT_ENCODERS = "^(?!encoders_)|^encoders_[^/]+/to_width/"
 Tree = Mapping[str, Any]  # nested, with arrays, shapes or the like at its leaves
 Sites = dict[str, Any]  # what a tuning must know of each place that it may change, by path
 

@@ -69,7 +69,7 @@ def test_a_module_that_is_no_block_is_adapted_by_its_whole_path_and_keeps_zeros(
     seen = {}
 
     def look(next_fun, args, kwargs, context):
-        if context.module.path == ("encoders_image", "projection"):
+        if context.module.path == ("encoders_image", "dense"):
             seen["x"] = args[0]
         return next_fun(*args, **kwargs)
 

@@ -107,10 +107,10 @@ def test_a_frozen_encoder_runs_as_in_evaluation():
         assert toy.same(outputs["projection/image"], expected)
         assert toy.same(state["batch_stats"], variables["batch_stats"])
     # A new projection trains in an encoder of which the rest is frozen.
-    model = toy.picture_model("projection")
+    model = toy.picture_model("to_width")
     variables = jax.jit(model.init)(toy.KEY, inputs)
     tuned = Tuned(model, LinearProbe())
-    assert toy.named(tuned.trains(variables["params"]))["encoders_image/projection/kernel"]
+    assert toy.named(tuned.trains(variables["params"]))["encoders_image/to_width/kernel"]
     _, state = tuned.apply(variables, inputs, **run)
     assert toy.same(state["batch_stats"], variables["batch_stats"])
     _, state = Tuned(model, BitFit()).apply(variables, inputs, **run)
