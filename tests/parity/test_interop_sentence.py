@@ -17,9 +17,11 @@ from mmjax.interop.formats import safetensors
 from mmjax.interop.formats.open_weights import open_weights
 from mmjax.types import UserError
 from tests.parity import published
-from tests.parity.test_interop_bert import CONFIG, drawn, texts
 
 torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from tests.parity.test_interop_bert import CONFIG, drawn, texts  # noqa: E402
 
 WIDTH = CONFIG["hidden_size"]
 CLASSES = "sentence_transformers.models"

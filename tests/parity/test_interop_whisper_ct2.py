@@ -11,7 +11,11 @@ from mmjax.interop.generate import generate
 from mmjax.types import UserError
 from tests.interop.formats.files import ctranslate2
 from tests.parity import published
-from tests.parity.test_interop_whisper import (
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from tests.parity.test_interop_whisper import (  # noqa: E402
     NO_CACHE,
     NO_TIMES,
     SMALL,
@@ -20,8 +24,6 @@ from tests.parity.test_interop_whisper import (
     spectrograms,
     words,
 )
-
-torch = pytest.importorskip("torch")
 
 
 def as_ctranslate2(theirs, dtype):
