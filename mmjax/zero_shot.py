@@ -49,10 +49,6 @@ class ZeroShot:
     scale: float = 1.0
     bias: float | None = None
 
-    def embed(self, **inputs: Any) -> dict[str, np.ndarray]:
-        """Embeddings of length one, by the name of the input."""
-        raise NotImplementedError
-
     def similarity(self, **inputs: Any) -> np.ndarray:
         """The cosines of all inputs of one modality [n] and all of another [m]: [n m].
 
