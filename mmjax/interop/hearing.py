@@ -1,5 +1,7 @@
 """Waveforms -> the inputs of published audio models, in the graph; see `encoder.PREPARE`."""
 
+import functools
+
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
@@ -27,7 +29,11 @@ def whisper(
     The published models were trained on 30 s, silence included, which they attend to.
     """
     check(value)
-    x, real = log_mel(value, mask, convention="whisper", sample_rate=RATE, bins=bins)
+    heard = functools.partial(log_mel, convention="whisper", sample_rate=RATE, bins=bins)
+    mask = jnp.ones(value.shape, bool) if mask is None else mask
+    silent = jnp.where(mask, value, 0.0)
+    # Masked frames would be zeros, which no silence is.
+    (x, _), (_, real) = heard(silent, None), heard(silent, mask)
     tokens = strided_mask(real, 2, -(-x.shape[1] // 2))
     return {"input_features": jnp.swapaxes(x, 1, 2)}, tokens
 
