@@ -1,18 +1,28 @@
 """Named choices: the tables behind every option that is a word."""
 
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 
 from mmjax.types import UserError
 
 Choice = TypeVar("Choice")
 
+
+def gelu_exact(x: Any) -> Any:
+    """x Phi(x) (Hendrycks and Gimpel 2016, https://arxiv.org/abs/1606.08415), by erf.
+
+    `jax.nn.gelu` takes erfc, which costs three times as much on a CPU and differs by rounding.
+    """
+    wide = jnp.asarray(x, jnp.promote_types(x.dtype, jnp.float32))
+    return (0.5 * wide * (1.0 + jax.lax.erf(wide * 0.5**0.5))).astype(x.dtype)
+
+
 ACTIVATIONS: Mapping[str, Callable[[Any], Any]] = {
     "gelu": jax.nn.gelu,  # the tanh approximation
-    "gelu_exact": functools.partial(jax.nn.gelu, approximate=False),
+    "gelu_exact": gelu_exact,
     "identity": lambda x: x,
     "leaky_relu": jax.nn.leaky_relu,
     "quick_gelu": lambda x: x * jax.nn.sigmoid(1.702 * x),  # as in OpenAI's CLIP

@@ -47,6 +47,8 @@ def print_results(
 ) -> None:
     """The results, a row for all and one for each group; with many metrics, a row for each.
 
+    What is too wide either way has a row for each number, so that none is cut.
+
     Args:
         title: of the table.
         metrics: by NAME and NAME/GROUP.
@@ -63,12 +65,30 @@ def print_results(
         count = next(counts[key] for key in keys if key in metrics)
         last = [f"{baselines[group]:.5f}" if group in baselines else ""] if baselines else []
         rows.append([group or "all", f"{count:,}", *cells, *last])
-    if len(heading) > MOST_COLUMNS:
-        rows = list(zip(*rows, strict=True))
+    turned = [list(row) for row in zip(*rows, strict=True)]
+    ways = [rows, turned] if len(heading) <= MOST_COLUMNS else [turned, rows]
+    fitting = (way for way in ways if _width(way) <= console.width)
+    rows = next(fitting, None) or _one_number_a_row(rows)
     table = Table(*rows[0], title=title, title_justify="left")
     for row in rows[1:]:
         table.add_row(*row)
     console.print(table)
+
+
+def _width(rows: Sequence[Sequence[str]]) -> int:
+    # A column has a space on both sides; lines stand between columns and around them.
+    return 1 + sum(max(map(len, column)) + 3 for column in zip(*rows, strict=True))
+
+
+def _one_number_a_row(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    heading, *groups = rows
+    cells = [
+        [group, name, value]
+        for group, *values in groups
+        for name, value in zip(heading[1:], values, strict=True)
+        if value
+    ]
+    return [["", "", ""], *cells]
 
 
 class Bar:

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mmjax.nn import attention as module
 from mmjax.nn.attention import CrossAttention, SelfAttention, allowed_keys, attention
 from mmjax.types import UserError
 
@@ -41,6 +42,44 @@ def test_equals_the_loop(causal, rows):
     bias = jnp.asarray(bias) if rows else None
     found = attention(q, k, v, mask, causal=causal, bias=bias)
     np.testing.assert_allclose(found, loop_attention(q, k, v, mask, causal, bias), atol=1e-6)
+
+
+@pytest.fixture
+def long(monkeypatch):
+    """Every sequence counts as long, on the only device."""
+    monkeypatch.setattr(module, "LONG", 1)
+    monkeypatch.setattr(jax, "device_count", lambda: 1)
+
+
+def parts(q, k, v, mask, causal, bias):
+    def loss(q, k, v, bias):
+        return (attention(q, k, v, mask, causal=causal, bias=bias) ** 3).sum()
+
+    value = jax.jit(lambda *x: attention(*x[:3], mask, causal=causal, bias=x[3]))(q, k, v, bias)
+    return value, *jax.jit(jax.grad(loss, (0, 1, 2)))(q, k, v, bias)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("rows", [0, 1, 3])
+@pytest.mark.parametrize("masked", [False, True])
+def test_one_head_after_the_other_gives_what_all_at_once_do(request, causal, rows, masked):
+    q, k, v, mask = example()
+    mask = mask if masked else None
+    bias = jax.random.normal(jax.random.PRNGKey(2), (rows, 2, 5, 5)) if rows else None
+    expected = parts(q, k, v, mask, causal, bias)
+    request.getfixturevalue("long")
+    assert "stablehlo.while" in jax.jit(attention).lower(q, k, v).as_text()
+    for found, wanted in zip(parts(q, k, v, mask, causal, bias), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.usefixtures("long")
+def test_long_sequences_are_one_product_with_dropout_or_on_an_accelerator():
+    q, k, v, _ = example()
+    dropped = jax.jit(lambda *x: attention(*x, drop=lambda w: w)).lower(q, k, v).as_text()
+    gpu = jax.jit(attention).trace(q, k, v).lower(lowering_platforms=("cuda",)).as_text()
+    assert "stablehlo.while" not in dropped
+    assert "stablehlo.while" not in gpu
 
 
 def test_allowed_keys_are_the_real_ones_so_far():

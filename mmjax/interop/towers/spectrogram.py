@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Shaped
 from mmjax.interop.towers.stack import Stack, as_mask, layer_norm, with_states
 from mmjax.nn.convolve import Conv
 from mmjax.nn.dense import Dense
+from mmjax.nn.options import gelu_exact
 from mmjax.types import UserError
 
 EPSILON = 1e-5  # of all norms of Whisper
@@ -166,7 +167,7 @@ class WhisperEncoder(nn.Module):
             conv = nn.Conv(
                 self.width, (3,), (stride,), ((1, 1),), dtype=self.dtype, name=f"conv{layer}"
             )
-            x = jax.nn.gelu(conv(x), approximate=False)
+            x = gelu_exact(conv(x))
         shape = (self.positions, self.width)
         places = self.param("positions", nn.initializers.normal(0.02), shape, jnp.float32)
         states = Stack(
