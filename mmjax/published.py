@@ -9,7 +9,7 @@ import numpy as np
 from mmjax import interop, zero_shot
 from mmjax.interop.architecture import Architecture
 from mmjax.interop.checkpoint import read_config_file
-from mmjax.interop.encoder import PREPROCESSORS
+from mmjax.interop.encoding.encoder import PREPROCESSORS
 from mmjax.interop.preprocess.images import image_processor
 from mmjax.interop.preprocess.sounds import sound_processor
 from mmjax.interop.preprocess.texts import text_processor

@@ -33,7 +33,7 @@ import soundfile
 from tokenizers import Tokenizer
 
 from mmjax import interop
-from mmjax.interop.families.whisper_ct2 import save_as_transformers
+from mmjax.interop.families.sound.whisper_ct2 import save_as_transformers
 from mmjax.interop.generate import generate
 from mmjax.interop.preprocess.sounds import sound_processor
 from mmjax.metrics.text import word_error_rate

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from mmjax.build.tables import lookup
+from mmjax.build.tables import DATASETS, lookup, options_of
 from mmjax.interop import skeleton
 from mmjax.interop.architecture import Checkpoint
 from mmjax.interop.checkpoint import TENSORS_FILE, open_checkpoint
-from mmjax.interop.encoder import OUTPUTS, PretrainedEncoder, part_of, preparation
+from mmjax.interop.encoding import hearing
+from mmjax.interop.encoding.encoder import OUTPUTS, PretrainedEncoder, part_of, preparation
 from mmjax.interop.loading import architecture_of
 from mmjax.interop.preprocess.texts import text_processor
 from mmjax.interop.variables import read_variables
@@ -25,6 +26,9 @@ Checkpoints = Mapping[str, Checkpoint]
 
 def pretrained(path: str, *, freeze: bool = False, **options: Any) -> ConfigDict:
     """The entry of a config for an encoder from somebody's checkpoint.
+
+    Sounds are not resampled: they must come at the rate that the model hears (most: 16 kHz; CLAP:
+    48 kHz). Another one is refused where the data set has an option `sample_rate` that says it.
 
     Args:
         path: a directory or file; see `mmjax.interop.load`.
@@ -70,17 +74,46 @@ def checkpoints(config: ConfigDict, workdir: Path | None = None) -> dict[str, Ch
     return found
 
 
+def sample_rate(config: ConfigDict) -> int | None:
+    """At how many Hz the sounds of the data set come, as far as its options say it."""
+    options = config.get("data", {}).get("options", {})
+    if "sample_rate" in options:
+        return options["sample_rate"]
+    constructor = DATASETS.get(config.get("data", {}).get("name"))
+    known = {} if constructor is None else options_of(constructor)
+    return known["sample_rate"].default if "sample_rate" in known else None
+
+
 def encoder(
-    checkpoint: Checkpoint, spec: ConfigDict, kind: str, where: str, *, width: int, dtype: Any
+    checkpoint: Checkpoint,
+    spec: ConfigDict,
+    kind: str,
+    where: str,
+    *,
+    width: int,
+    dtype: Any,
+    rate: int | None = None,
 ) -> PretrainedEncoder:
     """The encoder that an entry of a config describes.
 
+    Args:
+        checkpoint, spec, kind, where: the model, the entry, its kind of input and its config key.
+        width, dtype: of the tokens.
+        rate: of sounds in Hz, where the data say it. Sounds are not resampled here.
+
     Raises:
-        UserError: the model does not encode this kind of input, or cannot be run.
+        UserError: the model does not encode this kind of input, hears another rate, or cannot be
+            run.
     """
     part = part_of(architecture_of(checkpoint, dtype), kind, where)
     wanted = {name: spec.get(f"pixel_{name}") for name in ("mean", "std")}
     prepare = preparation(part, kind, checkpoint, wanted)
+    heard = prepare.keywords.get("sample_rate", hearing.RATE)
+    if kind == "audio" and rate not in (None, heard):
+        raise UserError(
+            f"{where}: this model hears {heard} Hz, but config.data.options.sample_rate is {rate}:"
+            f" set it to {heard}"
+        )
     output = spec.get("output", "sequence")
     return PretrainedEncoder(part.module, prepare, width, output, dtype)
 

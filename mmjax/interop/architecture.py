@@ -32,14 +32,18 @@ class Part(NamedTuple):
     module: (the inputs of the library) -> dict with "last_hidden_state".
     path: of its parameters in the tree of the whole model; "" for the whole.
     prepare: (raw value, mask, **options) -> the inputs of the module, and which examples [B] or
-        tokens [B N] are real. None: that of the kind in `mmjax.interop.encoder.PREPARE`.
-    options: of `prepare`.
+        tokens [B N] are real. None: that of the kind in `mmjax.interop.encoding.encoder.PREPARE`.
+    options: of `prepare`. "sample_rate" is what an audio model hears, in Hz; without it,
+        `mmjax.interop.encoding.hearing.RATE`.
+    read: (the contents of the checkpoint's preprocessor_config.json, or {} if it has none, and
+        where it is) -> further options; raises UserError. None: there are none.
     """
 
     module: nn.Module
     path: str = ""
     prepare: Callable | None = None
     options: Mapping[str, Any] = {}
+    read: Callable[[Mapping[str, Any], str], Mapping[str, Any]] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

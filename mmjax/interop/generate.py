@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from mmjax.interop.families import whisper_ct2
+from mmjax.interop.families.sound import whisper_ct2
 from mmjax.interop.loading import Pretrained, as_input
 from mmjax.interop.preprocess.tokenizer_files import read_json
 from mmjax.types import UserError
@@ -205,7 +205,7 @@ def greedy(
     What follows an end has no meaning.
 
     Args:
-        module: has the methods `encode` and `step` of `mmjax.interop.towers.whisper.WhisperModel`.
+        module: has the methods `encode` and `step` of `towers.sound.whisper.WhisperModel`.
         variables: of it.
         features: what it hears.
         prompt: the first words; DETECT stands for the likeliest of `languages`.

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mmjax import interop
 from mmjax.interop.architecture import Checkpoint
-from mmjax.interop.families import whisper
+from mmjax.interop.families.sound import whisper
 from mmjax.interop.formats import safetensors
 from mmjax.interop.generate import DETECT, Decoding, generate, greedy, prompt_of, trimmed
 from mmjax.types import UserError

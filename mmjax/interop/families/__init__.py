@@ -1,29 +1,10 @@
 """The families of published models, each with how to recognise one and how to build it."""
 
-from mmjax.interop.families import (
-    ast,
-    bert,
-    big_vision,
-    clap,
-    clip,
-    dinov2,
-    mobilenet,
-    open_clip,
-    resemblyzer,
-    resnet,
-    roberta,
-    sentence_transformers,
-    siglip,
-    siglip2,
-    silero,
-    timm_vit,
-    videomae,
-    vit,
-    vivit,
-    wav2vec2,
-    whisper,
-    whisper_ct2,
-)
+from mmjax.interop.families.joint import big_vision, clap, clip, siglip, siglip2
+from mmjax.interop.families.language import bert, roberta, sentence_transformers
+from mmjax.interop.families.open_clip import model as open_clip
+from mmjax.interop.families.sound import ast, resemblyzer, silero, wav2vec2, whisper, whisper_ct2
+from mmjax.interop.families.vision import dinov2, mobilenet, resnet, timm_vit, videomae, vit, vivit
 
 # The first that recognises a checkpoint builds it: a folder of sentence-transformers has a
 # config.json of its text model, too, and one of open_clip's often that of transformers' CLIP.

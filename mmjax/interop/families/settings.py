@@ -23,16 +23,16 @@ def settings(config: Mapping[str, Any], defaults: Mapping[str, Any], where: str)
     """The entries of a config that `defaults` names: a config.json holds only what differs.
 
     Raises:
-        UserError: one is of another type than its default: a number for a number, a word for a
-            word. Where the default is None, anything is taken.
+        UserError: one is of another type than its default: a number or two for a number, a word for
+            a word. Where the default is None, anything is taken.
     """
     found = {**defaults, **{key: config[key] for key in defaults if key in config}}
     for key, value in found.items():
         default = defaults[key]
         kind = (int, float) if type(default) in (int, float) else type(default)
-        pair = isinstance(default, int) and isinstance(value, (list, tuple))  # a size may be two
+        two = type(default) is int and are_two(value)  # a size may be rows and columns
         wrong = isinstance(value, bool) and not isinstance(default, bool)
-        if default is not None and (wrong or not (isinstance(value, kind) or pair)):
+        if default is not None and (wrong or not (isinstance(value, kind) or two)):
             raise UserError(
                 f"{where}: config.json has {key}={value!r}, where {default!r} would be usual:"
                 " is the file damaged, or of another model?"
@@ -62,7 +62,21 @@ def activation(name: str, where: str) -> str:
     return ACTIVATIONS[name]
 
 
-def pair(size: int | list[int] | tuple[int, ...]) -> tuple[int, int]:
-    """A side, or rows and columns -> rows and columns."""
-    rows, columns = (size, size) if isinstance(size, int) else size
-    return int(rows), int(columns)
+def are_two(value: Any) -> bool:
+    """Whether it is a list of rows and columns."""
+    listed = isinstance(value, (list, tuple)) and len(value) == 2
+    return listed and all(type(number) is int and number > 0 for number in value)
+
+
+def pair(size: Any, where: str = "a size in config.json") -> tuple[int, int]:
+    """A side, or rows and columns -> rows and columns.
+
+    Raises:
+        UserError: it is neither; `where` is what the message starts with. What `settings` gives,
+            where the default is a number, is one of them.
+    """
+    if type(size) is int:
+        return size, size
+    if not are_two(size):
+        raise UserError(f"{where}: {size!r} is not a side, nor rows and columns")
+    return size[0], size[1]

@@ -1,0 +1,1 @@
+"""Parts of published models as encoders of recipes."""

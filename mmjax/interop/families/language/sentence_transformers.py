@@ -1,0 +1,145 @@
+"""Folders of sentence-transformers (Reimers and Gurevych 2019, https://arxiv.org/abs/1908.10084):
+a text transformer, and in folders of their own what makes one vector of its tokens."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmjax.interop.architecture import Architecture, Checkpoint, Family
+from mmjax.interop.checkpoint import read_config_file
+from mmjax.interop.families.language import bert, roberta
+from mmjax.interop.families.language.bert import refuse_others
+from mmjax.interop.layout import Rules, dense, prefixed
+from mmjax.interop.sentence_folder import Module, modules
+from mmjax.interop.towers.language.sentence import POOLINGS, Projection, SentenceTower
+from mmjax.types import UserError
+
+TEXTS = (bert.FAMILY, bert.DISTILBERT, roberta.FAMILY)
+# The switch of each pooling in 1_Pooling/config.json. The mean is on unless the file says no.
+SWITCHES = {
+    "cls": "pooling_mode_cls_token",
+    "max": "pooling_mode_max_tokens",
+    "mean": "pooling_mode_mean_tokens",
+    "mean_sqrt_len_tokens": "pooling_mode_mean_sqrt_len_tokens",
+    "weightedmean": "pooling_mode_weightedmean_tokens",
+    "lasttoken": "pooling_mode_lasttoken",
+}
+# From the classes of PyTorch to `mmjax.nn.options.ACTIVATIONS`.
+ACTIVATIONS = {
+    "GELU": "gelu_exact",
+    "Identity": "identity",
+    "ReLU": "relu",
+    "SiLU": "silu",
+    "Sigmoid": "sigmoid",
+    "Tanh": "tanh",
+}
+EMBEDDING = "sentence_embedding"
+DENSE_ONLY = {"module_input_name": EMBEDDING, "module_output_name": EMBEDDING}
+
+
+def poolings(config: Mapping[str, Any], width: int, where: str) -> tuple[str, ...]:
+    """The names of the poolings that a Pooling module computes.
+
+    Raises:
+        UserError: one that mmjax does not have, none, or of tokens of another width.
+    """
+    refuse_others(config, {"word_embedding_dimension": width, "include_prompt": True}, where)
+    given = config.get("pooling_mode")
+    if given is None:
+        on = {name: config.get(key, name == "mean") for name, key in SWITCHES.items()}
+        found = tuple(name for name in POOLINGS if on[name])
+    else:
+        given = [given] if isinstance(given, str) else list(given)
+        found = tuple(name for name in POOLINGS if name in given)
+        if len(found) < len(given):
+            raise UserError(f"{where}: pooling_mode={given!r}: there is {', '.join(POOLINGS)}")
+    if not found:
+        raise UserError(f"{where}: no pooling is on: is the file damaged?")
+    return found
+
+
+def projection(config: Mapping[str, Any], folder: str, where: str) -> tuple[Projection, Rules]:
+    """The layer of a Dense module, and its layout.
+
+    Raises:
+        UserError: an activation or a use of it that mmjax does not have.
+    """
+    refuse_others(config, DENSE_ONLY, where)
+    kind = str(config.get("activation_function", "Tanh")).rpartition(".")[2]
+    width, bias = config.get("out_features"), bool(config.get("bias", True))
+    if kind not in ACTIVATIONS or not isinstance(width, int):
+        raise UserError(
+            f"{where}: activation_function {kind!r} with out_features={width!r}: mmjax has"
+            f" {', '.join(ACTIVATIONS)} with a width"
+        )
+    layer = Projection(f"dense_{folder}", width, bias, ACTIVATIONS[kind])
+    return layer, dense(layer.name, f"{folder}/linear", bias=bias)
+
+
+def text_of(checkpoint: Checkpoint, dtype: Any) -> Architecture:
+    """The transformer of the folder.
+
+    Raises:
+        UserError: none that mmjax has.
+    """
+    for family in TEXTS:
+        if family.recognises(checkpoint):
+            return family.build(checkpoint, dtype)
+    raise UserError(
+        f"{checkpoint.path}: the transformer of this sentence-transformers folder is of the type"
+        f" {checkpoint.config.get('model_type')!r}; mmjax loads"
+        f" {', '.join(family.name for family in TEXTS)}"
+    )
+
+
+def check_order(kinds: list[str], where: str) -> None:
+    """Raises UserError for other modules than a transformer, a pooling, and what may follow."""
+    known = {"Dense", "Normalize"}
+    if kinds[:2] != ["Transformer", "Pooling"] or not known.issuperset(kinds[2:]):
+        raise UserError(
+            f"{where}: modules.json lists {', '.join(kinds)}: mmjax runs Transformer, Pooling, and"
+            " then any of Dense and Normalize"
+        )
+
+
+def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
+    """The text model with one output more, "sentence_embedding"."""
+    path = checkpoint.path
+    found: list[Module] = modules(path)
+    check_order([module.kind for module in found], str(path))
+    text = text_of(checkpoint, dtype)
+
+    def config(module: Module) -> tuple[dict[str, Any], str]:
+        file = path / module.folder / "config.json"
+        return read_config_file(file), str(file)
+
+    given, where = config(found[1])
+    names = poolings(given, text.module.width, where)
+    steps: list[Projection | None] = []
+    rules = prefixed(text.rules, "tower/")
+    for module in found[2:]:
+        if module.kind == "Normalize":
+            steps.append(None)
+            continue
+        given, where = config(module)
+        layer, layout = projection(given, module.folder, where)
+        steps.append(layer)
+        rules += layout
+    tower = SentenceTower(text.module, names, tuple(steps), dtype)
+    part = text.parts["text"]._replace(path="tower")
+    return Architecture(
+        "sentence_transformers",
+        tower,
+        rules,
+        text.example,
+        text.canonical,
+        {"text": part},
+        text.inputs,
+    )
+
+
+def recognises(checkpoint: Checkpoint) -> bool:
+    """By modules.json beside the weights."""
+    return checkpoint.path.is_dir() and bool(modules(checkpoint.path))
+
+
+FAMILY = Family("sentence_transformers", recognises, build)

@@ -1,0 +1,1 @@
+"""open_clip's models and OpenAI's CLIP."""

@@ -1,0 +1,23 @@
+"""config.json as the families read it: sizes of one number or two, and nothing else."""
+
+import pytest
+
+from mmjax.interop.families.settings import pair, settings
+from mmjax.types import UserError
+
+
+@pytest.mark.parametrize(("size", "sides"), [(3, (3, 3)), ([2, 5], (2, 5)), ((4, 4), (4, 4))])
+def test_a_size_is_a_side_or_rows_and_columns(size, sides):
+    assert pair(settings({"patch_size": size}, {"patch_size": 16}, "it").patch_size) == sides
+
+
+@pytest.mark.parametrize(
+    "size", [[], [4], [2, 4, 4], [4, 0], [4, -1], [4.0, 4.0], ["4", "4"], [True, 4], [[4], 4], "4"]
+)
+def test_any_other_list_is_refused_by_its_key_and_file_in_one_line(size):
+    with pytest.raises(UserError, match=r"^it: config\.json has patch_size=") as error:
+        settings({"patch_size": size}, {"patch_size": 16}, "it")
+    assert "\n" not in str(error.value)
+    with pytest.raises(UserError, match="^here: .*not a side, nor rows and columns") as error:
+        pair(size, "here")
+    assert "\n" not in str(error.value)

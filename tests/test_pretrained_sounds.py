@@ -1,0 +1,128 @@
+"""Published models of raw waveforms in recipes: what they need beside them, and at which rate."""
+
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mmjax import build, pretrained
+from mmjax.build.pretrained import checkpoints
+from mmjax.interop.architecture import Checkpoint
+from mmjax.interop.formats import safetensors
+from mmjax.interop.layout import nested
+from mmjax.interop.loading import architecture_of
+from mmjax.interop.variables import expected_shapes, to_tensors
+from mmjax.types import UserError
+from tests.test_build import ROOT, module_of
+
+CONFIG = {
+    "model_type": "wav2vec2",
+    "hidden_size": 12,
+    "num_attention_heads": 3,
+    "num_hidden_layers": 1,
+    "intermediate_size": 20,
+    "conv_dim": [6, 8],
+    "conv_kernel": [400, 3],
+    "conv_stride": [160, 2],
+    "num_conv_pos_embeddings": 4,
+    "num_conv_pos_embedding_groups": 2,
+}
+CLAP = {
+    "model_type": "clap_audio_model",
+    "window_size": 2,
+    "num_mel_bins": 16,
+    "spec_size": 32,
+    "depths": [1],
+    "num_attention_heads": [1],
+    "patch_embeds_hidden_size": 6,
+}
+HEARS = {
+    "wav2vec2": {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "sampling_rate": 16_000},
+    "clap": {
+        "feature_extractor_type": "ClapFeatureExtractor",
+        "feature_size": 16,
+        "sampling_rate": 48_000,
+        "hop_length": 800,
+        "max_length_s": 1,
+        "truncation": "rand_trunc",
+    },
+}
+
+
+def write(folder, name, **changes):
+    """A model as its library saves it, and what says how it hears; None leaves the latter out."""
+    config = CONFIG if name == "wav2vec2" else CLAP
+    architecture = architecture_of(Checkpoint(Path("a fake"), config, {}), jnp.float32)
+    generator = np.random.default_rng(0)
+    shapes = expected_shapes(architecture)
+    drawn = {path: generator.normal(0, 0.2, shape) ** 2 for path, shape in shapes.items()}
+    folder.mkdir()
+    tensors = to_tensors(architecture.rules, nested(drawn), {})
+    tensors = {name: tensor.astype(np.float32) for name, tensor in tensors.items()}
+    safetensors.write(folder / "model.safetensors", tensors)
+    (folder / "config.json").write_text(json.dumps(config))
+    if None not in changes.values():
+        hears = HEARS[name] | changes
+        (folder / "preprocessor_config.json").write_text(json.dumps(hears))
+    return folder
+
+
+def recipe(path, data="tux_paint", **options):
+    config = module_of(ROOT / "configs" / "align.py").get_config()
+    config.modalities = ("speech", "text")
+    config.data.name = data
+    config.data.options = options
+    config.data.shapes = {"speech": (4000,), "text": (3,)}
+    config.encoders.speech = pretrained(str(path), kind="audio")
+    return config
+
+
+@pytest.mark.parametrize("name", HEARS)
+def test_a_recipe_hears_raw_waveforms(name, tmp_path):
+    config = recipe(write(tmp_path / "it", name), data="controlled")
+    model = build.model(config, classes=0, vocabulary_size=9)
+    example = build.example_inputs(config)
+    outputs = jax.eval_shape(lambda key: model.init_with_output(key, example)[0], jax.random.key(0))
+    assert outputs["embedding/speech"].shape == (1, 64)
+    # What a workdir keeps of the checkpoint is enough.
+    kept = checkpoints(config, tmp_path / "run")
+    again = build.model(config, classes=0, vocabulary_size=9, checkpoints=kept)
+    value = jnp.asarray(np.random.default_rng(0).normal(0, 0.1, (1, 4000)), jnp.float32)
+    one, two = (m.encoders["speech"].prepare(value, None)[0] for m in (model, again))
+    for key, x in one.items():
+        np.testing.assert_array_equal(x, two[key])
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "data", "options"),
+    [
+        ("wav2vec2", {}, "tux_paint", {}),
+        ("wav2vec2", {}, "tux_paint", {"sample_rate": 16_000}),
+        ("wav2vec2", {"sampling_rate": 8000}, "tux_paint", {"sample_rate": 8000}),
+        ("wav2vec2", {"sampling_rate": 8000}, "controlled", {}),  # which does not say its rate
+    ],
+)
+def test_a_model_that_hears_the_rate_of_the_data_is_built(name, changes, data, options, tmp_path):
+    config = recipe(write(tmp_path / "it", name, **changes), data, **options)
+    build.model(config, classes=0, vocabulary_size=9)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "options", "said"),
+    [
+        ("wav2vec2", {}, {"sample_rate": 8000}, "sample_rate is 8000: set it to 16000"),
+        ("wav2vec2", {"sampling_rate": 8000}, {}, "hears 8000 Hz, but config.data.options"),
+        ("clap", {}, {}, "hears 48000 Hz, but config.data.options.sample_rate is 16000"),
+        ("wav2vec2", {"sampling_rate": None}, {}, "add its preprocessor_config.json"),
+        ("clap", {"sampling_rate": None}, {}, "add its preprocessor_config.json"),
+        ("clap", {"truncation": "fusion"}, {}, "truncation='rand_trunc'"),
+    ],
+)
+def test_one_that_hears_otherwise_is_refused_in_one_line(name, changes, options, said, tmp_path):
+    config = recipe(write(tmp_path / "it", name, **changes), **options)
+    with pytest.raises(UserError, match=said) as error:
+        build.model(config, classes=0, vocabulary_size=9)
+    assert "\n" not in str(error.value)
