@@ -11,9 +11,11 @@ from ml_collections import ConfigDict
 
 from mmjax import build, published, zero_shot
 from mmjax.build import pretrained
-from mmjax.data import readers, tokenizer
+from mmjax.build.make_readers import make_readers
+from mmjax.data import tokenizer
 from mmjax.models.aligned import MIN_TEMPERATURE
 from mmjax.tasks.task import Task
+from mmjax.tasks.transcription import WRITTEN, spell
 from mmjax.train import workdir as workdirs
 from mmjax.train.checkpoint import Checkpoints
 from mmjax.train.partition import to_restore
@@ -30,7 +32,7 @@ class Predictor(zero_shot.ZeroShot):
         model, variables: the Linen module and its variables, for everybody who wants more.
         params: the variables' parameters.
         task: what turns outputs into predictions.
-        labels: the names of the classes.
+        labels: the names of the classes; of a model that writes, its characters.
         modalities: the names of the inputs.
         batch_size: examples that run at once; more are cut into batches of this size.
         thresholds: [C] where any number of labels may be right: the probability from which each is.
@@ -61,12 +63,13 @@ class Predictor(zero_shot.ZeroShot):
         """The likeliest answers with their probabilities.
 
         Args:
-            inputs: by modality; an image is a path, a PIL image or a uint8 array [H W 3], a text a
-                string, everything else an array of the shape of an example. Or lists of these, or
-                both: a single input beside a list serves all of it. A modality may be missing, or
-                None in a list: the model then answers from what there is.
+            inputs: by modality; an image is a path, a PIL image or a uint8 array [H W 3], a sound a
+                path or an array no longer than an example, a series or video an array with no more
+                steps, a text a string, everything else an array of the shape of an example. Or
+                lists of these, or both: a single input beside a list serves all of it. A modality
+                may be missing, or None in a list: the model then answers from what there is.
             top: how many answers at most. None: 3; where any number of labels may be right, all
-                those that reach their thresholds.
+                those that reach their thresholds. A model that writes has one answer, a text.
 
         Returns:
             For single inputs [{"answer": str, "probability": float}, ...], best first; for a list
@@ -77,6 +80,10 @@ class Predictor(zero_shot.ZeroShot):
                 model that gives embeddings.
         """
         rows, single = self._predict(inputs)
+        if WRITTEN in rows:
+            texts = zip(spell(rows[WRITTEN], self.labels), rows["probability"], strict=True)
+            said = [[{"answer": text, "probability": float(p)}] for text, p in texts]
+            return said[0] if single else said
         probabilities = self._find(rows, "probabilities", "use embed(...)")
         order = np.argsort(-probabilities, axis=-1, kind="stable")
         if self.thresholds is None:
@@ -96,6 +103,12 @@ class Predictor(zero_shot.ZeroShot):
         """The probability of every class, [examples C] in the order of `labels`; see `__call__`."""
         return self._find(self._predict(inputs)[0], "probabilities", "use embed(...)")
 
+    def transcribe(self, **inputs: Any) -> str | list[str]:
+        """The text of each example, by a model that writes; inputs and errors as of `__call__`."""
+        rows, single = self._predict(inputs)
+        texts = spell(self._find(rows, WRITTEN, "call it, or use embed(...)"), self.labels).tolist()
+        return texts[0] if single else texts
+
     def embed(self, **inputs: Any) -> dict[str, np.ndarray]:
         """The embeddings [examples E] of the modalities that are given, of length one, by name.
 
@@ -108,6 +121,7 @@ class Predictor(zero_shot.ZeroShot):
 
     def _find(self, rows: Mapping[str, np.ndarray], name: str, instead: str) -> np.ndarray:
         if name not in rows:
+            instead = "use transcribe(...)" if WRITTEN in rows else instead
             kind = "an embedding of " if name in self.modalities else ""
             raise UserError(f"this model does not predict {kind}{name}; {instead}")
         return rows[name]
@@ -140,37 +154,6 @@ class Predictor(zero_shot.ZeroShot):
         inputs = {name: self._readers[name](values) for name, values in padded.items()}
         predicted = self._apply(self.variables, inputs)
         return {name: np.asarray(rows)[:count] for name, rows in predicted.items()}
-
-
-def make_readers(
-    config: ConfigDict, encode: Callable | None
-) -> dict[str, Callable[[Sequence[Any]], Input]]:
-    """For each modality of a config what turns the users' values into inputs.
-
-    Args:
-        config: of the model.
-        encode: texts -> (ids, mask); None without text.
-    """
-
-    def arrays(name: str, example: Input) -> Callable[[Sequence[Any]], Input]:
-        return functools.partial(
-            readers.read_arrays,
-            name=name,
-            shape=example.value.shape[1:],
-            dtype=example.value.dtype,
-            masked_axes=example.mask.ndim - 1,
-        )
-
-    made = {}
-    for name, example in build.example_inputs(config).items():
-        kind = build.kind_of(config, name)
-        if kind == "image":
-            made[name] = functools.partial(readers.read_images, size=config.data.image_size)
-        elif kind == "text" and encode is not None:
-            made[name] = functools.partial(readers.read_texts, encode=encode)
-        else:
-            made[name] = arrays(name, example)
-    return made
 
 
 WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.npz")
@@ -226,7 +209,14 @@ def load(
     model = build.model(
         config, classes=len(labels), vocabulary_size=vocabulary_size, checkpoints=kept
     )
-    checkpoints = Checkpoints(path)
+    example = build.example_inputs(config)
+    shapes = jax.eval_shape(lambda key: model.init(key, example), jax.random.PRNGKey(0))
+    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    abstract = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), shapes
+    )
+    params = abstract.pop("params")
+    checkpoints = Checkpoints(path, base=build.base(config, path, params))
     steps = checkpoints.steps()
     if not steps:
         raise UserError(
@@ -235,13 +225,6 @@ def load(
     step = checkpoints.best_step() if step is None else step
     if step not in steps:
         raise UserError(f"no checkpoint of step {step} in {path}; there are {steps}")
-    example = build.example_inputs(config)
-    shapes = jax.eval_shape(lambda key: model.init(key, example), jax.random.PRNGKey(0))
-    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    abstract = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), shapes
-    )
-    params = abstract.pop("params")
     wanted = to_restore(params, build.trains(config, params), ema=config.optimizer.ema > 0)
     return Predictor(
         model=model,

@@ -41,6 +41,8 @@ def test_every_variant_of_every_config_builds_and_has_a_header(path, variant):
     if config.task == "alignment":
         for name in config.modalities:
             assert outputs[f"embedding/{name}"].shape == (1, config.alignment.embedding)
+    elif config.task == "transcription":
+        assert outputs["characters"].shape == (*outputs["characters_mask"].shape, 13)
     else:
         assert outputs["label"].shape == (1, 13)
     optimizer, rate = build.make_optimizer(config, shapes)

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 import mmjax
-from mmjax import interop
+from mmjax import cli, interop
 from mmjax.interop.formats.open_weights import open_weights
 from mmjax.train.writers import read_metrics
+from tests import restart
 from tests.commands import ROOT, run
 from tests.interop import fakes
 
@@ -88,6 +89,25 @@ def test_it_answers_and_resumes_without_the_original(trained, folder, recipe, tm
         assert "the run is finished" in out
     finally:
         shutil.move(away, folder)
+
+
+def test_ten_steps_equal_five_an_interrupt_and_five_more_without_the_original(
+    folder, recipe, tmp_path
+):
+    config = cli.load_config(str(recipe))
+    config.modalities, config.fusion = ("image",), {"name": "concat"}
+    config.mesh.data, config.optimizer.warmup_steps = 1, 1
+    config.train.update({"steps": 10, "log_every": 5, "eval_every": 0})
+    whole, parts, original = tmp_path / "whole", tmp_path / "parts", interop.load(folder).params
+    restart.start(config, whole)
+    restart.start(config, parts, stop=5)
+    shutil.move(folder, tmp_path / "elsewhere")
+    try:
+        restart.start(config, parts)
+    finally:
+        shutil.move(tmp_path / "elsewhere", folder)
+    state = restart.assert_same_checkpoint(parts, whole, 10)
+    restart.assert_same(state["params"]["encoders_image"]["tower"], original["vision"])
 
 
 def test_the_trained_encoder_returns_to_its_library(trained, folder, tmp_path):

@@ -17,6 +17,7 @@ from mmjax.models.tuning.tuned import Tuned
 from mmjax.train.workdir import read_json
 from mmjax.train.writers import read_metrics
 from mmjax.types import UserError
+from tests import restart
 from tests.commands import ROOT, run
 
 ALIGN = f"--config={ROOT}/configs/align.py:tiny"
@@ -121,3 +122,37 @@ def test_each_tuning_is_built_with_an_optimizer_of_what_trains(name):
         free = jax.tree.map(lambda s, t: s if t else 0, sizes, trains)
         assert held == 2 * sum(jax.tree.leaves(free))
         assert held < sum(jax.tree.leaves(sizes))
+
+
+def small_config(name):
+    """Ten steps in one process on one device, with state that is easily lost."""
+    if name == "prompt":
+        config = config_of(name=name, count=2)
+        config.encoders.text = {"name": "transformer", "layers": 1, "heads": 2, "dropout": 0.1}
+        config.modalities, config.fusion = ("text",), {"name": "concat"}
+        config.data.options = {"train": 64, "validation": 16, "test": 16}
+    else:
+        config = runpy.run_path(str(ROOT / "configs" / "align.py"))["get_config"]("tiny")
+        config.tuning = {"dropout": 0.1} | OPTIONS
+        config.optimizer.unfreeze = (("^projections", 7),)
+        config.optimizer.accumulate = 2  # the interrupt falls between two batches of an update
+    config.width, config.augment, config.mesh.data = 16, {}, 1
+    config.optimizer.update({"warmup_steps": 1, "ema": 0.9})
+    config.train.update({"steps": 10, "log_every": 5, "eval_every": 0})
+    return build.as_config(json.loads(config.to_json()))
+
+
+@pytest.mark.parametrize(("name", "encoder"), [("lora", "upper"), ("prompt", "text")])
+def test_ten_steps_equal_five_an_interrupt_and_five_more(name, encoder, tmp_path):
+    config, whole, parts = small_config(name), tmp_path / "whole", tmp_path / "parts"
+    restart.start(config, whole)
+    restart.start(config, parts, stop=5)
+    before, _ = restart.state_of(parts, 5)
+    restart.start(config, parts)
+    state = restart.assert_same_checkpoint(parts, whole, 10)
+    for tree in ("params", "ema_params"):
+        moved = jax.tree.map(lambda a, b: (a != b).any(), state[tree][name], before[tree][name])
+        assert jax.tree.leaves(moved)
+        assert all(jax.tree.leaves(moved))
+    frozen = (tree["params"][f"encoders_{encoder}"] for tree in (state, before))
+    restart.assert_same(*frozen)

@@ -6,6 +6,7 @@ and add its line to one of the tables in `encoders`, `fusions`, `losses`, `metri
 
 from mmjax.build.bind import WEIGHTS, Counts, weights
 from mmjax.build.encoders import ENCODERS
+from mmjax.build.frozen_base import base
 from mmjax.build.fusions import FUSIONS
 from mmjax.build.losses import CLASS_WEIGHTS, LOSSES
 from mmjax.build.make_experiment import experiment, make_tokenizer, sources
@@ -47,6 +48,7 @@ __all__ = [
     "WEIGHTS",
     "Counts",
     "as_config",
+    "base",
     "construct",
     "example_inputs",
     "experiment",

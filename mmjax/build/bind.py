@@ -13,6 +13,7 @@ import inspect
 import itertools
 import math
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -29,12 +30,14 @@ READS = {
     "component_log_variance": "fusion/component_log_variance",
     "component_mean": "fusion/component_mean",
     "component_weight": "fusion/component_weight",
+    "hypotheses": "prediction/written",
     "labels": "batch/label",
     "log_variance": "fusion/log_variance",
     "logits": "label",
     "mean": "fusion/mean",
     "predicted": "prediction/label",
     "probabilities": "prediction/probabilities",
+    "references": "batch/transcript",
     "targets": "batch/targets",
 }
 TUNABLE = "thresholds"
@@ -101,6 +104,7 @@ def bind(
     modalities: tuple[str, ...],
     space: str,
     counts: Counts | None,
+    task_reads: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Bound]:
     """The losses or metrics of a part of a config, by LABEL, LABEL/MODALITY or LABEL/FIRST-SECOND.
 
@@ -111,11 +115,12 @@ def bind(
         modalities: the model's.
         space: what the arrays of a pair of modalities are, "encoder/" or "embedding/".
         counts: of the training split; None where no loss needs to know it, as for predictions.
+        task_reads: what a task reads in place of an entry of READS, or beside them.
 
     Raises:
         UserError: an unknown name or option, or an array that nothing is said about.
     """
-    bound = {}
+    bound, usual = {}, {**READS, **task_reads}
     for label, spec in entries(part, where).items():
         key = f"{where}.{label}"
         name = spec.get("name", label)
@@ -123,10 +128,10 @@ def bind(
         options, reads = read_options(function, spec, key, counts, table is LOSSES)
         known = inspect.signature(function).parameters
         missing = [p for p in known if _is_array(known[p]) and p not in reads]
-        reads |= {p: READS[p] for p in missing if p in READS}
+        reads |= {p: usual[p] for p in missing if p in usual}
         if TUNABLE in known:
             reads.setdefault(TUNABLE, TUNED + TUNABLE)
-        missing = [p for p in missing if p not in READS]
+        missing = [p for p in missing if p not in usual]
         for group in applied_to(missing, modalities, f"{key} ({name})", space):
             between = "-".join(group) if len(modalities) > len(missing) > 0 else ""
             names = {"names": group} if "names" in known and len(group) == len(PAIR) else {}

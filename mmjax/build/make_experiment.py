@@ -9,9 +9,9 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from mmjax.build import pretrained
+from mmjax.build import frozen_base, pretrained, transcripts
 from mmjax.build.bind import Counts, weights
-from mmjax.build.make_model import example_inputs, kind_of, modalities, task
+from mmjax.build.make_model import example_inputs, modalities, task
 from mmjax.build.make_training import make_augment, make_optimizer, make_schedule
 from mmjax.build.tables import DATASETS, lookup, options_of
 from mmjax.build.tuning import model, trains
@@ -63,6 +63,8 @@ def leading_sizes(config: ConfigDict) -> tuple[int, ...]:
 def make_examples(config: ConfigDict, split: Arrays | Source, encode: Any, *, train: bool) -> Any:
     """What makes the rows and batches of a split."""
     names = modalities(config)
+    if config.task == transcripts.TASK:
+        names = (*names, transcripts.TRANSCRIPT)
     if isinstance(split, Arrays):
         return ArrayExamples(split, names, encode)
     count = config.data.questions_per_image or (0 if train else FLAT_EVALUATION)
@@ -115,7 +117,10 @@ def experiment(config: ConfigDict, directory: str) -> tuple[Path, Experiment]:
     rows = leading_sizes(config)
     mesh = sharding.make_mesh(**config.mesh, rows=rows)
     path = workdir.claim(directory, config.to_dict())
-    splits = sources(config)
+    given = splits = sources(config)
+    alphabet: tuple[str, ...] = ()
+    if config.task == transcripts.TASK:
+        splits, alphabet = transcripts.targets(config, path, given)
     vocabulary_size, encode = 0, None
     texts = texts_of(splits["train"]) if "text" in modalities(config) else []
     kept = pretrained.checkpoints(config, path)
@@ -125,10 +130,16 @@ def experiment(config: ConfigDict, directory: str) -> tuple[Path, Experiment]:
         words = make_tokenizer(path, texts)
         vocabulary_size = words.get_vocab_size()
         encode = functools.partial(tokenizer.encode, words, length=c.text_length)
-    classes, groups = splits["train"].answers, splits["train"].groups
+    classes, groups = alphabet or splits["train"].answers, splits["train"].groups
     workdir.write_json(path / workdir.LABELS_FILE, list(classes))
     counts = class_counts(path, splits["train"])
-    built_task = task(config, counts=counts)
+    built_task = task(config, counts=counts, alphabet=alphabet)
+    built_model = model(
+        config, classes=len(classes), vocabulary_size=vocabulary_size, checkpoints=kept
+    )
+    example = example_inputs(config)
+    if alphabet:
+        transcripts.check_tokens(built_model, example, given, config.data.transcript)
     reading = pipeline.Reading(
         batch_rows=rows[0] // jax.process_count(),
         workers=c.workers,
@@ -149,12 +160,10 @@ def experiment(config: ConfigDict, directory: str) -> tuple[Path, Experiment]:
         return pipeline.eval_batches(examples, reading)
 
     return path, Experiment(
-        model=model(
-            config, classes=len(classes), vocabulary_size=vocabulary_size, checkpoints=kept
-        ),
-        first_variables=functools.partial(pretrained.first_variables, config, kind_of),
+        model=built_model,
+        first_variables=functools.partial(frozen_base.first_variables, config, path),
         task=built_task,
-        example=example_inputs(config),
+        example=example,
         make_optimizer=functools.partial(make_optimizer, config),
         weights=loss_weights,
         augment=make_augment(config),
@@ -166,6 +175,7 @@ def experiment(config: ConfigDict, directory: str) -> tuple[Path, Experiment]:
         classes=classes,
         groups=groups if len(groups) > 1 else (),  # a single one is the whole set again
         trains=functools.partial(trains, config),
+        base=functools.partial(frozen_base.base, config, path),
         mesh=mesh,
         schedule=make_schedule(config),
         keep=config.train.keep,

@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from mmjax.build import pretrained
+from mmjax.build import pretrained, transcripts
 from mmjax.build.bind import Counts, bind, entries
 from mmjax.build.encoders import ENCODERS
 from mmjax.build.fusions import FUSIONS
@@ -25,6 +25,8 @@ from mmjax.models.aligned import AlignedModel, Projection
 from mmjax.models.decision import COMBINATIONS, DecisionModel
 from mmjax.models.fused import FusedModel
 from mmjax.models.heads import ClassificationHead
+from mmjax.models.transcriber import Transcriber
+from mmjax.tasks import transcription
 from mmjax.tasks.bound import Bound
 from mmjax.tasks.task import Task
 from mmjax.types import Input, UserError
@@ -60,12 +62,13 @@ def model(
     classes: int,
     vocabulary_size: int,
     checkpoints: pretrained.Checkpoints | None = None,
-) -> FusedModel | DecisionModel | AlignedModel:
+) -> FusedModel | DecisionModel | AlignedModel | Transcriber:
     """The encoders of `config.modalities`, and what the task needs behind them.
 
-    For "alignment" a projection of each modality, else a fusion and a head for the labels. With
-    `config.decision` each modality has a head of its own and the decisions are fused. Pretrained
-    encoders are those of `checkpoints`; None: those that the config names.
+    For "alignment" a projection of each modality, for "transcription" a head over each token, else
+    a fusion and a head for the labels. With `config.decision` each modality has a head of its own
+    and the decisions are fused. Pretrained encoders are those of `checkpoints`; None: those that
+    the config names.
     """
     dtype = lookup(DTYPES, config.dtype, "config.dtype")
     check_number("config", "width", config.width, None)
@@ -77,12 +80,21 @@ def model(
         spec, where, kind = config.encoders[name], f"config.encoders.{name}", kind_of(config, name)
         table = lookup(ENCODERS, kind, f"{where}.kind")
         if name in given_weights:
-            made = pretrained.encoder(given_weights[name], spec, kind, where, **given)
+            made = pretrained.encoder(
+                given_weights[name],
+                spec,
+                kind,
+                where,
+                **given,
+                rate=pretrained.sample_rate(config),
+            )
         else:
             made = construct(table, spec, where, **given, vocabulary_size=vocabulary_size)
         encoders[name] = made
     if config.task == ALIGNMENT:
         return aligned(config, encoders, dtype)
+    if config.task == transcripts.TASK:
+        return transcripts.model(config, encoders, classes, given)
 
     def head() -> ClassificationHead:
         spec = ConfigDict({"name": "classification", **config.head})
@@ -114,18 +126,25 @@ def aligned(config: ConfigDict, encoders: Mapping[str, Any], dtype: Any) -> Alig
     return AlignedModel(encoders=encoders, projections=projections, **of_model)
 
 
-def task(config: ConfigDict, *, counts: Counts | None = None) -> Task:
+def task(
+    config: ConfigDict, *, counts: Counts | None = None, alphabet: tuple[str, ...] = ()
+) -> Task:
     """The task, with the losses and metrics that the config names.
 
     Args:
         config: of the run.
         counts: of the training split; None where losses are not computed, as for predictions.
+        alphabet: of the texts that are written, for the metrics of a whole set of them.
     """
     names = modalities(config)
     space = f"{'embedding' if config.task == ALIGNMENT else 'encoder'}/"
+    writes = config.task == transcripts.TASK
+    task_reads = transcription.READS if writes else {}
 
     def bound(table: Mapping[str, Callable], part: Any, where: str) -> dict[str, Bound]:
-        return bind(table, part, where, modalities=names, space=space, counts=counts)
+        return bind(
+            table, part, where, modalities=names, space=space, counts=counts, task_reads=task_reads
+        )
 
     asked = entries(config.metrics, "config.metrics")
     for label, spec in asked.items():
@@ -140,6 +159,7 @@ def task(config: ConfigDict, *, counts: Counts | None = None) -> Task:
         losses=bound(LOSSES, config.losses, "config.losses"),
         metrics=bound(ROW_METRICS, those_of(ROW_METRICS), "config.metrics"),
         whole_set=bound(SET_METRICS, those_of(SET_METRICS), "config.metrics"),
+        **({"alphabet": alphabet} if writes else {}),
     )
 
 

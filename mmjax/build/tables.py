@@ -13,21 +13,31 @@ from mmjax.data.digit_arithmetic import digit_arithmetic
 from mmjax.data.digit_halves import digit_halves
 from mmjax.data.easy_vqa.sources import easy_vqa
 from mmjax.data.shapes import shapes
+from mmjax.data.spoken_numbers import spoken_numbers
 from mmjax.data.tux_paint.sources import tux_paint
+from mmjax.data.written_numbers import written_numbers
 from mmjax.tasks.alignment import alignment
 from mmjax.tasks.classification import classification
 from mmjax.tasks.multilabel import multilabel
+from mmjax.tasks.transcription import transcription
 from mmjax.train import augment, optimizer
 from mmjax.types import UserError
 
-TASKS = {"alignment": alignment, "classification": classification, "multilabel": multilabel}
+TASKS = {
+    "alignment": alignment,
+    "classification": classification,
+    "multilabel": multilabel,
+    "transcription": transcription,
+}
 DATASETS = {
     "controlled": controlled,
     "digit_arithmetic": digit_arithmetic,
     "digit_halves": digit_halves,
     "easy_vqa": easy_vqa,
     "shapes": shapes,
+    "spoken_numbers": spoken_numbers,
     "tux_paint": tux_paint,
+    "written_numbers": written_numbers,
 }
 OPTIMIZERS = {"adamw": optimizer.adamw, "sgd": optimizer.sgd}
 

@@ -16,7 +16,8 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
-from mmjax.train.partition import fill
+from mmjax.train.partition import Base, Params, fill, select
+from mmjax.train.state import TrainState, filled
 from mmjax.types import UserError
 
 log = logging.getLogger("mmjax")
@@ -50,12 +51,14 @@ class Checkpoints:
     Args:
         workdir: their parent directory.
         keep: how many of the last ones are kept, besides the best one.
+        base: what they leave out, and where it is read again; None: they hold all.
 
     Raises:
         UserError: the directory cannot be made.
     """
 
-    def __init__(self, workdir: str | Path, *, keep: int = 1):
+    def __init__(self, workdir: str | Path, *, keep: int = 1, base: Base | None = None):
+        self._base, self._keeps = base, None if base is None else base.keeps
         self.directory = Path(workdir).absolute() / "checkpoints"
         policy = AnyPreservationPolicy(
             [
@@ -101,7 +104,7 @@ class Checkpoints:
 
         Args:
             step: the number of batches seen.
-            state: a pytree of arrays.
+            state: a TrainState.
             data: the Grain iterator, standing after that batch.
             progress: anything JSON holds.
             score: validation score, higher is better; None if there was no evaluation.
@@ -111,7 +114,7 @@ class Checkpoints:
             UserError: the disk is full or may not be written.
         """
         items = {
-            "state": ocp.args.PyTreeSave(state),
+            "state": ocp.args.PyTreeSave(self._without_base(state)),
             "data": grain.PyGrainCheckpointSave(data),
             "progress": ocp.args.JsonSave(progress),
         }
@@ -134,13 +137,13 @@ class Checkpoints:
             set aside with a warning, and the one before is used.
 
         Raises:
-            UserError: there are checkpoints, but none can be read.
+            UserError: there are checkpoints, but none can be read, or the base cannot.
         """
         self._remove_half_written()
-        steps, broken = self.steps(), []
+        steps, broken, wanted = self.steps(), [], self._without_base(abstract_state)
         for step in reversed(steps):
             try:
-                state = self._restore_tree(step, "state", abstract_state)
+                state = self._restore_tree(step, "state", wanted)
                 rest = self._manager.restore(
                     step,
                     args=ocp.args.Composite(
@@ -157,13 +160,22 @@ class Checkpoints:
                 )
             else:
                 self._set_aside(broken)
-                return state, rest["progress"]
+                params = self._with_base(state.params, abstract_state.params)
+                return state.replace(params=params), rest["progress"]
         if steps:
             raise UserError(
                 f"none of the checkpoints {steps} in {self.directory} can be read; the newest "
                 f"fails with: {reason}; start again in a new --workdir"
             )
         return None
+
+    def _without_base(self, state: TrainState) -> TrainState:
+        return state.replace(params=select(state.params, self._keeps))
+
+    def _with_base(self, params: Params, abstract: Params) -> Params:
+        if self._base is None:
+            return params
+        return fill(params, filled(abstract, self._base.read(), "params"))
 
     def _set_aside(self, steps: list[int]) -> None:
         """Moves unreadable checkpoints out of the way of those that will be written again."""
@@ -192,18 +204,22 @@ class Checkpoints:
                 `ema_params` (of those that train) or both, and `model_state`.
 
         Raises:
-            UserError: the checkpoint holds another model.
+            UserError: the checkpoint holds another model, or the base cannot be read.
         """
+        wanted = dict(abstract_state)
+        if "params" in wanted:
+            wanted["params"] = select(wanted["params"], self._keeps)
         try:
-            state = self._restore_tree(step, "state", abstract_state, partial=True)
+            state = self._restore_tree(step, "state", wanted, partial=True)
             params = state.get("params", state.get("ema_params"))
             params = fill(state.get("ema_params", params), params)
-            return {"params": params, **state.get("model_state", {})}
         except Exception as error:
             raise UserError(
                 f"checkpoint {self.directory / str(step)} does not hold this model: "
                 f"{str(error).splitlines()[0][:200]}; was config.json edited?"
             ) from error
+        params = self._with_base(params, abstract_state.get("params"))
+        return {"params": params, **state.get("model_state", {})}
 
     def wait(self) -> None:
         """Returns when all that was to be saved is on the disk."""

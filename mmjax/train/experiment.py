@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 
 from mmjax.tasks.task import Task
 from mmjax.train.loop import Schedule
+from mmjax.train.partition import Base
 from mmjax.train.weighting import Weight
 from mmjax.types import Input
 
@@ -32,6 +33,7 @@ class Experiment:
     first_variables: () -> what the model starts with instead of drawn values, by collection and
         path, and lines that say where it came from.
     trains: parameters -> which of them train, as a tree of booleans; None if all do.
+    base: parameters -> what the checkpoints leave out; None if they hold all.
     mesh, schedule, keep: the devices, what happens when, and how many checkpoints stay.
     """
 
@@ -50,6 +52,7 @@ class Experiment:
     groups: tuple[str, ...]
     first_variables: Callable[[], tuple[dict[str, Any], list[str]]]
     trains: Callable[[Any], Any]
+    base: Callable[[Any], Base | None]
     mesh: Mesh
     schedule: Schedule
     keep: int

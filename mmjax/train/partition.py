@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import optax
@@ -17,6 +17,17 @@ CLOSING = (
     *("norm", "class_norm", "mean_norm", "projection", "projector", "to_width", "pooler", "head"),
     *("classifier", "logits"),
 )
+
+
+class Base(NamedTuple):
+    """Parameters that checkpoints leave out, since a file elsewhere holds them.
+
+    keeps: True where checkpoints hold the parameter; all that train are among these.
+    read: () -> what they leave out, or more, nested as the parameters.
+    """
+
+    keeps: Params
+    read: Callable[[], Params]
 
 
 def path_name(path) -> str:

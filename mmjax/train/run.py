@@ -35,7 +35,7 @@ class Run:
         init = functools.partial(experiment.model.init, inputs=dict(experiment.example))
         params = jax.eval_shape(init, jax.random.PRNGKey(0))["params"]
         self.optimizer, self.learning_rate = experiment.make_optimizer(params)
-        self.trains = experiment.trains(params)
+        self.trains, self.base = experiment.trains(params), experiment.base(params)
 
         def create() -> TrainState:
             variables = init(jax.random.PRNGKey(experiment.seed))
@@ -135,7 +135,7 @@ class Run:
 def test(experiment: Experiment, directory: Path, console: Console) -> None:
     """Evaluates the best checkpoint of a workdir on the test split."""
     run = Run(experiment, directory, console)
-    step, variables = run.best_variables(Checkpoints(directory))
+    step, variables = run.best_variables(Checkpoints(directory, base=run.base))
     run.report_test(variables, step)
 
 
@@ -152,7 +152,7 @@ def train(
     params = run.abstract_state.params
     show.print_setup(console, params=params, mesh=experiment.mesh, sizes=experiment.sizes)
     data = experiment.train_data()
-    checkpoints = Checkpoints(directory, keep=experiment.keep)
+    checkpoints = Checkpoints(directory, keep=experiment.keep, base=run.base)
     restored = checkpoints.restore_latest(run.abstract_state, data)
     state, progress = (run.start(), Progress()) if restored is None else restored
     if restored is not None:

@@ -89,14 +89,15 @@ def overlay(state: TrainState, given: Mapping[str, Any]) -> TrainState:
         UserError: what is given has another shape, or no place.
     """
     drawn = {"params": state.params, **state.model_state}
-    filled = _filled(drawn, given, "")
-    params, average = filled.pop("params"), state.ema_params
+    variables = filled(drawn, given, "")
+    params, average = variables.pop("params"), state.ema_params
     if average is not None:
         average = map_selected(lambda _, p: jnp.copy(p), average, params)
-    return state.replace(params=params, ema_params=average, model_state=filled)
+    return state.replace(params=params, ema_params=average, model_state=variables)
 
 
-def _filled(drawn: Any, given: Any, path: str) -> Any:
+def filled(drawn: Any, given: Any, path: str) -> Any:
+    """A tree of arrays, or their shapes, with those given in their places; raises as `overlay`."""
     if not isinstance(given, Mapping):
         if drawn.shape != given.shape:
             raise UserError(
@@ -108,6 +109,6 @@ def _filled(drawn: Any, given: Any, path: str) -> Any:
     if strange:
         raise UserError(f"{path}: this model has no place for {sorted(strange)[0]}")
     return {
-        name: _filled(value, given[name], f"{path}/{name}") if name in given else value
+        name: filled(value, given[name], f"{path}/{name}") if name in given else value
         for name, value in drawn.items()
     }

@@ -1,0 +1,58 @@
+"""Config -> what turns the values that users have into the inputs of a model."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from mmjax.build.make_model import example_inputs, kind_of
+from mmjax.data import lengths, readers
+from mmjax.types import Input
+
+
+def make_readers(
+    config: ConfigDict, encode: Callable | None
+) -> dict[str, Callable[[Sequence[Any]], Input]]:
+    """For each modality of a config what turns the users' values into inputs.
+
+    Args:
+        config: of the model.
+        encode: texts -> (ids, mask); None without text.
+    """
+
+    def arrays(name: str, example: Input) -> Callable[[Sequence[Any]], Input]:
+        return functools.partial(
+            readers.read_arrays,
+            name=name,
+            shape=example.value.shape[1:],
+            dtype=example.value.dtype,
+            masked_axes=example.mask.ndim - 1,
+        )
+
+    made = {}
+    for name, example in example_inputs(config).items():
+        kind = kind_of(config, name)
+        if kind == "image":
+            made[name] = functools.partial(readers.read_images, size=config.data.image_size)
+        elif kind == "text" and encode is not None:
+            made[name] = functools.partial(readers.read_texts, encode=encode)
+        elif kind == "audio":
+            made[name] = functools.partial(
+                lengths.read_sounds,
+                name=name,
+                samples=example.value.shape[1],
+                rate=sample_rate(config, name),
+            )
+        elif kind in ("series", "video"):
+            shape, dtype = example.value.shape[1:], example.value.dtype
+            made[name] = functools.partial(lengths.read_steps, name=name, shape=shape, dtype=dtype)
+        else:
+            made[name] = arrays(name, example)
+    return made
+
+
+def sample_rate(config: ConfigDict, name: str) -> int:
+    """Of the sounds of a modality in Hz: what its encoder says, else the data; else 16,000."""
+    of_data = config.data.get("options", {}).get("sample_rate", 16_000)
+    return config.encoders[name].get("sample_rate", of_data)

@@ -1,0 +1,98 @@
+"""Sounds, series and videos as users have them, of any length up to the model's -> its inputs."""
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from scipy.signal import resample_poly
+
+from mmjax.data import readers
+from mmjax.types import Input, UserError
+
+
+def read_sounds(values: Sequence[Any], *, name: str, samples: int, rate: int) -> Input:
+    """Paths of sound files, or float arrays [S] at `rate` -> float32 [B samples].
+
+    What is shorter is masked behind its end, None as a whole. Files are resampled and their
+    channels averaged.
+
+    Args:
+        values: one or None for each example.
+        name: of the modality, for messages.
+        samples: of a row.
+        rate: of the model, in Hz.
+
+    Raises:
+        UserError: a file that cannot be read, an array that is no sound, or more samples.
+    """
+    rows = np.zeros((len(values), samples), np.float32)
+    there = np.zeros(rows.shape, bool)
+    for i, value in enumerate(values):
+        if value is None:
+            continue
+        is_file = isinstance(value, (str, Path))
+        sound = read_file(value, rate) if is_file else _check(value, name, samples)
+        if len(sound) > samples:
+            raise UserError(
+                f"{name}: {value if is_file else 'an array'} has {len(sound)} samples at {rate} Hz,"
+                f" the model hears {samples}: cut it"
+            )
+        rows[i, : len(sound)], there[i, : len(sound)] = sound, True
+    return Input(rows, there)
+
+
+def read_steps(values: Sequence[Any], *, name: str, shape: tuple[int, ...], dtype: Any) -> Input:
+    """Arrays [T ...] of a series or video -> [B *shape]; steps behind the end of one are masked.
+
+    Args:
+        values: one or None for each example.
+        name: of the modality, for messages.
+        shape, dtype: of the longest that the model takes; T is its first axis.
+
+    Raises:
+        UserError: more steps, another shape, not numbers, or numbers that `dtype` cannot hold.
+    """
+    arrays = [None if value is None else np.asarray(value) for value in values]
+    lengths = np.zeros(len(arrays), int)
+    for i, array in enumerate(arrays):
+        if array is not None and array.shape[1:] == shape[1:] and array.ndim == len(shape):
+            lengths[i] = len(array)
+            rest = max(shape[0] - len(array), 0)
+            arrays[i] = np.pad(array, ((0, rest), *((0, 0) for _ in shape[1:])))
+    read = readers.read_arrays(arrays, name=name, shape=shape, dtype=dtype, masked_axes=1)
+    return read._replace(mask=read.mask & (np.arange(shape[0]) < lengths[:, None]))
+
+
+def read_file(path: str | Path, rate: int) -> Float[np.ndarray, " S"]:
+    """A sound file as one channel at `rate` Hz.
+
+    Raises:
+        UserError: it is missing or no sound, or soundfile is not installed.
+    """
+    if importlib.util.find_spec("soundfile") is None:
+        raise UserError(f"{path}: sound files need soundfile; run: pip install soundfile")
+    import soundfile
+
+    try:
+        sound, stored = soundfile.read(path, dtype="float32", always_2d=True)
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"sound file {path} cannot be read: {error}") from error
+    return resample_poly(sound.mean(axis=1), rate, stored).astype(np.float32)
+
+
+def _check(value: Any, name: str, samples: int) -> Float[np.ndarray, " S"]:
+    array = np.asarray(value)
+    if array.ndim != 1 or array.dtype.kind not in "biuf":
+        raise UserError(
+            f"{name}: expected float32 numbers of shape [{samples}] or fewer, or the path of a"
+            f" sound file, got {array.dtype} of shape {list(array.shape)}"
+        )
+    if array.dtype.kind != "f":
+        raise UserError(
+            f"{name}: expected a waveform with values -1 to 1, got {array.dtype} (int16 samples:"
+            " divide by 32768)"
+        )
+    return array.astype(np.float32)
