@@ -194,12 +194,17 @@ class Direction(nn.Module):
         # it is not the first axis here.
         projected = nn.Dense(size, use_bias=False, dtype=self.dtype, name="input")(x)
         bias = self.param("bias", cell.bias_init, (4 * self.width,), jnp.float32)
-        kernel = self.param(
-            "recurrent", nn.initializers.orthogonal(), (self.width, size), jnp.float32
-        )
+        kernel = self.param("recurrent", _orthogonal, (self.width, size), jnp.float32)
         biases = cell.biases(bias)
         hidden = recur(cell, projected, kernel.astype(self.dtype), biases, mask).astype(self.dtype)
         return hidden, hidden[-1]
+
+
+def _orthogonal(key, shape, dtype):
+    # One matrix after the other, when both directions are drawn: LAPACK's QR of a batch waits for
+    # threads of XLA's, and never ends when two CPU devices wait for those of each other.
+    draw = functools.partial(nn.initializers.orthogonal(), shape=shape, dtype=dtype)
+    return jax.custom_batching.sequential_vmap(draw)(key)
 
 
 # Both directions in one scan: their parameters have a leading axis of two, forward first.

@@ -144,6 +144,14 @@ def test_the_two_directions_start_with_kernels_of_their_own():
     np.testing.assert_allclose(rows @ rows.T, np.eye(3), atol=1e-5)
 
 
+def test_the_kernels_of_the_two_directions_are_drawn_one_after_the_other():
+    """A QR of a batch never ended where two CPU devices started a model."""
+    init = jax.jit(Recurrent(6, bidirectional=True).init)
+    text = init.lower(jax.random.key(0), jnp.asarray(X), jnp.asarray(MASK)).as_text()
+    drawn = re.findall(r"@lapack_sgeqrf_ffi.*?tensor<([\dx]+)xf32>", text)
+    assert drawn == ["12x3"]
+
+
 def test_dropout_is_between_layers_only():
     mask, x = jnp.asarray(MASK), jnp.asarray(X)
 
