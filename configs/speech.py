@@ -1,9 +1,9 @@
 """Which words are said? Numbers of two to five spoken digits, written letter by letter (CTC).
 
 Command:  python -m mmjax.main --config=configs/speech.py --workdir=runs/speech
-Hardware: two CPU cores, 5 minutes.
-Expect:   test word error rate TODO for voices that it knows and TODO for one that it
-          never heard (experiments/transcription/README.md); 1.0 for writing nothing.
+Hardware: two CPU cores, 10 minutes.
+Expect:   test word error rate 0.10 for voices that it knows and 0.86 for one that it never heard
+          (experiments/transcription/README.md); 1.0 for writing nothing.
 
 Needs real recordings, 27 MB (see mmjax.data.spoken_numbers):
 git clone https://github.com/Jakobovski/free-spoken-digit-dataset \
