@@ -20,7 +20,10 @@ from tests.test_build import ROOT, module_of
 
 
 def tiny():
-    return module_of(ROOT / "configs" / "speech.py").get_config("tiny")
+    """The recipe's, with an encoder that gives a token for each step."""
+    config = module_of(ROOT / "configs" / "speech.py").get_config("tiny")
+    config.encoders.ink = ConfigDict({"kind": "series", "name": "recurrent", "bidirectional": True})
+    return config
 
 
 def model_of(config):
