@@ -16,6 +16,7 @@ from mmjax import cli
 from mmjax.types import UserError
 
 CHUNK = 256  # lines answered at once
+FILES = ("image", "speech")  # inputs whose strings are paths
 
 
 def read_lines(path: str) -> list[dict]:
@@ -38,8 +39,9 @@ def read_lines(path: str) -> list[dict]:
             raise UserError(f"{path}, line {number}: not JSON: {error}") from error
         if not isinstance(row, dict):
             raise UserError(f"{path}, line {number}: not an object such as {{'image': 'a.png'}}")
-        if path != "-" and isinstance(row.get("image"), str):
-            row["image"] = str(Path(path).parent / row["image"])
+        for name in FILES:
+            if path != "-" and isinstance(row.get(name), str):
+                row[name] = str(Path(path).parent / row[name])
         rows.append(row)
     return rows
 
@@ -49,14 +51,15 @@ def main(argv: list[str]) -> None:
     values = flags.FlagValues()
     flags.DEFINE_string("workdir", None, "What mmjax.main trained in.", flag_values=values)
     flags.DEFINE_string("image", None, "An image file.", flag_values=values)
+    flags.DEFINE_string("speech", None, "A sound file.", flag_values=values)
     flags.DEFINE_string("text", None, "A text, such as a question.", flag_values=values)
     flags.DEFINE_string("inputs", None, "A .jsonl file, or - for stdin.", flag_values=values)
     flags.DEFINE_integer("top", None, "How many answers.", lower_bound=1, flag_values=values)
     cli.parse(values, argv)
     cli.require(values, "workdir")
-    single = {k: values[k].value for k in ("image", "text") if values[k].value is not None}
+    single = {k: values[k].value for k in (*FILES, "text") if values[k].value is not None}
     if bool(single) == bool(values.inputs):
-        raise UserError("give either --image and --text (one may be left out) or --inputs")
+        raise UserError("give either some of --image, --speech and --text, or --inputs")
     rows = read_lines(values.inputs) if values.inputs else [single]
 
     from mmjax import build, predictor
