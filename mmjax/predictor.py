@@ -14,6 +14,7 @@ from mmjax.build import pretrained
 from mmjax.build.make_readers import make_readers
 from mmjax.data import tokenizer
 from mmjax.models.aligned import MIN_TEMPERATURE
+from mmjax.tasks.alignment import MATCH
 from mmjax.tasks.task import Task
 from mmjax.tasks.transcription import WRITTEN, spell
 from mmjax.train import workdir as workdirs
@@ -118,6 +119,20 @@ class Predictor(zero_shot.ZeroShot):
         rows, _ = self._predict(inputs)
         given = [name for name, value in inputs.items() if value is not None]
         return {name: self._find(rows, name, "it answers: call it") for name in given}
+
+    def match(self, **inputs: Any) -> np.ndarray:
+        """The probability that the two inputs of each example belong together, [examples].
+
+        By a model with `config.matching`, which fuses the two: slower and finer than `similarity`,
+        for what that finds. An example that lacks one of the two has nan.
+
+        Raises:
+            UserError: not two modalities, a model without such a head, or as `__call__`.
+        """
+        if len(inputs) != 2:
+            raise UserError(f"match is of two modalities, got {', '.join(inputs) or 'none'}")
+        rows, _ = self._predict(inputs)
+        return self._find(rows, MATCH + "-".join(sorted(inputs)), "it has no config.matching")
 
     def _find(self, rows: Mapping[str, np.ndarray], name: str, instead: str) -> np.ndarray:
         if name not in rows:

@@ -36,11 +36,14 @@ class Input(NamedTuple):
     mask: True where real: Bool[R] for images (present or not), Bool[R L] for text,
         Bool[R S] for audio, Bool[R T] for video and series, Bool[R F] for vectors. None: all real.
     index: Int[B], the row that each example uses. None: example i uses row i.
+    id: Int[B], the number of each example's content: the same number, the same content. None: not
+        known.
     """
 
     value: Shaped[Array, "R ..."]
     mask: Bool[Array, "R ..."] | None = None
     index: Int[Array, " B"] | None = None
+    id: Int[Array, " B"] | None = None
 
 
 class Tokens(NamedTuple):

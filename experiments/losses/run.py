@@ -46,7 +46,19 @@ UNPAIRED: Mapping[str, Mapping[str, Any]] = {
     "mmd": {},
     "sinkhorn": {},
 }
-LOSSES = CONTRASTIVE | PAIRED | UNPAIRED
+# Beside info_nce: a head that judges both fused, and a critic that the captions learn to fool.
+HEADS: Mapping[str, Mapping[str, Any]] = {
+    "matching": {"matching": {"name": "multiply"}},
+    "critic": {"critic": {"hidden": (64,)}},
+}
+BESIDE: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "matching": {"image_text_matching": {}},
+    "critic": {
+        "gan_discriminator": {"real": "critic/image", "fake": "critic/text"},
+        "gan_generator": {"fake": "fooling/text"},
+    },
+}
+LOSSES = CONTRASTIVE | PAIRED | UNPAIRED | BESIDE
 
 
 def configure(loss: str, seed: int, stamps: str = "") -> ConfigDict:
@@ -54,7 +66,11 @@ def configure(loss: str, seed: int, stamps: str = "") -> ConfigDict:
     config = cli.load_config(f"{CONFIG}:default")
     config.seed = seed
     config.data.options.stamps = stamps
-    config.losses = ConfigDict({loss: dict(LOSSES[loss])})
+    if loss in BESIDE:
+        config.losses = ConfigDict({"info_nce": LEARNED, **BESIDE[loss]})
+        config.update(HEADS[loss])
+    else:
+        config.losses = ConfigDict({loss: dict(LOSSES[loss])})
     if loss == "sigmoid":
         config.alignment.temperature = 0.1  # as its paper begins
     return config

@@ -18,7 +18,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from rich.console import Console
-from run import CONTRASTIVE, LOSSES, PAIRED, configure
+from run import BESIDE, CONTRASTIVE, LOSSES, PAIRED, configure
 from sklearn.cross_decomposition import CCA, PLSCanonical
 from sklearn.decomposition import PCA
 from sklearn.feature_extraction.text import CountVectorizer
@@ -41,9 +41,12 @@ COLUMNS = {
     "uniformity, text": "uniformity/text",
     "modality gap": "modality_gap",
 }
+KINDS = dict.fromkeys(LOSSES, "sets only") | dict.fromkeys(CONTRASTIVE, "contrastive")
+KINDS |= dict.fromkeys(PAIRED, "paired") | dict.fromkeys(BESIDE, "beside info_nce")
 SHARES = [name for name in COLUMNS if name.startswith("R@")]
 ROUNDS, STEPS = 9, 4  # of the times
 DRAWS = 50  # of embeddings at random
+JUDGED = 16  # of the nearest of each query are ranked again by a head that matches
 
 
 def read(root: Path) -> dict[str, dict[str, list[float]]]:
@@ -76,7 +79,7 @@ def baselines(splits) -> dict[str, dict[str, list[float]]]:
     """Embeddings at random, and a linear method on pixels and word counts (scikit-learn)."""
     train, test = splits["train"], splits["test"]
     rows = [
-        judge(*np.random.default_rng(s).normal(size=(2, len(test), 64)), test) for s in range(50)
+        judge(*np.random.default_rng(s).normal(size=(2, len(test), 64)), test) for s in range(DRAWS)
     ]
     found = {"*at random*": {column: [row[column] for row in rows] for column in COLUMNS}}
 
@@ -106,6 +109,35 @@ def after_cca(root: Path, splits) -> dict[str, list[float]]:
         linear = CCA(16, max_iter=2000).fit(*(train[name] for name in NAMES))
         row = judge(*linear.transform(*(test[name] for name in NAMES)), splits["test"])
         for column, value in row.items():
+            found[column].append(value)
+    return found
+
+
+def after_matching(root: Path, splits) -> dict[str, list[float]]:
+    """What ranks first by cosine is ranked again by the head that saw both, in each direction."""
+    found = defaultdict(list)
+    for directory in sorted(root.glob("matching-[0-9]*")):
+        model, test = mmjax.load(directory, batch_size=512), splits["test"]
+        given, count = inputs(test), len(test)
+        embedded = model.embed(**given)
+        row = judge(*(embedded[name] for name in NAMES), test)
+        cosines = embedded["image"] @ embedded["text"].T
+        first, second = (index.ravel().tolist() for index in np.indices((count, count)))
+        matches = model.match(
+            image=[given["image"][i] for i in first], text=[given["text"][i] for i in second]
+        ).reshape(count, count)
+        ids = dict(zip(("a_id", "b_id"), (test.ids[n][test.index[n]] for n in NAMES), strict=True))
+        medians = []
+        for direction, axis in (("image_to_text", 1), ("text_to_image", 0)):
+            place = np.argsort(np.argsort(-cosines, axis=axis), axis=axis)
+            # Any match that is judged at all ranks before any that is not.
+            scores = np.where(place < JUDGED, 2 + matches, cosines)
+            again = retrieval.retrieval(scores, np.eye(count), names=NAMES, **ids)
+            medians.append(again[f"median_rank/{direction}"])
+            row |= {
+                column: again[name] for column, name in COLUMNS.items() if name.endswith(direction)
+            }
+        for column, value in {**row, "median rank": float(np.mean(medians))}.items():
             found[column].append(value)
     return found
 
@@ -179,8 +211,7 @@ def plot_spaces(root: Path, test, found: dict, path: Path) -> None:
         axes.scatter(*image.T, s=9, color="tab:blue", label="image")
         axes.scatter(*text.T, s=9, color="tab:orange", label="caption")
         recall = [np.mean(found[loss][column]) for column in SHARES if "10" in column]
-        kind = "contrastive" if loss in CONTRASTIVE else "paired" if loss in PAIRED else "sets only"
-        axes.set_title(f"{loss}\n{kind}, R@10 {100 * np.mean(recall):.0f} %", fontsize=9)
+        axes.set_title(f"{loss}\n{KINDS[loss]}, R@10 {100 * np.mean(recall):.0f} %", fontsize=9)
     figure.axes[0].legend(fontsize=7, loc="best")
     title = "Pictures and captions of the test set, a line between those that belong together"
     figure.suptitle(f"{title} (first two principal components, seed 0)", fontsize=11)
@@ -201,6 +232,8 @@ def main() -> None:
     found = baselines(splits) | found
     if "cca" in found:
         found["`cca`, then linear CCA"] = after_cca(arguments.runs, splits)
+    if "matching" in found:
+        found[f"`matching`, the first {JUDGED} again"] = after_matching(arguments.runs, splits)
     print(markdown(found, times(arguments.stamps) if arguments.times else {}))
     path = Path(__file__).parent / "spaces.png"
     plot_spaces(arguments.runs, splits["test"], found, path)

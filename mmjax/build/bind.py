@@ -115,7 +115,8 @@ def bind(
         modalities: the model's.
         space: what the arrays of a pair of modalities are, "encoder/" or "embedding/".
         counts: of the training split; None where no loss needs to know it, as for predictions.
-        task_reads: what a task reads in place of an entry of READS, or beside them.
+        task_reads: what a task reads in place of an entry of READS, or beside them, also for what
+            has a default.
 
     Raises:
         UserError: an unknown name or option, or an array that nothing is said about.
@@ -128,7 +129,8 @@ def bind(
         options, reads = read_options(function, spec, key, counts, table is LOSSES)
         known = inspect.signature(function).parameters
         missing = [p for p in known if _is_array(known[p]) and p not in reads]
-        reads |= {p: usual[p] for p in missing if p in usual}
+        given = [p for p in task_reads if p in known and p not in {*options, *reads}]
+        reads |= {p: usual[p] for p in [*missing, *given] if p in usual}
         if TUNABLE in known:
             reads.setdefault(TUNABLE, TUNED + TUNABLE)
         missing = [p for p in missing if p not in usual]

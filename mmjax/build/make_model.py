@@ -22,11 +22,13 @@ from mmjax.build.tables import (
     options_of,
 )
 from mmjax.models.aligned import AlignedModel, Projection
+from mmjax.models.critic import Critic
 from mmjax.models.decision import COMBINATIONS, DecisionModel
 from mmjax.models.fused import FusedModel
 from mmjax.models.heads import ClassificationHead
+from mmjax.models.matching import Matcher
 from mmjax.models.transcriber import Transcriber
-from mmjax.tasks import transcription
+from mmjax.tasks import alignment, transcription
 from mmjax.tasks.bound import Bound
 from mmjax.tasks.task import Task
 from mmjax.types import Input, UserError
@@ -92,7 +94,7 @@ def model(
             made = construct(table, spec, where, **given, vocabulary_size=vocabulary_size)
         encoders[name] = made
     if config.task == ALIGNMENT:
-        return aligned(config, encoders, dtype)
+        return aligned(config, encoders, given)
     if config.task == transcripts.TASK:
         return transcripts.model(config, encoders, classes, given)
 
@@ -112,16 +114,29 @@ def model(
     return FusedModel(encoders=encoders, fusion=fusion, heads={"label": head()}, mixup=mixup)
 
 
-def aligned(config: ConfigDict, encoders: Mapping[str, Any], dtype: Any) -> AlignedModel:
-    """The encoders and projections of `config.alignment` behind them."""
-    where = "config.alignment"
-    known = options_of(Projection) | options_of(AlignedModel)
+def aligned(
+    config: ConfigDict, encoders: Mapping[str, Any], given: Mapping[str, Any]
+) -> AlignedModel:
+    """The encoders and projections of `config.alignment` behind them.
+
+    With `config.matching`, a fusion, also a head that says whether two inputs match; with
+    `config.critic` one that tells the modalities of embeddings apart.
+    """
+    where, dtype = "config.alignment", given["dtype"]
+    learned = {name: options_of(AlignedModel)[name] for name in ("temperature", "bias")}
+    known = options_of(Projection) | learned
     options = dict(config.alignment)
     for key, value in options.items():
         check_number(where, key, value, lookup(known, key, where).default)
     if options.get("temperature", 1.0) <= 0:
         raise UserError(f"{where}.temperature={options['temperature']} must be above 0")
-    of_model = {key: options.pop(key) for key in ("temperature", "bias") if key in options}
+    of_model = {key: options.pop(key) for key in learned if key in options}
+    if config.get("matching") is not None:
+        fusion = construct(FUSIONS, config.matching, "config.matching", **given)
+        of_model["matcher"] = Matcher(fusion=fusion, dtype=dtype)
+    if config.get("critic") is not None:
+        spec = ConfigDict({"name": "dense", **config.critic})
+        of_model["critic"] = construct({"dense": Critic}, spec, "config.critic", dtype=dtype)
     projections = {name: Projection(dtype=dtype, **options) for name in encoders}
     return AlignedModel(encoders=encoders, projections=projections, **of_model)
 
@@ -139,7 +154,8 @@ def task(
     names = modalities(config)
     space = f"{'embedding' if config.task == ALIGNMENT else 'encoder'}/"
     writes = config.task == transcripts.TASK
-    task_reads = transcription.READS if writes else {}
+    of_tasks = {ALIGNMENT: alignment.READS, transcripts.TASK: transcription.READS}
+    task_reads = of_tasks.get(config.task, {})
 
     def bound(table: Mapping[str, Callable], part: Any, where: str) -> dict[str, Bound]:
         return bind(

@@ -6,10 +6,12 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from mmjax.fusion.pooled import pool_tokens
+from mmjax.models.critic import judge
 from mmjax.models.fused import encode
+from mmjax.models.matching import match_pairs
 from mmjax.nn.dense import Dense
 from mmjax.nn.options import activation
 from mmjax.types import Input
@@ -53,12 +55,16 @@ class AlignedModel(nn.Module):
         projections: by the same modalities: the mean of the tokens [B D] -> [B E].
         temperature: the first value of the learned temperature; it stays above 0.01.
         bias: the first value of the learned bias.
+        matcher: tokens of two modalities -> the logit that they match (see models.matching).
+        critic: embeddings [B E] -> scores [B], high for those of one modality (see models.critic).
     """
 
     encoders: Mapping[str, nn.Module]
     projections: Mapping[str, nn.Module]
     temperature: float = 0.07
     bias: float = -10.0
+    matcher: nn.Module | None = None
+    critic: nn.Module | None = None
 
     @nn.compact
     def __call__(
@@ -70,6 +76,10 @@ class AlignedModel(nn.Module):
             embedding/NAME: [B E], the same of length one
             projection/NAME_mask, embedding/NAME_mask: [B], whether it is there
             temperature, bias: scalars
+            match/A-B, matching/...: with a matcher, the scores of pairs (see match_pairs); in
+                training negatives are drawn (random stream "sample")
+            critic/NAME: [B], with a critic, its score for a loss of the critic, and its _mask
+            fooling/NAME: [B], the same score for a loss of the encoders, and its _mask
 
         Raises:
             UserError: an input that no encoder takes, none at all, or what the parts raise.
@@ -83,13 +93,31 @@ class AlignedModel(nn.Module):
             "temperature": jnp.maximum(jnp.exp(-scale), MIN_TEMPERATURE),
             "bias": constant("logit_bias", self.bias),
         }
-        for name, tokens in encode(self.encoders, inputs, deterministic=deterministic).items():
-            mean, present = pool_tokens(tokens)
+        tokens = encode(self.encoders, inputs, deterministic=deterministic)
+        for name in tokens:
+            mean, present = pool_tokens(tokens[name])
             x = jnp.where(present[:, None], self.projections[name](mean), 0)
-            outputs[f"projection/{name}"] = x
-            outputs[f"embedding/{name}"] = unit_length(x)
-            outputs |= {f"{kind}/{name}_mask": present for kind in ("projection", "embedding")}
+            made = {"projection": x, "embedding": unit_length(x)}
+            if self.critic is not None:
+                made["critic"], made["fooling"] = judge(self.critic, made["embedding"])
+            outputs |= {f"{kind}/{name}": value for kind, value in made.items()}
+            outputs |= {f"{kind}/{name}_mask": present for kind in made}
+        if self.matcher is not None:
+            outputs |= match_pairs(
+                self.matcher,
+                tokens,
+                {name: outputs[f"embedding/{name}"] for name in tokens},
+                {name: contents(inputs[name]) for name in tokens},
+                temperature=outputs["temperature"],
+                key=None if deterministic else self.make_rng("sample"),
+                deterministic=deterministic,
+            )
         return outputs
+
+
+def contents(given: Input) -> Int[Array, " B"] | None:
+    """Numbers of the contents of examples, as far as they are known to be shared."""
+    return given.index if given.id is None else given.id
 
 
 def unit_length(x: Float[Array, "B E"]) -> Float[Array, "B E"]:

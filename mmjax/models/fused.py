@@ -36,9 +36,9 @@ def encode(
         )
     tokens = {}
     for name in sorted(inputs):
-        value, mask, index = inputs[name]
-        encoded = encoders[name](value, mask, deterministic=deterministic)
-        tokens[name] = share_rows(encoded, index)
+        given = inputs[name]
+        encoded = encoders[name](given.value, given.mask, deterministic=deterministic)
+        tokens[name] = share_rows(encoded, given.index)
     return tokens
 
 

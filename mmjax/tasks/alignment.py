@@ -1,11 +1,17 @@
 """Embeddings of several modalities in one space: finding what belongs together."""
 
+import itertools
 from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
 
 from mmjax.tasks.bound import Bound
 from mmjax.tasks.task import Task, make_task
 
-EMBEDDING = "embedding/"
+EMBEDDING, MATCH = "embedding/", "match/"
+READS = {name: f"matching/{name}" for name in ("scores", "targets", "pairs")}
 
 
 def alignment(
@@ -17,18 +23,31 @@ def alignment(
 ) -> Task:
     """A task on the embeddings [B E] that the model puts out as "embedding/MODALITY".
 
+    A model with a matcher also puts out "match/FIRST-SECOND" [B], the logit that an example's two
+    belong together.
+
     Args:
         modalities: the names of the inputs that the model is given.
         losses, metrics, whole_set: what is asked of the outputs, by name.
 
     Returns:
-        A task whose `predict` gives the embedding of each modality by its name.
+        A task whose `predict` gives the embedding of each modality by its name, and the probability
+        of each match by "match/FIRST-SECOND", nan where one of the two is absent.
     """
+
+    def predict(outputs: Mapping[str, Array]) -> dict[str, Array]:
+        embedded = {name: outputs.get(EMBEDDING + name) for name in modalities}
+        pairs = itertools.combinations(sorted(modalities), 2)
+        names = (f"{MATCH}{a}-{b}" for a, b in pairs)
+        return {name: x for name, x in embedded.items() if x is not None} | {
+            name: jnp.where(outputs[f"{name}_mask"], jax.nn.sigmoid(outputs[name]), jnp.nan)
+            for name in names
+            if name in outputs
+        }
+
     return make_task(
         modalities=modalities,
-        predict=lambda outputs: {
-            name: outputs[EMBEDDING + name] for name in modalities if EMBEDDING + name in outputs
-        },
+        predict=predict,
         losses=losses,
         metrics=metrics,
         whole_set=whole_set,

@@ -38,9 +38,9 @@ class Task:
 
 
 def modality_inputs(batch: Batch, modalities: tuple[str, ...]) -> dict[str, Input]:
-    """The inputs of a batch by its keys: NAME, NAME_mask and NAME_index (see types)."""
+    """The inputs of a batch by its keys: NAME, NAME_mask, NAME_index and NAME_id (see types)."""
     return {
-        name: Input(batch[name], batch.get(f"{name}_mask"), batch.get(f"{name}_index"))
+        name: Input(batch[name], *(batch.get(f"{name}_{part}") for part in ("mask", "index", "id")))
         for name in modalities
     }
 

@@ -6,10 +6,11 @@
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Shaped
+from jaxtyping import Array, Bool, Float, Shaped
 
 Logits = Float[Array, "B *C"]
 Targets = Shaped[Array, "B *C"]
+Marks = Bool[Array, "B *C"]
 
 
 def binary_cross_entropy(
@@ -74,53 +75,27 @@ def vqa_soft(logits: Float[Array, "B C"], targets: Shaped[Array, "B C"]) -> Floa
 
 
 def image_text_matching(
-    scores: Float[Array, " B"], targets: Shaped[Array, " B"]
+    scores: Logits, targets: Targets, *, pairs: Marks | None = None
 ) -> Float[Array, " B"]:
-    """-t log sigmoid(score) - (1 - t) log(1 - sigmoid(score)): do the two belong together?
+    """mean_c of -t log sigmoid(score) - (1 - t) log(1 - sigmoid(score)): do these two match?
 
     A head with two logits is the same with score = logit of match - logit of no match.
 
     Args:
-        scores: the logit of "match" of each pair that the model has fused.
+        scores: the logit of "match" of each pair that the model has fused, [B], or [B C] where each
+            row has several (its own and its negatives).
         targets: t, whether they match.
+        pairs: which pairs count; a row without any is 0. None: all.
 
     References:
         Li et al. 2021, https://arxiv.org/abs/2107.07651
     """
-    return binary_cross_entropy(scores, targets)
-
-
-def hard_negatives(
-    key: PRNGKeyArray,
-    similarities: Float[Array, "B B"],
-    *,
-    mask: Bool[Array, " B"] | None = None,
-    positives: Bool[Array, "B B"] | None = None,
-) -> tuple[Int[Array, " B"], Bool[Array, " B"]]:
-    """Draws for each row i one j that is not its positive, with probability ~ exp(similarity_ij).
-
-    Args:
-        key: of jax.random.
-        similarities: of a[i] and b[j], divided by the temperature. For the other direction give
-            the transposes of this and of `positives`.
-        mask: [B] whether the example has both; others are not drawn.
-        positives: [B B] whether b[j] is right for a[i]; None: where i == j.
-
-    Returns:
-        The index j of each row, and whether it is a negative. Where a row is masked or all others
-        are positive or masked, it is the row's own index and False: mask that pair's loss.
-
-    References:
-        Li et al. 2021, https://arxiv.org/abs/2107.07651
-    """
-    rows = similarities.shape[0]
-    mask = jnp.ones(rows, bool) if mask is None else mask
-    right = jnp.eye(rows, dtype=bool) if positives is None else positives
-    allowed = mask[:, None] & mask & ~right
-    logits = jnp.where(allowed, similarities.astype(jnp.float32), -jnp.inf)
-    found = jnp.any(allowed, axis=1)
-    drawn = jax.random.categorical(key, logits, axis=1)
-    return jnp.where(found, drawn, jnp.arange(rows)), found
+    if pairs is None:
+        return binary_cross_entropy(scores, targets)
+    scores = jnp.where(pairs, scores, 0)
+    each = binary_cross_entropy(scores.reshape(-1), targets.reshape(-1)).reshape(pairs.shape)
+    axes = tuple(range(1, pairs.ndim))
+    return jnp.sum(jnp.where(pairs, each, 0), axes) / jnp.maximum(jnp.sum(pairs, axes), 1)
 
 
 def _mean(losses: Logits) -> Float[Array, " B"]:
