@@ -15,6 +15,7 @@ from mmjax.interop.formats import safetensors
 from mmjax.interop.layout import nested
 from mmjax.interop.loading import architecture_of
 from mmjax.interop.variables import expected_shapes, to_tensors
+from mmjax.nn.spectrogram import log_mel
 from mmjax.types import UserError
 from tests.test_build import ROOT, module_of
 
@@ -39,6 +40,16 @@ CLAP = {
     "num_attention_heads": [1],
     "patch_embeds_hidden_size": 6,
 }
+VIT = {
+    "model_type": "vit",
+    "hidden_size": 12,
+    "num_attention_heads": 3,
+    "num_hidden_layers": 1,
+    "intermediate_size": 20,
+    "image_size": 32,
+    "patch_size": 16,
+}
+MODELS = {"wav2vec2": CONFIG, "clap": CLAP, "vit": VIT}
 HEARS = {
     "wav2vec2": {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "sampling_rate": 16_000},
     "clap": {
@@ -50,11 +61,17 @@ HEARS = {
         "truncation": "rand_trunc",
     },
 }
+SEES = {
+    "image_processor_type": "ViTImageProcessor",
+    "size": 32,
+    "image_mean": [0.2] * 3,
+    "image_std": [0.4] * 3,
+}
 
 
 def write(folder, name, **changes):
-    """A model as its library saves it, and what says how it hears; None leaves the latter out."""
-    config = CONFIG if name == "wav2vec2" else CLAP
+    """A model as its library saves it, and what prepares its inputs; None leaves the latter out."""
+    config = MODELS[name]
     architecture = architecture_of(Checkpoint(Path("a fake"), config, {}), jnp.float32)
     generator = np.random.default_rng(0)
     shapes = expected_shapes(architecture)
@@ -65,7 +82,7 @@ def write(folder, name, **changes):
     safetensors.write(folder / "model.safetensors", tensors)
     (folder / "config.json").write_text(json.dumps(config))
     if None not in changes.values():
-        hears = HEARS[name] | changes
+        hears = (HEARS | {"vit": SEES})[name] | changes
         (folder / "preprocessor_config.json").write_text(json.dumps(hears))
     return folder
 
@@ -126,3 +143,46 @@ def test_one_that_hears_otherwise_is_refused_in_one_line(name, changes, options,
     with pytest.raises(UserError, match=said) as error:
         build.model(config, classes=0, vocabulary_size=9)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("rate", [8000, 16_000])
+def test_a_model_of_pictures_sees_the_spectrogram_of_a_sound(rate, tmp_path):
+    config = recipe(write(tmp_path / "it", "vit"), sample_rate=rate)
+    length = rate // 4
+    config.data.shapes = {"speech": (length,), "text": (3,)}
+    encoder = build.model(config, classes=0, vocabulary_size=9).encoders["speech"]
+    sound = np.random.default_rng(0).normal(0, 0.1, (2, length)).astype(np.float32)
+    mask = np.ones((2, length), bool)
+    mask[1, length // 2 :] = False
+    inputs, there = encoder.prepare(jnp.asarray(sound), jnp.asarray(mask))
+    assert there.all()
+    pixels = np.asarray(inputs["pixel_values"])
+    assert pixels.shape == (2, 3, 32, 64)
+    log_energy, real = log_mel(
+        jnp.asarray(sound), jnp.asarray(mask), convention="whisper", sample_rate=rate, bins=64
+    )
+    for row in range(2):
+        frames = int(real[row].sum())
+        x = np.asarray(log_energy[row, :frames])
+        level = 1 + (x - x.max()) / 2  # (log10 + 4) / 4: two are 80 dB
+        for channel in pixels[row]:
+            np.testing.assert_allclose(channel[:frames], (level - 0.2) / 0.4, atol=0.6 / 255 / 0.4)
+            np.testing.assert_allclose(channel[frames:], (0 - 0.2) / 0.4, atol=1e-6)
+    louder = encoder.prepare(jnp.asarray(3 * sound), jnp.asarray(mask))[0]["pixel_values"]
+    np.testing.assert_allclose(louder, pixels, atol=1.1 / 255 / 0.4)
+
+
+def test_what_is_masked_of_a_sound_is_not_seen(tmp_path):
+    config = recipe(write(tmp_path / "it", "vit"))
+    encoder = build.model(config, classes=0, vocabulary_size=9).encoders["speech"]
+    sound = np.random.default_rng(0).normal(0, 0.1, (2, 4000)).astype(np.float32)
+    mask = np.ones((2, 4000), bool)
+    mask[0, 2000:], mask[1] = False, False
+    changed = np.where(mask, sound, 7.0).astype(np.float32)
+    sound, changed, mask = map(jnp.asarray, (sound, changed, mask))
+    variables = encoder.init(jax.random.key(0), sound, mask)
+    one, two = (encoder.apply(variables, x, mask) for x in (sound, changed))
+    np.testing.assert_array_equal(one.x, two.x)
+    np.testing.assert_array_equal(one.mask.all(axis=1), [True, False])
+    assert np.isfinite(one.x).all()
+    assert (one.x[1] == 0).all()

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from mmjax.build import make_model, pretrained, tuning
 from mmjax.build.tables import lookup
 from mmjax.interop.checkpoint import copy_beside, open_checkpoint, write_weights
+from mmjax.interop.encoding.encoder import part_of
 from mmjax.interop.layout import below
 from mmjax.interop.loading import architecture_of
 from mmjax.interop.variables import names_in_file, to_tensors
@@ -52,7 +53,7 @@ def export(
         params = how.merge(params)
     checkpoint = pretrained.checkpoints(config, workdir)[name]
     architecture = architecture_of(checkpoint, np.float32)
-    part = architecture.parts[make_model.kind_of(config, name)]
+    part = part_of(architecture, make_model.kind_of(config, name), f"config.encoders.{name}")
     rules = below(architecture.rules, part.path) if part.path else architecture.rules
     trees = {**variables, "params": params}
     own = {

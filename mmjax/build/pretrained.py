@@ -1,5 +1,6 @@
 """config.encoders.NAME with name "pretrained" -> an encoder, its first weights, its tokenizer."""
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,14 @@ from mmjax.interop import skeleton
 from mmjax.interop.architecture import Checkpoint
 from mmjax.interop.checkpoint import TENSORS_FILE, open_checkpoint
 from mmjax.interop.encoding import hearing
-from mmjax.interop.encoding.encoder import OUTPUTS, PretrainedEncoder, part_of, preparation
+from mmjax.interop.encoding.encoder import (
+    OUTPUTS,
+    PretrainedEncoder,
+    part_of,
+    preparation,
+    sees_sounds,
+)
+from mmjax.interop.encoding.spectrograms import seen
 from mmjax.interop.loading import architecture_of
 from mmjax.interop.preprocess.texts import text_processor
 from mmjax.interop.variables import read_variables
@@ -28,7 +36,8 @@ def pretrained(path: str, *, freeze: bool = False, **options: Any) -> ConfigDict
     """The entry of a config for an encoder from somebody's checkpoint.
 
     Sounds are not resampled: they must come at the rate that the model hears (most: 16 kHz; CLAP:
-    48 kHz). Another one is refused where the data set has an option `sample_rate` that says it.
+    48 kHz). Another one is refused where the data set has an option `sample_rate` that says it. A
+    model of pictures with `kind="audio"` sees spectrograms, at any rate.
 
     Args:
         path: a directory or file; see `mmjax.interop.load`.
@@ -105,9 +114,12 @@ def encoder(
         UserError: the model does not encode this kind of input, hears another rate, or cannot be
             run.
     """
-    part = part_of(architecture_of(checkpoint, dtype), kind, where)
+    architecture = architecture_of(checkpoint, dtype)
+    part, sees = part_of(architecture, kind, where), sees_sounds(architecture, kind)
     wanted = {name: spec.get(f"pixel_{name}") for name in ("mean", "std")}
-    prepare = preparation(part, kind, checkpoint, wanted)
+    prepare = preparation(part, "image" if sees else kind, checkpoint, wanted)
+    if sees:
+        prepare = functools.partial(seen, sample_rate=rate or hearing.RATE, see=prepare)
     heard = prepare.keywords.get("sample_rate", hearing.RATE)
     if kind == "audio" and rate not in (None, heard):
         raise UserError(
@@ -138,7 +150,7 @@ def first_variables(config: ConfigDict, kind_of: Any) -> tuple[dict[str, Any], l
     notes = []
     for name, checkpoint in checkpoints(config).items():
         architecture = architecture_of(checkpoint, np.float32)
-        part = architecture.parts[kind_of(config, name)]
+        part = part_of(architecture, kind_of(config, name), f"config.encoders.{name}")
         variables, report = read_variables(checkpoint, architecture, part.path)
         for collection, values in variables.items():
             tree.setdefault(collection, {})[f"encoders_{name}"] = {"tower": values}

@@ -97,13 +97,23 @@ class PretrainedEncoder(nn.Module):
 
 
 def part_of(architecture: Architecture, kind: str, where: str) -> Part:
-    """The part of a model that encodes a kind of input; raises UserError if it has none."""
+    """The part of a model that encodes a kind of input; raises UserError if it has none.
+
+    For sounds it may be one that sees (see `mmjax.interop.encoding.spectrograms`).
+    """
+    if sees_sounds(architecture, kind):
+        return architecture.parts["image"]
     if kind not in architecture.parts:
         raise UserError(
             f"{where}: this model of the family {architecture.family} encodes"
             f" {' and '.join(sorted(architecture.parts)) or 'nothing'}, not {kind}"
         )
     return architecture.parts[kind]
+
+
+def sees_sounds(architecture: Architecture, kind: str) -> bool:
+    """Whether a model without ears is given sounds, which it takes as pictures of spectrograms."""
+    return kind == "audio" and "audio" not in architecture.parts and "image" in architecture.parts
 
 
 def preparation(part: Part, kind: str, checkpoint: Checkpoint, options: Mapping[str, Any]) -> Any:
