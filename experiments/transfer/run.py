@@ -13,9 +13,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from mmjax import build, cli, pretrained
+from mmjax import build, cli, interop, pretrained
 
 CONFIG = Path(__file__).parents[2] / "configs" / "align.py"
 RATE, SECONDS = 16_000, 2.0
@@ -55,11 +57,42 @@ def full(config: ConfigDict, weights: Path) -> None:
     config.optimizer.learning_rate = 1e-4
 
 
+def spectrogram(config: ConfigDict, path: Path, text: Path) -> None:
+    """Captions by MiniLM, which stays; speech as spectrograms by a MobileNetV2, which learns."""
+    config.modalities = ("text", "speech")
+    config.encoders = ConfigDict(
+        {
+            "text": pretrained(str(text), freeze=True),
+            "speech": pretrained(str(path), kind="audio"),
+        }
+    )
+    config.optimizer.learning_rate = 1e-3
+    config.train.monitor = "val/recall_at_10"
+
+
+def photographs(config: ConfigDict, weights: Path) -> None:
+    """It has seen photographs."""
+    spectrogram(config, weights / FILES["image"], weights / FILES["text"])
+
+
+def nothing(config: ConfigDict, weights: Path) -> None:
+    """It has seen nothing: the same network with random weights."""
+    path = weights / f"untrained-{config.seed}"
+    if not path.exists():
+        model = interop.load(weights / FILES["image"])
+        shapes = {name: jnp.zeros(x.shape) for name, x in model.architecture.example.items()}
+        variables = jax.jit(model.module.init)(jax.random.PRNGKey(config.seed), **shapes)
+        interop.save(model, path, variables=variables)
+    spectrogram(config, path, weights / FILES["text"])
+
+
 WAYS: dict[str, Callable] = {
     "scratch": lambda config, _: scratch(config),
     "frozen": frozen,
     "lora": lora,
     "full": full,
+    "spectrogram_nothing": nothing,
+    "spectrogram_photographs": photographs,
 }
 
 
@@ -102,7 +135,6 @@ def main() -> None:
     arguments = parser.parse_args()
     cli.prepare_devices()
 
-    import jax
     from rich.console import Console
 
     from mmjax.train import run
@@ -138,7 +170,7 @@ def main() -> None:
                     "seconds": seconds,
                 }
                 (path / RESULT).write_text(json.dumps(counts | read_metrics(path)[-1], indent=1))
-                found = read_metrics(path)[-1]["test/recall_at_10/image-text"]
+                found = read_metrics(path)[-1][config.train.monitor.replace("val", "test")]
                 print(f"{way} {seed}: recall@10 {found:.3f}, {seconds:.0f} s", flush=True)
 
 

@@ -32,6 +32,8 @@ class Critic(nn.Module):
     def __call__(self, x: Float[Array, "B E"]) -> Float[Array, " B"]:
         """Returns float32; raises UserError for an unknown activation."""
         act = activation(self.activation)
+        # Of a vector of length one the coordinates are small; so they have a mean square of one.
+        x = x * x.shape[-1] ** 0.5
         for layer, width in enumerate(self.hidden):
             x = act(Dense(width, dtype=self.dtype, name=f"hidden_{layer}")(x))
         return Dense(1, dtype=self.dtype, name="score")(x)[:, 0].astype(jnp.float32)
