@@ -1,83 +1,18 @@
-"""Recurrent layers over masked sequences: LSTM (Hochreiter and Schmidhuber 1997; forget gate: Gers
-et al. 2000) and GRU (Cho et al. 2014, https://arxiv.org/abs/1406.1078)."""
+"""Recurrent layers over masked sequences, of the cells of `mmjax.nn.cells`."""
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from mmjax.nn.cells import CELLS, Biases, Cell, State, apart
 from mmjax.nn.masking import zero_masked
 from mmjax.nn.options import choose
 from mmjax.types import UserError
-
-State = tuple[Array, ...]
-Biases = tuple[Array, Array]
-
-
-class Cell(NamedTuple):
-    """One kind of recurrence.
-
-    gates: number of gates that the input and the hidden state are projected to.
-    states: number of arrays [B D] that are carried; the first is the hidden state.
-    update: (gates from the input [B gates*D], gates from the hidden state [B gates*D], carried
-        arrays) -> carried arrays, all in float32.
-    biases: bias [4D] -> what is added to the gates from the input, and to those from the hidden
-        state.
-    bias_init: initialiser of the bias [4D].
-    """
-
-    gates: int
-    states: int
-    update: Callable[[Array, Array, State], State]
-    biases: Callable[[Array], Biases]
-    bias_init: Callable[..., Array]
-
-
-def lstm_update(projected: Array, recurrent: Array, state: State) -> State:
-    """c' = s(f) c + s(i) tanh(g);  h' = s(o) tanh(c'), with i, f, g, o the sum of both."""
-    i, f, g, o = jnp.split(projected + recurrent, 4, axis=-1)
-    cell = jax.nn.sigmoid(f) * state[1] + jax.nn.sigmoid(i) * jnp.tanh(g)
-    return jax.nn.sigmoid(o) * jnp.tanh(cell), cell
-
-
-def lstm_biases(bias: Array) -> Biases:
-    """One for each gate."""
-    return bias, jnp.zeros_like(bias)
-
-
-def gru_update(projected: Array, recurrent: Array, state: State) -> State:
-    """h' = (1 - z) n + z h, with r = s(x_r + h_r), z = s(x_z + h_z) and n = tanh(x_n + r h_n).
-
-    The reset gate acts after the product with the recurrent kernel, as in cuDNN and PyTorch.
-    """
-    from_input, from_hidden = jnp.split(projected, 3, axis=-1), jnp.split(recurrent, 3, axis=-1)
-    r = jax.nn.sigmoid(from_input[0] + from_hidden[0])
-    z = jax.nn.sigmoid(from_input[1] + from_hidden[1])
-    n = jnp.tanh(from_input[2] + r * from_hidden[2])
-    return ((1 - z) * n + z * state[0],)
-
-
-def gru_biases(bias: Array) -> Biases:
-    """b_r, b_z and b_n with the input, b_h with the hidden state's part of n."""
-    width = bias.shape[0] // 4
-    return bias[: 3 * width], jnp.zeros_like(bias[width:]).at[2 * width :].set(bias[3 * width :])
-
-
-def forget_bias_init(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> Array:
-    """Ones for the forget gate, zeros elsewhere (Jozefowicz et al. 2015); shape [4D]."""
-    del key
-    width = shape[0] // 4
-    return jnp.zeros(shape, dtype).at[width : 2 * width].set(1)
-
-
-CELLS: Mapping[str, Cell] = {
-    "gru": Cell(3, 1, gru_update, gru_biases, nn.initializers.zeros),
-    "lstm": Cell(4, 2, lstm_update, lstm_biases, forget_bias_init),
-}
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -104,7 +39,7 @@ def recur(
     Returns:
         The hidden state after each step, in float32.
     """
-    return _states(cell, projected, kernel, biases, mask)[0]
+    return _states(cell, projected, kernel, biases, mask)[0][0]
 
 
 def _times(x: Array, kernel: Array) -> Array:
@@ -112,62 +47,106 @@ def _times(x: Array, kernel: Array) -> Array:
     return jnp.matmul(x.astype(kernel.dtype), kernel, preferred_element_type=jnp.float32)
 
 
+def _kernel_gradient(x: Array, gradient: Array, kernel: Array) -> Array:
+    # In this order: others, also einsum's "lbd,lbg->dg", transpose the larger array (on CPU).
+    found = jax.lax.dot_general(
+        x.astype(kernel.dtype),
+        gradient.astype(kernel.dtype),
+        (((0, 1), (0, 1)), ((), ())),
+        preferred_element_type=jnp.float32,
+    )
+    return found.astype(kernel.dtype)
+
+
 def _states(
     cell: Cell, projected: Array, kernel: Array, biases: Biases, mask: Array
-) -> tuple[Array, ...]:
-    """The carried arrays after each step, each [L B D]."""
+) -> tuple[State, State]:
+    """The carried arrays after each step, each [L B D], and what its derivative needs."""
 
     def step(state, inputs):
         gates, real = inputs
         gates = gates.astype(jnp.float32) + biases[0]
-        new = cell.update(gates, _times(state[0], kernel) + biases[1], state)
+        new, saved = cell.step(gates, _times(state[0], kernel) + biases[1], state)
         state = tuple(
             jnp.where(real[:, None], after, before)
             for after, before in zip(new, state, strict=True)
         )
-        return state, state
+        return state, (state, saved)
 
     start = (jnp.zeros((projected.shape[1], kernel.shape[0])),) * cell.states
     return jax.lax.scan(step, start, (projected, mask))[1]
 
 
 def _forward(cell, projected, kernel, biases, mask):
-    states = _states(cell, projected, kernel, biases, mask)
-    return states[0], (projected, kernel, biases, mask, states)
+    states, saved = _states(cell, projected, kernel, biases, mask)
+    # Of the projected input its type alone is needed.
+    return states[0], (states, saved, kernel, mask, projected[:0])
 
 
 def _backward(cell, residuals, d_hidden):
-    projected, kernel, biases, mask, states = residuals
+    states, saved, kernel, mask, projected = residuals
     before = tuple(jnp.pad(state[:-1], ((1, 0), (0, 0), (0, 0))) for state in states)
-    recurrent = _times(before[0], kernel)
 
     def step(later, inputs):
-        gates, from_hidden, state, real, d_hidden = inputs
+        saved, before, after, real, d_hidden = inputs
         d_state = (later[0] + d_hidden, *later[1:])
         d_new = tuple(jnp.where(real[:, None], d, 0.0) for d in d_state)
-        gates = gates.astype(jnp.float32) + biases[0]
-        _, pull = jax.vjp(cell.update, gates, from_hidden + biases[1], state)
-        d_gates, d_from_hidden, d_before = pull(d_new)
+        d_gates, d_recurrent, d_before = cell.pull(saved, before, after, d_new)
         earlier = [
             jnp.where(real[:, None], new, old) for new, old in zip(d_before, d_state, strict=True)
         ]
-        earlier[0] = earlier[0] + _times(d_from_hidden, kernel.T)
-        return tuple(earlier), (d_gates, d_from_hidden)
+        of_hidden = d_gates if d_recurrent is None else d_recurrent
+        earlier[0] = earlier[0] + _times(of_hidden, transposed)
+        return tuple(earlier), (d_gates, d_recurrent)
 
-    start = (jnp.zeros(projected.shape[1:2] + kernel.shape[:1]),) * cell.states
-    inputs = (projected, recurrent, before, mask, d_hidden)
-    d_gates, d_from_hidden = jax.lax.scan(step, start, inputs, reverse=True)[1]
-    d_kernel = jnp.einsum(
-        "lbd,lbg->dg",
-        before[0].astype(kernel.dtype),
-        d_from_hidden.astype(kernel.dtype),
-        preferred_element_type=jnp.float32,
-    )
-    d_biases = tuple(jnp.sum(d, (0, 1)) for d in (d_gates, d_from_hidden))
-    return d_gates.astype(projected.dtype), d_kernel.astype(kernel.dtype), d_biases, None
+    # Transposed once, and not in each step (one core, 64 steps: 3.0 and 2.2 ms).
+    transposed = apart(kernel.T)
+    start = (jnp.zeros(states[0].shape[1:]),) * cell.states
+    inputs = (saved, before, states, mask, d_hidden)
+    d_gates, d_recurrent = jax.lax.scan(step, start, inputs, reverse=True)[1]
+    d_recurrent = d_gates if d_recurrent is None else d_recurrent
+    d_kernel = _kernel_gradient(before[0], d_recurrent, kernel)
+    d_biases = tuple(jnp.sum(d, (0, 1)) for d in (d_gates, d_recurrent))
+    return d_gates.astype(projected.dtype), d_kernel, d_biases, None
 
 
 recur.defvjp(_forward, _backward)
+
+
+@jax.custom_vjp
+def project(x: Float[Array, "L B I"], kernel: Float[Array, "I G"]) -> Float[Array, "L B G"]:
+    """x @ kernel, for steps before examples.
+
+    Not our Dense: it flattens, and a batch sharded over devices would have to be gathered, as it is
+    not the first axis here.
+    """
+    return jnp.matmul(x, kernel)
+
+
+def _project_backward(residuals, gradient):
+    x, kernel = residuals
+    return jnp.matmul(gradient, kernel.T), _kernel_gradient(x, gradient, kernel)
+
+
+project.defvjp(lambda x, kernel: (project(x, kernel), (x, kernel)), _project_backward)
+
+
+class Projection(nn.Module):
+    """`project` with a kernel of its own; the same parameters as `flax.linen.Dense` without bias.
+
+    Attributes:
+        features: G.
+        dtype: type of the computation and of the output.
+    """
+
+    features: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "L B I"]) -> Float[Array, "L B G"]:
+        init, shape = nn.initializers.lecun_normal(), (x.shape[-1], self.features)
+        kernel = self.param("kernel", init, shape, jnp.float32)
+        return project(x.astype(self.dtype), kernel.astype(self.dtype))
 
 
 class Direction(nn.Module):
@@ -190,9 +169,7 @@ class Direction(nn.Module):
         """Hidden state after each step, and after the last real one."""
         cell = choose(CELLS, self.cell, "cell")
         size = cell.gates * self.width
-        # Not our Dense: it flattens, and a batch sharded over devices would have to be gathered, as
-        # it is not the first axis here.
-        projected = nn.Dense(size, use_bias=False, dtype=self.dtype, name="input")(x)
+        projected = Projection(size, self.dtype, name="input")(x)
         bias = self.param("bias", cell.bias_init, (4 * self.width,), jnp.float32)
         kernel = self.param("recurrent", _orthogonal, (self.width, size), jnp.float32)
         biases = cell.biases(bias)

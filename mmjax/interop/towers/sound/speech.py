@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
 from mmjax.interop.towers.stack import as_mask
+from mmjax.nn.cells import CELLS
 from mmjax.nn.dense import Dense
-from mmjax.nn.recurrent import CELLS, recur
+from mmjax.nn.recurrent import recur
 from mmjax.nn.spectrogram import strided_mask
 from mmjax.types import UserError
 
