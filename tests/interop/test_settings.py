@@ -21,3 +21,9 @@ def test_any_other_list_is_refused_by_its_key_and_file_in_one_line(size):
     with pytest.raises(UserError, match="^here: .*not a side, nor rows and columns") as error:
         pair(size, "here")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("value", [[1, 2], (1, 2), "1", True, None])
+def test_what_is_no_size_of_a_picture_is_one_number(value):
+    with pytest.raises(UserError, match=r"^it: config\.json has hidden_size=.*768 would be usual"):
+        settings({"hidden_size": value}, {"hidden_size": 768}, "it")

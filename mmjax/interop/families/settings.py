@@ -19,18 +19,21 @@ ACTIVATIONS = {
 }
 
 
+OF_PICTURES = ("image_size", "patch_size", "patch_stride")  # which may be rows and columns
+
+
 def settings(config: Mapping[str, Any], defaults: Mapping[str, Any], where: str) -> SimpleNamespace:
     """The entries of a config that `defaults` names: a config.json holds only what differs.
 
     Raises:
-        UserError: one is of another type than its default: a number or two for a number, a word for
-            a word. Where the default is None, anything is taken.
+        UserError: one is of another type than its default: a number for a number (or two for a size
+            of OF_PICTURES), a word for a word. Where the default is None, anything is taken.
     """
     found = {**defaults, **{key: config[key] for key in defaults if key in config}}
     for key, value in found.items():
         default = defaults[key]
         kind = (int, float) if type(default) in (int, float) else type(default)
-        two = type(default) is int and are_two(value)  # a size may be rows and columns
+        two = key in OF_PICTURES and are_two(value)
         wrong = isinstance(value, bool) and not isinstance(default, bool)
         if default is not None and (wrong or not (isinstance(value, kind) or two)):
             raise UserError(
