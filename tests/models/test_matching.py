@@ -30,8 +30,8 @@ def make(*names, fusion=TransformerFusion):
     )
 
 
-def inputs(*names, rows=B, absent=(), ids=None, seed=0):
-    """Random inputs; `absent` are (name, row); `ids` the numbers of contents by name."""
+def inputs(*names, rows=B, absent=(), seed=0):
+    """Random inputs; `absent` are (name, row)."""
     rng = np.random.default_rng(seed)
     made = {}
     for name in names:
@@ -40,7 +40,7 @@ def inputs(*names, rows=B, absent=(), ids=None, seed=0):
         draw = rng.integers(30, size=shape) if name == "text" else rng.normal(size=shape)
         value = jnp.asarray(draw, jnp.int32 if name == "text" else jnp.float32)
         mask = jnp.asarray(np.broadcast_to(there[:, None], shape))
-        made[name] = Input(value, mask, None, None if ids is None else ids.get(name))
+        made[name] = Input(value, mask)
     return made
 
 
@@ -130,6 +130,17 @@ def test_rows_of_the_same_content_are_never_negatives(key):
         for (a, b), right in zip(pairs, outputs["matching/targets"][i], strict=True):
             assert i in (a, b)
             assert right == same[a, b]
+
+
+def test_the_model_knows_what_is_shared_by_its_number_and_by_its_row(variables):
+    given = inputs("text", "vector")
+    assert not evaluation(variables, given)["matching/targets"][:, 1:].any()
+    same = jnp.zeros(B, jnp.int32)
+    numbered = given | {"text": given["text"]._replace(id=same)}
+    assert evaluation(variables, numbered)["matching/targets"].all()
+    value, mask = given["vector"].value[:1], given["vector"].mask[:1]
+    shared = given | {"vector": Input(value, mask, same)}
+    assert evaluation(variables, shared)["matching/targets"].all()
 
 
 def test_without_a_negative_the_own_pair_is_a_match_again():
