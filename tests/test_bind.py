@@ -11,6 +11,7 @@ from mmjax.build.bind import bind, weights
 from mmjax.build.losses import CLASS_WEIGHTS, LOSSES
 from mmjax.build.metrics import METRICS, ROW_METRICS, SET_METRICS
 from mmjax.losses.alignment import contrastive
+from mmjax.tasks import alignment
 from mmjax.tasks.bound import named
 from mmjax.types import UserError
 
@@ -64,6 +65,31 @@ def test_what_compares_two_is_applied_to_every_pair_and_what_judges_one_to_each(
     retrieval = metrics["retrieval/image-text"]
     assert retrieval.function.keywords["names"] == ("image", "text")
     assert retrieval.part_name.format(part="recall_at_1") == "recall_at_1/image-text"
+
+
+def test_the_pairs_of_a_matching_head_are_read_and_those_that_are_not_there_are_not_counted():
+    part = ConfigDict({"image_text_matching": {}})
+    made = bind(
+        LOSSES,
+        part,
+        "config.losses",
+        modalities=("image", "text"),
+        space="embedding/",
+        counts=COUNTS,
+        task_reads=alignment.READS,
+    )
+    scores = jnp.array([[2.0, -1.0], [3.0, 5.0], [7.0, 7.0], [1.0, 1.0]])
+    outputs = {
+        "matching/scores": scores,
+        "matching/targets": jnp.array([[True, False]] * 4),
+        "matching/pairs": jnp.array([[True, True], [True, False], [False, False], [True, True]]),
+        "matching/scores_mask": jnp.array([True, True, False, True]),
+    }
+    rows = made["image_text_matching"](named(outputs, {"_mask": jnp.ones(4, bool)}, {}))
+    np.testing.assert_array_equal(rows.mask, outputs["matching/scores_mask"])
+    yes, no = jax.nn.softplus(-scores[:, 0]), jax.nn.softplus(scores[:, 1])
+    expected = [(yes[0] + no[0]) / 2, yes[1], 0, (yes[3] + no[3]) / 2]
+    np.testing.assert_allclose(rows.value, expected, rtol=1e-6)
 
 
 def test_named_arrays_are_read_and_strings_that_are_options_are_not():
