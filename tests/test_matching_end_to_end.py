@@ -2,13 +2,16 @@
 
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 from sklearn.metrics import roc_auc_score
 
 import mmjax
+from mmjax import build
 from mmjax.data.digit_halves import digit_halves
 from mmjax.train.writers import read_metrics
 from mmjax.types import UserError
 from tests.commands import ROOT, run
+from tests.test_build import module_of
 
 OWN = f"""
 import runpy
@@ -80,6 +83,14 @@ def test_a_loss_without_the_head_that_it_needs_is_one_line(recipe, tmp_path):
     assert len(err.splitlines()) == 1
     assert "image_text_matching" in err
     assert "'matching/" in err
+
+
+@pytest.mark.parametrize("head", ["matching", "critic"])
+def test_a_head_that_the_task_does_not_have_is_one_line(head):
+    config = module_of(ROOT / "configs" / "fusion.py").get_config("tiny")
+    config[head] = ConfigDict({"name": "multiply"})
+    with pytest.raises(UserError, match=f"config.{head} is a head for .*'alignment', not for"):
+        build.model(config, classes=2, vocabulary_size=9)
 
 
 def test_an_option_that_a_critic_lacks_is_one_line(recipe, tmp_path):

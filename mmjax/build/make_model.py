@@ -95,6 +95,12 @@ def model(
         encoders[name] = made
     if config.task == ALIGNMENT:
         return aligned(config, encoders, given)
+    for key in ("matching", "critic"):
+        if config.get(key) is not None:
+            raise UserError(
+                f"config.{key} is a head for config.task='alignment', not for {config.task!r}:"
+                " leave it out"
+            )
     if config.task == transcripts.TASK:
         return transcripts.model(config, encoders, classes, given)
 
