@@ -11,11 +11,11 @@ SENSOR = {"name": "sensor", "shape": (3,), "dtype": np.float32, "masked_axes": 1
 
 
 def test_arrays_are_stacked_and_what_is_missing_is_masked():
-    value, mask, _ = read_arrays([[1, 2.5, -3], None, np.arange(3)], **SENSOR)
+    value, mask, *_ = read_arrays([[1, 2.5, -3], None, np.arange(3)], **SENSOR)
     np.testing.assert_array_equal(value, [[1, 2.5, -3], [0, 0, 0], [0, 1, 2]])
     np.testing.assert_array_equal(mask, [[1, 1, 1], [0, 0, 0], [1, 1, 1]])
     assert value.dtype == np.float32
-    value, mask, _ = read_arrays([None, np.full((2, 3), 255)], **CLIP)
+    value, mask, *_ = read_arrays([None, np.full((2, 3), 255)], **CLIP)
     assert value.dtype == np.uint8
     np.testing.assert_array_equal(value[1], np.full((2, 3), 255))
     np.testing.assert_array_equal(mask, [[0, 0], [1, 1]])

@@ -233,7 +233,7 @@ def test_examples_may_share_rows():
     built, variables, _, _ = case("average")
     index = jnp.array([3, 0, 0, 5, 7, 1, 1, 2], jnp.int32)
     given = inputs(content(), masks())
-    value, mask, _ = given["image"]
+    value, mask, *_ = given["image"]
     apply = jax.jit(built.apply)
     shared, apart = (Input(value, mask, index), Input(value[index], mask[index]))
     results = [apply(variables, given | {"image": image}) for image in (shared, apart)]

@@ -102,7 +102,7 @@ def test_masked_words_contribute_nothing_still(tuning):
     inputs = toy.texts()
     tuned = Tuned(toy.text_model(layers=1, positions="rotary"), tuning)
     params = toy.shaken(jax.jit(tuned.init)(toy.KEY, inputs)["params"], tuning.key)
-    (words, mask, _) = inputs["text"]
+    words, mask, *_ = inputs["text"]
     other = {"text": inputs["text"]._replace(value=jnp.where(mask, words, 11 - words))}
     run = jax.jit(lambda inputs: toy.projections(tuned, params, inputs))
     assert toy.same(run(inputs), run(other))
