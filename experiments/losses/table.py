@@ -195,7 +195,7 @@ def markdown(found: dict, milliseconds: dict[str, float]) -> str:
 def plot_spaces(root: Path, test, found: dict, path: Path) -> None:
     """The test embeddings of both modalities in their first two principal components, per loss."""
     losses = [loss for loss in LOSSES if loss in found]
-    columns = 6
+    columns = 5
     rows = -(-len(losses) // columns)
     figure = Figure(figsize=(2.6 * columns, 2.9 * rows + 0.6), layout="constrained")
     FigureCanvasAgg(figure)
