@@ -2,8 +2,8 @@
 
 python experiments/transfer/run.py RUNS --weights=DIR [--ways=NAME,…] [--seeds=0,1,2] [--stamps=DIR]
 
-The README beside this file says what DIR holds. A run that is finished is not repeated: an
-interrupted study goes on where it stopped.
+The README beside this file says what DIR holds; networks with random weights are put there. A run
+that is finished is not repeated: an interrupted study goes on where it stopped.
 """
 
 import argparse

@@ -21,11 +21,11 @@ from mmjax.build.tables import (
     lookup,
     options_of,
 )
-from mmjax.models.aligned import AlignedModel, Projection
+from mmjax.models.aligned import AlignedModel
 from mmjax.models.critic import Critic
 from mmjax.models.decision import COMBINATIONS, DecisionModel
 from mmjax.models.fused import FusedModel
-from mmjax.models.heads import ClassificationHead
+from mmjax.models.heads import ClassificationHead, Projection
 from mmjax.models.matching import Matcher
 from mmjax.models.transcriber import Transcriber
 from mmjax.tasks import alignment, transcription

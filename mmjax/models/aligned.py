@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -12,35 +11,9 @@ from mmjax.fusion.pooled import pool_tokens
 from mmjax.models.critic import judge
 from mmjax.models.fused import encode
 from mmjax.models.matching import match_pairs
-from mmjax.nn.dense import Dense
-from mmjax.nn.options import activation
 from mmjax.types import Input
 
 MIN_TEMPERATURE = 0.01  # CLIP's: logits are scaled by at most 100
-
-
-class Projection(nn.Module):
-    """Dense layers: the mean of a modality's tokens -> the common space.
-
-    Attributes:
-        embedding: E, the width of the common space.
-        hidden: widths of the hidden layers; () projects linearly.
-        activation: of the hidden layers.
-        dtype: type of the computation.
-    """
-
-    embedding: int
-    hidden: tuple[int, ...] = ()
-    activation: str = "gelu"
-    dtype: Any = jnp.float32
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "B D"]) -> Float[Array, "B E"]:
-        """Returns float32; raises UserError for an unknown activation."""
-        act = activation(self.activation)
-        for layer, width in enumerate(self.hidden):
-            x = act(Dense(width, dtype=self.dtype, name=f"hidden_{layer}")(x))
-        return Dense(self.embedding, dtype=self.dtype, name="embedding")(x).astype(jnp.float32)
 
 
 class AlignedModel(nn.Module):

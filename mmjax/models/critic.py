@@ -7,8 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mmjax.nn.dense import Dense
-from mmjax.nn.options import activation
+from mmjax.models.heads import Projection
 
 
 class Critic(nn.Module):
@@ -31,12 +30,9 @@ class Critic(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "B E"]) -> Float[Array, " B"]:
         """Returns float32; raises UserError for an unknown activation."""
-        act = activation(self.activation)
+        score = Projection(1, self.hidden, self.activation, self.dtype, name="score")
         # Of a vector of length one the coordinates are small; so they have a mean square of one.
-        x = x * x.shape[-1] ** 0.5
-        for layer, width in enumerate(self.hidden):
-            x = act(Dense(width, dtype=self.dtype, name=f"hidden_{layer}")(x))
-        return Dense(1, dtype=self.dtype, name="score")(x)[:, 0].astype(jnp.float32)
+        return score(x * x.shape[-1] ** 0.5)[:, 0]
 
 
 def judge(

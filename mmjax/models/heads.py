@@ -1,4 +1,4 @@
-"""Heads: from what a fusion returns to the outputs of one task."""
+"""Heads: from what a fusion or an encoder returns to the outputs of one task."""
 
 from typing import Any
 
@@ -42,3 +42,27 @@ class ClassificationHead(nn.Module):
         x = nn.Dropout(self.dropout, deterministic=deterministic)(x)
         logits = Dense(self.classes, dtype=self.dtype, kernel_init=init, name="logits")
         return logits(x).astype(jnp.float32)
+
+
+class Projection(nn.Module):
+    """Dense layers: the mean of a modality's tokens -> the common space.
+
+    Attributes:
+        embedding: E, the width of the common space.
+        hidden: widths of the hidden layers; () projects linearly.
+        activation: of the hidden layers.
+        dtype: type of the computation.
+    """
+
+    embedding: int
+    hidden: tuple[int, ...] = ()
+    activation: str = "gelu"
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B D"]) -> Float[Array, "B E"]:
+        """Returns float32; raises UserError for an unknown activation."""
+        act = activation(self.activation)
+        for layer, width in enumerate(self.hidden):
+            x = act(Dense(width, dtype=self.dtype, name=f"hidden_{layer}")(x))
+        return Dense(self.embedding, dtype=self.dtype, name="embedding")(x).astype(jnp.float32)

@@ -7,7 +7,8 @@ import pytest
 
 from mmjax.encoders.text.bag_of_words import BagOfWords
 from mmjax.encoders.vector.mlp import VectorMlp
-from mmjax.models.aligned import AlignedModel, Projection, unit_length
+from mmjax.models.aligned import AlignedModel, unit_length
+from mmjax.models.heads import Projection
 from mmjax.types import Input, UserError
 
 B, L, F, E = 6, 4, 5, 8

@@ -10,8 +10,9 @@ from mmjax.losses.generative.adversarial import (
     non_saturating_discriminator,
     non_saturating_generator,
 )
-from mmjax.models.aligned import AlignedModel, Projection
+from mmjax.models.aligned import AlignedModel
 from mmjax.models.critic import Critic, judge
+from mmjax.models.heads import Projection
 from mmjax.types import Input
 
 B, F, E = 6, 5, 4

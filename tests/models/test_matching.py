@@ -11,7 +11,8 @@ from mmjax.encoders.vector.mlp import VectorMlp
 from mmjax.fusion.concat import ConcatFusion
 from mmjax.fusion.transformer import TransformerFusion
 from mmjax.losses.targets.binary import image_text_matching
-from mmjax.models.aligned import AlignedModel, Projection
+from mmjax.models.aligned import AlignedModel
+from mmjax.models.heads import Projection
 from mmjax.models.matching import Matcher, match_pairs
 from mmjax.types import Input, Tokens
 
@@ -222,6 +223,21 @@ def test_three_modalities_have_three_kinds_of_pairs(fusion):
         same = np.array_equal(outputs[f"match/{pair}"], changed[f"match/{pair}"])
         assert same == ("v" not in pair), pair  # the third takes no part
     assert not any(name.startswith("match") for name in apply({"u": given["u"]}))
+
+
+def test_bfloat16_is_near(variables):
+    given = inputs("text", "vector")
+    low = MODEL.clone(
+        encoders={
+            "text": BagOfWords(16, vocabulary_size=30, dtype=jnp.bfloat16),
+            "vector": VectorMlp(16, dtype=jnp.bfloat16),
+        },
+        matcher=Matcher(TransformerFusion(width=16, dtype=jnp.bfloat16), jnp.bfloat16),
+    )
+    found = jax.jit(low.apply)(variables, given)["match/text-vector"]
+    assert found.dtype == jnp.float32
+    np.testing.assert_allclose(found, evaluation(variables, given)["match/text-vector"], atol=0.1)
+    assert (found != evaluation(variables, given)["match/text-vector"]).any()
 
 
 def test_eight_devices_match_what_one_matches(variables):

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmjax.encoders.text.transformer import TextTransformer
-from mmjax.models.aligned import AlignedModel, Projection
+from mmjax.models.aligned import AlignedModel
+from mmjax.models.heads import Projection
 from mmjax.models.tuning.paths import names_of
 from mmjax.nn.conv_norm import ConvNorm
 from mmjax.nn.dense import Dense
