@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mmjax import build, pretrained
+from mmjax.build.make_readers import make_readers
 from mmjax.build.pretrained import checkpoints
 from mmjax.interop.architecture import Checkpoint
 from mmjax.interop.formats import safetensors
@@ -114,32 +115,81 @@ def test_a_recipe_hears_raw_waveforms(name, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "changes", "data", "options"),
+    ("changes", "data", "options", "said", "rate"),
     [
-        ("wav2vec2", {}, "tux_paint", {}),
-        ("wav2vec2", {}, "tux_paint", {"sample_rate": 16_000}),
-        ("wav2vec2", {"sampling_rate": 8000}, "tux_paint", {"sample_rate": 8000}),
-        ("wav2vec2", {"sampling_rate": 8000}, "controlled", {}),  # which does not say its rate
+        ({}, "tux_paint", {}, {}, 16_000),
+        ({}, "tux_paint", {"sample_rate": 8000}, {}, 8000),
+        ({}, "controlled", {}, {}, 16_000),  # which says nothing
+        ({}, "controlled", {}, {"sample_rate": 44_100}, 44_100),
+        ({}, "spoken_numbers", {}, {}, 8000),
+        ({}, "digit_arithmetic", {}, {}, 8000),
+        ({"sampling_rate": 8000}, "tux_paint", {}, {}, 16_000),
+        ({"sampling_rate": 8000}, "tux_paint", {"sample_rate": 8000}, {}, 8000),
     ],
 )
-def test_a_model_that_hears_the_rate_of_the_data_is_built(name, changes, data, options, tmp_path):
-    config = recipe(write(tmp_path / "it", name, **changes), data, **options)
-    build.model(config, classes=0, vocabulary_size=9)
+def test_a_model_hears_the_sounds_of_the_data_at_its_own_rate(
+    changes, data, options, said, rate, tmp_path
+):
+    path = write(tmp_path / "it", "wav2vec2", **changes)
+    config = recipe(path, data, **options)
+    config.encoders.speech.update(said)
+    encoder = build.model(config, classes=0, vocabulary_size=9).encoders["speech"]
+    heard = changes.get("sampling_rate", 16_000)
+    seconds = np.arange(rate // 2) / rate
+    tone = (0.5 * np.sin(2 * np.pi * 440 * seconds)).astype(np.float32)
+    mask = np.ones((2, rate // 2), bool)
+    mask[1, rate // 4 :] = False
+    inputs, real = encoder.prepare(jnp.asarray(np.stack([tone, tone])), jnp.asarray(mask))
+    expected = 0.5 * np.sin(2 * np.pi * 440 * np.arange(heard // 2) / heard)
+    found = inputs["input_values"]
+    assert found.shape == (2, heard // 2)
+    middle = slice(heard // 20, heard // 5)  # away from where the tone starts and stops
+    for row in np.asarray(found):
+        ratio = expected[middle] @ row[middle] / sum(expected[middle] ** 2)
+        assert ratio > 0.5  # it is normalised to a variance of one
+        np.testing.assert_allclose(row[middle], ratio * expected[middle], atol=1e-2)
+    assert real[0].sum() > 1.9 * real[1].sum()
+    # The files of users are read at the rate of the data.
+    assert make_readers(config, None)["speech"].keywords["rate"] == rate
+
+
+def test_our_own_encoders_hear_at_the_rate_of_the_data(tmp_path):
+    config = recipe(write(tmp_path / "it", "wav2vec2"), "spoken_numbers")
+    config.encoders.speech = {"kind": "audio", "name": "whisper"}
+    rate = build.model(config, classes=0, vocabulary_size=9).encoders["speech"].sample_rate
+    assert rate == 8000
+    config.encoders.speech.sample_rate = 4000
+    assert make_readers(config, None)["speech"].keywords["rate"] == 4000
+    rate = build.model(config, classes=0, vocabulary_size=9).encoders["speech"].sample_rate
+    assert rate == 4000
+
+
+def test_a_model_of_48_khz_hears_sounds_of_16(tmp_path):
+    config = recipe(write(tmp_path / "it", "clap"))
+    encoder = build.model(config, classes=0, vocabulary_size=9).encoders["speech"]
+    tone = np.sin(2 * np.pi * 2000 * np.arange(8000) / 16_000).astype(np.float32)
+    tripled = np.sin(2 * np.pi * 2000 * np.arange(24_000) / 48_000).astype(np.float32)
+    at_16, _ = encoder.prepare(jnp.asarray(tone[None]), None)
+    at_48, _ = encoder.prepare.keywords["prepare"](jnp.asarray(tripled[None]), None)
+    loud = at_48["input_features"] > 0  # dB
+    assert loud.any()
+    np.testing.assert_allclose(
+        at_16["input_features"][loud], at_48["input_features"][loud], atol=1.0
+    )
 
 
 @pytest.mark.parametrize(
-    ("name", "changes", "options", "said"),
+    ("name", "changes", "said"),
     [
-        ("wav2vec2", {}, {"sample_rate": 8000}, "sample_rate is 8000: set it to 16000"),
-        ("wav2vec2", {"sampling_rate": 8000}, {}, "hears 8000 Hz, but config.data.options"),
-        ("clap", {}, {}, "hears 48000 Hz, but config.data.options.sample_rate is 16000"),
-        ("wav2vec2", {"sampling_rate": None}, {}, "add its preprocessor_config.json"),
-        ("clap", {"sampling_rate": None}, {}, "add its preprocessor_config.json"),
-        ("clap", {"truncation": "fusion"}, {}, "truncation='rand_trunc'"),
+        ("wav2vec2", {"sampling_rate": None}, "add its preprocessor_config.json"),
+        ("clap", {"sampling_rate": None}, "add its preprocessor_config.json"),
+        ("clap", {"truncation": "fusion"}, "truncation='rand_trunc'"),
     ],
 )
-def test_one_that_hears_otherwise_is_refused_in_one_line(name, changes, options, said, tmp_path):
-    config = recipe(write(tmp_path / "it", name, **changes), **options)
+def test_one_whose_files_do_not_say_how_it_hears_is_refused_in_one_line(
+    name, changes, said, tmp_path
+):
+    config = recipe(write(tmp_path / "it", name, **changes))
     with pytest.raises(UserError, match=said) as error:
         build.model(config, classes=0, vocabulary_size=9)
     assert "\n" not in str(error.value)

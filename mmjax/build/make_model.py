@@ -20,6 +20,7 @@ from mmjax.build.tables import (
     construct,
     lookup,
     options_of,
+    sample_rate,
 )
 from mmjax.models.aligned import AlignedModel
 from mmjax.models.critic import Critic
@@ -81,17 +82,12 @@ def model(
     for name in names:
         spec, where, kind = config.encoders[name], f"config.encoders.{name}", kind_of(config, name)
         table = lookup(ENCODERS, kind, f"{where}.kind")
+        rate = sample_rate(config, name)
         if name in given_weights:
-            made = pretrained.encoder(
-                given_weights[name],
-                spec,
-                kind,
-                where,
-                **given,
-                rate=pretrained.sample_rate(config),
-            )
+            made = pretrained.encoder(given_weights[name], spec, kind, where, **given, rate=rate)
         else:
-            made = construct(table, spec, where, **given, vocabulary_size=vocabulary_size)
+            options = given | {"vocabulary_size": vocabulary_size, "sample_rate": rate}
+            made = construct(table, spec, where, **options)
         encoders[name] = made
     if config.task == ALIGNMENT:
         return aligned(config, encoders, given)

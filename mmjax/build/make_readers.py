@@ -7,6 +7,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from mmjax.build.make_model import example_inputs, kind_of
+from mmjax.build.tables import sample_rate
 from mmjax.data import lengths, readers
 from mmjax.types import Input
 
@@ -50,9 +51,3 @@ def make_readers(
         else:
             made[name] = arrays(name, example)
     return made
-
-
-def sample_rate(config: ConfigDict, name: str) -> int:
-    """Of the sounds of a modality in Hz: what its encoder says, else the data; else 16,000."""
-    of_data = config.data.get("options", {}).get("sample_rate", 16_000)
-    return config.encoders[name].get("sample_rate", of_data)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from mmjax.build.tables import DATASETS, lookup, options_of
+from mmjax.build.tables import lookup
 from mmjax.interop import skeleton
 from mmjax.interop.architecture import Checkpoint
 from mmjax.interop.checkpoint import TENSORS_FILE, open_checkpoint
@@ -28,23 +28,23 @@ from mmjax.types import UserError
 
 NAME = "pretrained"
 FOLDER = "pretrained"  # of a workdir: what a checkpoint had besides its weights
-OPTIONS = ("path", "freeze", "output", "pixel_mean", "pixel_std")
+OPTIONS = ("path", "freeze", "output", "pixel_mean", "pixel_std", "sample_rate")
 Checkpoints = Mapping[str, Checkpoint]
 
 
 def pretrained(path: str, *, freeze: bool = False, **options: Any) -> ConfigDict:
     """The entry of a config for an encoder from somebody's checkpoint.
 
-    Sounds are not resampled: they must come at the rate that the model hears (most: 16 kHz; CLAP:
-    48 kHz). Another one is refused where the data set has an option `sample_rate` that says it. A
-    model of pictures with `kind="audio"` sees spectrograms, at any rate.
+    Sounds are resampled to the rate that the model hears (most: 16 kHz; CLAP: 48 kHz). They come
+    at `sample_rate`, or as the data set says (see `mmjax.build.tables.sample_rate`). A model of
+    pictures with `kind="audio"` sees spectrograms, at any rate.
 
     Args:
         path: a directory or file; see `mmjax.interop.load`.
         freeze: whether it stays as it is.
         options: `kind` of the input, if that is not the modality's name; `output`: "sequence" (all
             tokens) or "pooled" (the model's own summary); `pixel_mean`, `pixel_std`, with pixels
-            in 0..1, where no file of the checkpoint says them.
+            in 0..1, where no file of the checkpoint says them; `sample_rate` of the data in Hz.
     """
     return ConfigDict({"name": NAME, "path": str(path), "freeze": freeze, **options})
 
@@ -83,16 +83,6 @@ def checkpoints(config: ConfigDict, workdir: Path | None = None) -> dict[str, Ch
     return found
 
 
-def sample_rate(config: ConfigDict) -> int | None:
-    """At how many Hz the sounds of the data set come, as far as its options say it."""
-    options = config.get("data", {}).get("options", {})
-    if "sample_rate" in options:
-        return options["sample_rate"]
-    constructor = DATASETS.get(config.get("data", {}).get("name"))
-    known = {} if constructor is None else options_of(constructor)
-    return known["sample_rate"].default if "sample_rate" in known else None
-
-
 def encoder(
     checkpoint: Checkpoint,
     spec: ConfigDict,
@@ -101,31 +91,27 @@ def encoder(
     *,
     width: int,
     dtype: Any,
-    rate: int | None = None,
+    rate: int,
 ) -> PretrainedEncoder:
     """The encoder that an entry of a config describes.
 
     Args:
         checkpoint, spec, kind, where: the model, the entry, its kind of input and its config key.
         width, dtype: of the tokens.
-        rate: of sounds in Hz, where the data say it. Sounds are not resampled here.
+        rate: of sounds in Hz, from which they are resampled if the model hears another.
 
     Raises:
-        UserError: the model does not encode this kind of input, hears another rate, or cannot be
-            run.
+        UserError: the model does not encode this kind of input, or cannot be run.
     """
     architecture = architecture_of(checkpoint, dtype)
     part, sees = part_of(architecture, kind, where), sees_sounds(architecture, kind)
     wanted = {name: spec.get(f"pixel_{name}") for name in ("mean", "std")}
     prepare = preparation(part, "image" if sees else kind, checkpoint, wanted)
     if sees:
-        prepare = functools.partial(seen, sample_rate=rate or hearing.RATE, see=prepare)
-    heard = prepare.keywords.get("sample_rate", hearing.RATE)
-    if kind == "audio" and rate not in (None, heard):
-        raise UserError(
-            f"{where}: this model hears {heard} Hz, but config.data.options.sample_rate is {rate}:"
-            f" set it to {heard}"
-        )
+        prepare = functools.partial(seen, sample_rate=rate, see=prepare)
+    elif kind == "audio":
+        heard = prepare.keywords.get("sample_rate", hearing.RATE)
+        prepare = functools.partial(hearing.resampled, rate=rate, heard=heard, prepare=prepare)
     output = spec.get("output", "sequence")
     return PretrainedEncoder(part.module, prepare, width, output, dtype)
 

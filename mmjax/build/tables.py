@@ -13,6 +13,8 @@ from mmjax.data.digit_arithmetic import digit_arithmetic
 from mmjax.data.digit_halves import digit_halves
 from mmjax.data.easy_vqa.sources import easy_vqa
 from mmjax.data.shapes import shapes
+from mmjax.data.speech import RATE as SPOKEN_DIGITS_RATE
+from mmjax.data.spoken_numbers import RATE as SPOKEN_NUMBERS_RATE
 from mmjax.data.spoken_numbers import spoken_numbers
 from mmjax.data.tux_paint.sources import tux_paint
 from mmjax.data.written_numbers import written_numbers
@@ -39,6 +41,9 @@ DATASETS = {
     "tux_paint": tux_paint,
     "written_numbers": written_numbers,
 }
+# Of the sounds of data sets that have no option `sample_rate`, in Hz.
+SAMPLE_RATES = {"digit_arithmetic": SPOKEN_DIGITS_RATE, "spoken_numbers": SPOKEN_NUMBERS_RATE}
+SAMPLE_RATE = 16_000  # Hz, where neither a config nor the data set says it
 OPTIMIZERS = {"adamw": optimizer.adamw, "sgd": optimizer.sgd}
 
 
@@ -79,6 +84,20 @@ def options_of(constructor: Callable) -> dict[str, inspect.Parameter]:
     """The options of a constructor or function, by name."""
     parameters = inspect.signature(constructor).parameters.values()
     return {p.name: p for p in parameters if p.name not in ("self", "parent", "name")}
+
+
+def sample_rate(config: ConfigDict, name: str) -> int:
+    """Of the sounds of a modality as they reach its encoder, in Hz.
+
+    What config.encoders.NAME.sample_rate says, else what the data set's options do, else what it
+    always has, else 16,000.
+    """
+    data = config.get("data", {})
+    known = options_of(DATASETS[data.name]) if data.get("name") in DATASETS else {}
+    always = known["sample_rate"].default if "sample_rate" in known else SAMPLE_RATE
+    always = SAMPLE_RATES.get(data.get("name"), always)
+    of_data = data.get("options", {}).get("sample_rate", always)
+    return config.encoders[name].get("sample_rate", of_data)
 
 
 # Counts that may be zero though their default is not.

@@ -4,7 +4,7 @@ CLAP's are in `mmjax.interop.encoding.hearing_clap`.
 """
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Int, Shaped
 from mmjax.interop.preprocess.sound_settings import sound_settings
 from mmjax.interop.towers.sound.wav2vec2 import frames_of
 from mmjax.nn.masking import zero_masked
+from mmjax.nn.resample import resample
 from mmjax.nn.spectrogram import AUDIOSET_MEAN, AUDIOSET_STD, log_mel, strided_mask
 from mmjax.types import UserError
 
@@ -26,6 +27,19 @@ def check(value: Shaped[Array, "B S"], rate: int = RATE) -> None:
             f"audio: expected a float32 waveform with values -1 to 1 at {rate} Hz, got"
             f" {value.dtype} (int16 samples: divide by 32768)"
         )
+
+
+def resampled(
+    value: Float[Array, "B S"],
+    mask: Bool[Array, "B S"] | None,
+    *,
+    rate: int,
+    heard: int,
+    prepare: Callable[..., tuple[dict[str, Array], Array]],
+) -> tuple[dict[str, Array], Array]:
+    """Waveforms at `rate` -> what `prepare` makes of them at `heard`, in Hz."""
+    check(value, rate)
+    return prepare(*resample(value, mask, rate=rate, target=heard))
 
 
 def lengths(value: Float[Array, "B S"], mask: Bool[Array, "B S"] | None) -> Int[Array, " B"]:
