@@ -14,6 +14,7 @@ from mmjax.build import pretrained
 from mmjax.build.make_readers import make_readers
 from mmjax.data import tokenizer
 from mmjax.models.aligned import MIN_TEMPERATURE
+from mmjax.spread import Spread
 from mmjax.tasks.alignment import MATCH
 from mmjax.tasks.task import Task
 from mmjax.tasks.transcription import WRITTEN, spell
@@ -58,7 +59,7 @@ class Predictor(zero_shot.ZeroShot):
         if "logit_scale" in self.params:
             temperature = float(np.exp(-self.params["logit_scale"]))
             self.scale = 1 / max(temperature, MIN_TEMPERATURE)
-        self._apply = jax.jit(lambda v, inputs: task.predict(model.apply(v, inputs)))
+        self._apply = Spread(lambda v, inputs: task.predict(model.apply(v, inputs)))
 
     def __call__(self, *, top: int | None = None, **inputs: Any) -> Any:
         """The likeliest answers with their probabilities.

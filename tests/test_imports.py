@@ -10,10 +10,11 @@ LEAVES = ("data", "losses", "metrics", "nn")
 MAY_IMPORT = {
     "types": (),
     "memory": (),
+    "spread": (),
     **dict.fromkeys(LEAVES, ("types",)),
     "encoders": ("nn", "types"),
     "fusion": ("nn", "types"),
-    "interop": ("data", "encoders", "fusion", "models", "nn", "types"),
+    "interop": ("data", "encoders", "fusion", "models", "nn", "spread", "types"),
     "zero_shot": ("types",),
     "published": ("interop", "types", "zero_shot"),
     "models": ("encoders", "fusion", "nn", "types"),
@@ -21,7 +22,9 @@ MAY_IMPORT = {
     "train": ("memory", "tasks", "types"),
     "cli": ("memory", "types"),
     "build": (*LEAVES, "cli", "encoders", "fusion", "interop", "models", "tasks", "train", "types"),
-    "predictor": ("build", "data", "models", "published", "tasks", "train", "types", "zero_shot"),
+    "predictor": (
+        *("build", "data", "models", "published", "spread", "tasks", "train", "types", "zero_shot"),
+    ),
     "convert": ("build", "cli", "interop", "predictor", "types"),
     "main": ("build", "cli", "train", "types"),
     "predict": ("build", "cli", "predictor", "types"),

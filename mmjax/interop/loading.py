@@ -13,6 +13,7 @@ from mmjax.interop.checkpoint import copy_beside, open_checkpoint, write_weights
 from mmjax.interop.families import FAMILIES
 from mmjax.interop.report import Report
 from mmjax.interop.variables import names_in_file, read_variables, weights_of
+from mmjax.spread import Spread
 from mmjax.types import UserError
 
 DTYPES = {"bfloat16": jnp.bfloat16, "float16": jnp.float16, "float32": jnp.float32}
@@ -45,7 +46,8 @@ class Pretrained:
         self.architecture, self.module = architecture, architecture.module
         self.variables, self.report = variables, report
         self.checkpoint, self.names = checkpoint, names_in_file(checkpoint, architecture)
-        self._apply = jax.jit(self.module.apply, static_argnames=FLAGS)
+        apply = self.module.apply
+        self._apply = Spread(lambda v, x, **flags: apply(v, **x, **flags), static_argnames=FLAGS)
 
     @property
     def params(self) -> Any:
@@ -53,6 +55,8 @@ class Pretrained:
 
     def __call__(self, *, output_hidden_states: bool = False, **inputs: Any) -> Outputs:
         """The outputs of the model in evaluation, by the names of the original library.
+
+        All devices share the rows if they divide them (see `mmjax.spread`).
 
         Args:
             output_hidden_states: whether to give those of all layers.
@@ -73,7 +77,7 @@ class Pretrained:
             arrays[name] = as_input(name, value, example.get(name))
         if not arrays:
             raise UserError(f"{self.path}: give {' or '.join(example)}")
-        found = self._apply(self.variables, **arrays, output_hidden_states=output_hidden_states)
+        found = self._apply(self.variables, arrays, output_hidden_states=output_hidden_states)
         return attributes(found)
 
 

@@ -1,5 +1,6 @@
 """Scaled dot-product attention (Vaswani et al. 2017, https://arxiv.org/abs/1706.03762)."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -50,8 +51,8 @@ def attention(
 
 
 def _attend(q, k, v, allowed, bias, drop=None):
+    q = q * (q.shape[-1] ** -0.5)  # fewer numbers than the scores
     scores = jnp.einsum("bhqk,bhnk->bhqn", q, k, preferred_element_type=jnp.float32)
-    scores = scores * (q.shape[-1] ** -0.5)
     if bias is not None:
         scores = scores + bias
     if allowed is not None:
@@ -72,28 +73,33 @@ def _attend(q, k, v, allowed, bias, drop=None):
 
 
 def _is_long(q, k):
-    # On several devices the rows are spread over them, and a loop over rows would gather them.
-    return q.shape[2] * k.shape[2] >= LONG and jax.device_count() == 1
+    return q.shape[2] * k.shape[2] >= LONG
 
 
 def _one_head_at_a_time(q, k, v, allowed, bias):
     """As `_attend`, with scores that stay in a CPU's cache; accelerators do all at once."""
     batch, heads = q.shape[:2]
+    # The rows may be spread over the devices, each of which does one of its own then.
+    at_once = math.gcd(batch, jax.device_count())
 
-    def rows(x):  # [b h ...] -> [B*H 1 1 ...]
+    def parts(x):  # [b h ...] -> [B/at_once*H at_once ...]
         x = jnp.broadcast_to(x, (batch, heads, *x.shape[2:]))
-        return x.reshape(batch * heads, 1, 1, *x.shape[2:])
+        x = jnp.moveaxis(x.reshape(at_once, -1, *x.shape[1:]), 0, 2)
+        return x.reshape(-1, *x.shape[2:])
+
+    def part(given):
+        return whole({name: x[:, None] for name, x in given.items()})[:, 0]
+
+    def loop(given):
+        y = jax.lax.map(part, {name: parts(x) for name, x in given.items()})
+        y = jnp.moveaxis(y.reshape(-1, heads, *y.shape[1:]), 2, 0)
+        return y.reshape(batch, *y.shape[2:])
+
+    def whole(given):
+        return _attend(**{"allowed": None, "bias": None} | given)
 
     given = {"q": q, "k": k, "v": v, "allowed": allowed, "bias": bias}
     given = {name: x for name, x in given.items() if x is not None}
-
-    def whole(given):
-        return _attend(**{"allowed": None, "bias": None, **given})
-
-    def loop(given):
-        y = jax.lax.map(whole, {name: rows(x) for name, x in given.items()})
-        return y.reshape(v.shape[:2] + y.shape[3:])
-
     return jax.lax.platform_dependent(given, cpu=loop, default=whole)
 
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from mmjax.nn import attention as module
 from mmjax.nn.attention import CrossAttention, SelfAttention, allowed_keys, attention
@@ -46,9 +47,8 @@ def test_equals_the_loop(causal, rows):
 
 @pytest.fixture
 def long(monkeypatch):
-    """Every sequence counts as long, on the only device."""
+    """Every sequence counts as long."""
     monkeypatch.setattr(module, "LONG", 1)
-    monkeypatch.setattr(jax, "device_count", lambda: 1)
 
 
 def parts(q, k, v, mask, causal, bias):
@@ -62,8 +62,12 @@ def parts(q, k, v, mask, causal, bias):
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("rows", [0, 1, 3])
 @pytest.mark.parametrize("masked", [False, True])
-def test_one_head_after_the_other_gives_what_all_at_once_do(request, causal, rows, masked):
+@pytest.mark.parametrize("devices", [1, 2, 3])
+def test_one_head_after_the_other_gives_what_all_at_once_do(
+    request, monkeypatch, causal, rows, masked, devices
+):
     q, k, v, mask = example()
+    monkeypatch.setattr(jax, "device_count", lambda: devices)
     mask = mask if masked else None
     bias = jax.random.normal(jax.random.PRNGKey(2), (rows, 2, 5, 5)) if rows else None
     expected = parts(q, k, v, mask, causal, bias)
@@ -71,6 +75,20 @@ def test_one_head_after_the_other_gives_what_all_at_once_do(request, causal, row
     assert "stablehlo.while" in jax.jit(attention).lower(q, k, v).as_text()
     for found, wanted in zip(parts(q, k, v, mask, causal, bias), expected, strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.usefixtures("long")
+def test_devices_that_share_the_rows_exchange_nothing():
+    mesh = jax.make_mesh((8,), ("rows",), axis_types=(AxisType.Auto,))
+    q = jax.random.normal(jax.random.PRNGKey(0), (16, 2, 5, 4))
+    mask = jnp.arange(5) < jnp.arange(16)[:, None]
+    expected = attention(q, q, q, mask)
+    q, mask = jax.device_put((q, mask), NamedSharding(mesh, PartitionSpec("rows")))
+    program = jax.jit(attention).lower(q, q, q, mask).compile()
+    assert "while" in program.as_text()
+    for exchange in ("all-gather", "all-reduce", "all-to-all", "collective-permute"):
+        assert exchange not in program.as_text()
+    np.testing.assert_allclose(program(q, q, q, mask), expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.usefixtures("long")

@@ -1,23 +1,32 @@
 """How fast published models load, and how fast they run beside transformers.
 
-python experiments/benchmarks/interop/run.py [--rounds=7]
+python experiments/benchmarks/interop/run.py [NAME …] [--rounds=9]   (needs the requirements of
+tests/parity)
 
-Needs torch, torchvision and transformers. Weights are drawn: speed does not depend on them. Loading
-is measured in a process of its own, which reports its peak memory; running alternates between the
-libraries, in one process each, on the same inputs, and the medians are compared.
+Weights are drawn: speed does not depend on them. Loading is measured in a process of its own, which
+reports its peak memory. To run, each side has a process of its own, as its users have: mmjax with
+the devices and memory settings of its command lines, PyTorch with the C library's, and once more
+with mmjax's. They take turns; a turn is as many calls as fit into 0.5 s. The table has medians.
 """
 
 import argparse
 import json
+import multiprocessing
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
+SIDES = ("mmjax", "PyTorch", "PyTorch, kept memory")
+TURN = 0.5  # seconds
 BASE = {
     "hidden_size": 768,
     "intermediate_size": 3072,
@@ -25,6 +34,39 @@ BASE = {
     "num_attention_heads": 12,
 }
 TEXT = BASE | {"hidden_size": 512, "intermediate_size": 2048, "num_attention_heads": 8}
+VISION = BASE | {"image_size": 224, "patch_size": 32}
+MINILM = BASE | {"hidden_size": 384, "intermediate_size": 1536, "num_hidden_layers": 6}
+WHISPER = {"d_model": 384, "encoder_layers": 4, "encoder_attention_heads": 6}
+
+
+class Case(NamedTuple):
+    """A model of transformers by its class, its config, and the shapes of its inputs."""
+
+    title: str
+    model: str
+    config: dict[str, Any]
+    inputs: dict[str, tuple[int, ...]]
+
+
+OUTPUTS = ("logits_per_image", "logits", "last_hidden_state")  # the first of a model is compared
+PICTURES = (8, 3, 224, 224)
+CASES = {
+    "clip": Case(
+        "CLIP-B/32, 8 pictures and 8 texts of 77",
+        "CLIPModel",
+        {"vision_config": VISION, "text_config": TEXT},
+        {"pixel_values": PICTURES, "input_ids": (8, 77)},
+    ),
+    "vit": Case("ViT-B/16, 8 pictures", "ViTModel", BASE, {"pixel_values": PICTURES}),
+    "bert": Case("BERT-base, 8 texts of 128", "BertModel", BASE, {"input_ids": (8, 128)}),
+    "minilm": Case("MiniLM, 32 texts of 32", "BertModel", MINILM, {"input_ids": (32, 32)}),
+    "whisper": Case(
+        "Whisper tiny, 2 recordings of 30 s",
+        "WhisperForConditionalGeneration",
+        WHISPER | {"encoder_ffn_dim": 1536},
+        {"input_features": (2, 80, 3000), "decoder_input_ids": (2, 1)},
+    ),
+}
 
 LOADING = """
 import json, re, sys, time
@@ -43,60 +85,32 @@ print(json.dumps({"seconds": seconds, "bytes": peak() - before}))
 """
 
 
-def models():
-    """By name: a model of transformers with drawn weights, and its inputs."""
-    import torch
+def build(case: Case) -> Any:
+    """The model with weights that transformers draws."""
     import transformers
 
-    generator = np.random.default_rng(0)
+    kind = getattr(transformers, case.model)
+    return kind(kind.config_class(**case.config))
 
-    def pixels(rows, side=224):
-        return torch.tensor(generator.normal(size=(rows, 3, side, side)).astype(np.float32))
 
-    def ids(rows, length, most=30_000):
-        return torch.tensor(generator.integers(3, most, (rows, length)))
-
-    vision = BASE | {"image_size": 224, "patch_size": 32}
-    clip = transformers.CLIPConfig(vision_config=vision, text_config=TEXT)
-    whisper = transformers.WhisperConfig(
-        d_model=384, encoder_layers=4, encoder_attention_heads=6, encoder_ffn_dim=1536
-    )
-    features = torch.tensor(generator.normal(size=(2, 80, 3000)).astype(np.float32))
-    decoder = torch.zeros((2, 1), dtype=torch.int64)
-    return {
-        "CLIP-B/32, 8 pictures and 8 texts of 77": (
-            transformers.CLIPModel(clip),
-            {"pixel_values": pixels(8), "input_ids": ids(8, 77)},
-        ),
-        "ViT-B/16, 8 pictures": (
-            transformers.ViTModel(transformers.ViTConfig(**BASE)),
-            {"pixel_values": pixels(8)},
-        ),
-        "BERT-base, 8 texts of 128": (
-            transformers.BertModel(transformers.BertConfig(**BASE)),
-            {"input_ids": ids(8, 128), "attention_mask": torch.ones((8, 128), dtype=torch.int64)},
-        ),
-        "MiniLM, 32 texts of 32": (
-            transformers.BertModel(
-                transformers.BertConfig(
-                    hidden_size=384,
-                    num_hidden_layers=6,
-                    num_attention_heads=12,
-                    intermediate_size=1536,
-                )
-            ),
-            {"input_ids": ids(32, 32), "attention_mask": torch.ones((32, 32), dtype=torch.int64)},
-        ),
-        "Whisper tiny, 2 recordings of 30 s": (
-            transformers.WhisperModel(whisper),
-            {"input_features": features, "decoder_input_ids": decoder},
-        ),
-    }
+def draw(case: Case) -> dict[str, np.ndarray]:
+    """Inputs, the same at every call; none of the words ends a text."""
+    generator, found = np.random.default_rng(0), {}
+    for name, shape in case.inputs.items():
+        if name.endswith("ids"):
+            found[name] = generator.integers(3, 30_000, shape)
+        else:
+            found[name] = generator.normal(size=shape).astype(np.float32)
+    if case.model == "BertModel":
+        found["attention_mask"] = np.ones_like(found["input_ids"])
+    return found
 
 
 def loading(folder: Path) -> None:
     """Prints seconds and memory of loading CLIP-B/32 in float32 and float16."""
-    for precision in ("float32", "float16"):
+    model = build(CASES["clip"])
+    for precision, given in (("float32", model), ("float16", model.half())):
+        given.save_pretrained(folder / precision)
         size = (folder / precision / "model.safetensors").stat().st_size
         command = [sys.executable, "-c", LOADING, str(folder / precision)]
         runs = [json.loads(subprocess.check_output(command)) for _ in range(3)]
@@ -109,56 +123,93 @@ def loading(folder: Path) -> None:
         )
 
 
-def running(name: str, theirs, inputs, folder: Path, rounds: int) -> None:
-    """Prints the medians of both libraries and their ratio."""
+def jax_call(case: Case, folder: Path) -> Callable[[], dict]:
+    """A call of the model as mmjax loads it."""
     import jax
+
+    from mmjax import cli, interop
+
+    cli.prepare_devices()
+    model, inputs = interop.load(folder), draw(case)
+    return lambda: jax.block_until_ready(dict(model(**inputs)))
+
+
+def torch_call(case: Case, folder: Path, kept: bool) -> Callable[[], dict]:
+    """A call of the model as transformers loads it."""
+    if kept:
+        from mmjax import memory
+
+        memory.keep_freed()
     import torch
+    import transformers
 
-    from mmjax import interop
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    model = getattr(transformers, case.model).from_pretrained(folder).eval()
+    inputs = {name: torch.tensor(x) for name, x in draw(case).items()}
 
-    theirs = theirs.eval()
-    theirs.save_pretrained(folder)
-    ours = interop.load(folder)
-    arrays = {key: x.numpy() for key, x in inputs.items()}
-    times: dict[str, list[float]] = {"ours": [], "theirs": []}
-    for turn in range(rounds + 2):
-        begun = time.perf_counter()
-        found = jax.block_until_ready(dict(ours(**arrays)))
-        middle = time.perf_counter()
+    def call():
         with torch.inference_mode():
-            expected = theirs(**inputs)
-        ended = time.perf_counter()
-        if turn >= 2:  # the first compile
-            times["ours"].append(middle - begun)
-            times["theirs"].append(ended - middle)
-    key = "last_hidden_state" if "last_hidden_state" in found else "logits_per_image"
-    distance = float(np.abs(np.asarray(found[key]) - expected[key].numpy()).max())
-    a, b = (statistics.median(times[who]) for who in ("ours", "theirs"))
-    print(
-        f"{name}: mmjax {1e3 * a:.0f} ms, PyTorch {1e3 * b:.0f} ms, ratio {a / b:.2f},"
-        f" distance {distance:.1e}",
-        flush=True,
-    )
+            return model(**inputs)
+
+    return call
+
+
+def serve(pipe: Connection, side: str, name: str, folder: Path) -> None:
+    """Sends an output of a model, then the seconds of a call for each turn asked for."""
+    case = CASES[name]
+    ours = side == "mmjax"
+    call = jax_call(case, folder) if ours else torch_call(case, folder, side != "PyTorch")
+    for _ in range(3):  # the first compiles
+        found = call()
+    key = next(key for key in OUTPUTS if key in found)
+    pipe.send(np.asarray(found[key]))
+    while pipe.recv():
+        begun, calls = time.perf_counter(), 0
+        while calls == 0 or time.perf_counter() - begun < TURN:
+            call()
+            calls += 1
+        pipe.send((time.perf_counter() - begun) / calls)
+
+
+def running(name: str, folder: Path, rounds: int) -> str:
+    """A row of the table."""
+    context, pipes = multiprocessing.get_context("spawn"), []
+    for side in SIDES:
+        pipe, end = context.Pipe()
+        context.Process(target=serve, args=(end, side, name, folder), daemon=True).start()
+        end.close()  # so that reading from a process that has failed fails too
+        pipes.append(pipe)
+    found = [pipe.recv() for pipe in pipes]
+    turns = []
+    for _ in range(rounds):
+        turn = []
+        for pipe in pipes:
+            pipe.send(True)
+            turn.append(pipe.recv())
+        turns.append(turn)
+    for pipe in pipes:
+        pipe.send(False)
+    times = [f"{1e3 * statistics.median(column):,.0f} ms" for column in zip(*turns, strict=True)]
+    ratios = [f"{statistics.median(turn[0] / turn[i] for turn in turns):.2f}" for i in (1, 2)]
+    distance = f"{np.abs(found[0] - found[1]).max():.1e}"
+    return f"| {' | '.join([CASES[name].title, *times[:2], *ratios, distance])} |"
 
 
 def main() -> None:
-    """Runs both."""
+    """Prints what loading takes, and the table, a row as soon as it is measured."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
-    rounds = parser.parse_args().rounds
-    from mmjax import memory
-
-    memory.keep_freed()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        made = models()
-        clip = next(iter(made.values()))[0]
-        clip.save_pretrained(folder / "float32")
-        clip.half().save_pretrained(folder / "float16")
-        clip.float()
-        loading(folder)
-        for number, (title, (theirs, inputs)) in enumerate(made.items()):
-            running(title, theirs, inputs, folder / str(number), rounds)
+    parser.add_argument("names", nargs="*", default=[])
+    parser.add_argument("--rounds", type=int, default=9)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as directory:
+        folder = Path(directory)
+        if not arguments.names:
+            loading(folder)
+        print("| | mmjax | PyTorch | ratio | to PyTorch with kept memory | largest distance |")
+        print("|---" * 6 + "|", flush=True)
+        for name in arguments.names or CASES:
+            build(CASES[name]).save_pretrained(folder / name)
+            print(running(name, folder / name, arguments.rounds), flush=True)
 
 
 if __name__ == "__main__":
