@@ -33,10 +33,10 @@ def convolve(
     """Sum over each window's pixels of channels @ kernel; `padding` zeros around the pictures.
 
     The same as `jax.lax.conv_general_dilated`. On CPU the gradient of the kernel is a product of
-    matrices for each of its rows, in 0.3 to 0.8 of the time, and everything is a product where the
-    output has few pixels, in 0.4 to 0.8 of the time. For that the windows are written out: up to
-    height * width times the memory of the pictures, of one convolution at a time. Derivatives are
-    defined in reverse only.
+    matrices for each of its rows or columns, in 0.3 to 0.8 of the time, and everything is a product
+    where the output has few pixels, in 0.4 to 0.8 of the time. For that the windows are written
+    out: up to height * width times the memory of the pictures, of one convolution at a time.
+    Derivatives are defined in reverse only.
     """
     library, product = _choices(strides, padding)
     return jax.lax.platform_dependent(x, kernel, cpu=product, default=library)
@@ -66,6 +66,34 @@ def windows(x: Array, kernel: Array, strides: Pair, padding: tuple[Pair, Pair]) 
     return [column for row in rows for column in shifted(row, 2, width, strides[1])]
 
 
+def _kernel_gradient(x, d_y, kernel, strides, padding):
+    (height, width, channels, out), step = kernel.shape, strides[0]
+    pixels = d_y.shape[1]
+    few = pixels * d_y.shape[2] <= FEW_PIXELS
+    # What is written for each pixel: columns of `x` and rows of `d_y`, or whole windows of `x`.
+    if few or step * width * channels + 2 * height * out >= 2 * height * width * channels:
+        flat, slices = d_y.reshape(-1, out), windows(x, kernel, strides, padding)
+        rows = [slices[i : i + width] for i in range(0, len(slices), width)]
+        rows = [jnp.concatenate(row, axis=-1) for row in rows]
+        found = jnp.stack([row.reshape(-1, row.shape[-1]).T @ flat for row in rows])
+        return found.reshape(kernel.shape)
+    # Slices of a padding that is not written out are not vectorised.
+    padded = jax.lax.optimization_barrier(jnp.pad(x, [(0, 0), *padding, (0, 0)]))
+    found = [jnp.zeros(())] * height
+    for first in range(min(step, height)):
+        # The kernel's rows that meet the same rows of `x`: all products of both in one.
+        of_kernel = range(first, height, step)
+        last = len(of_kernel) - 1
+        shifts = [((0, 0), (i, last - i), (0, 0), (0, 0)) for i in range(last + 1)]
+        moved = jnp.concatenate([jnp.pad(d_y, shift) for shift in shifts], axis=-1)
+        met = padded[:, first::step][:, : pixels + last]
+        columns = [x.reshape(-1, channels) for x in shifted(met, 2, width, strides[1])]
+        products = jnp.stack([x.T @ moved.reshape(len(x), -1) for x in columns])
+        for i, row in zip(of_kernel, jnp.split(products, last + 1, axis=-1), strict=True):
+            found[i] = row
+    return jnp.stack(found)
+
+
 def _forward(x, kernel, strides, padding):
     return convolve(x, kernel, strides, padding), (x, kernel)
 
@@ -75,12 +103,7 @@ def _backward(strides, padding, residuals, d_y):
 
     def on_cpu(x, kernel, d_y):
         (d_x,) = jax.vjp(lambda x: product(x, kernel), x)[1](d_y)
-        flat, width = d_y.reshape(-1, d_y.shape[-1]), kernel.shape[1]
-        pixels = windows(x, kernel, strides, padding)
-        rows = [pixels[i : i + width] for i in range(0, len(pixels), width)]
-        rows = [jnp.concatenate(row, axis=-1) for row in rows]
-        d_kernel = jnp.stack([row.reshape(-1, row.shape[-1]).T @ flat for row in rows])
-        return d_x, d_kernel.reshape(kernel.shape)
+        return d_x, _kernel_gradient(x, d_y, kernel, strides, padding)
 
     def elsewhere(x, kernel, d_y):
         return jax.vjp(library, x, kernel)[1](d_y)
