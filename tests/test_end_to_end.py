@@ -10,6 +10,7 @@ import PIL.Image
 import pytest
 
 import mmjax
+from mmjax import spread
 from mmjax.train.writers import read_metrics
 from mmjax.types import UserError
 from tests.commands import ROOT, run, start
@@ -113,6 +114,16 @@ def test_predict_answers_without_data_set_and_config(trained, tmp_path):
         assert len(err.splitlines()) == 1
         assert name in err
         assert words in err
+
+
+def test_predictions_by_eight_devices_are_those_by_one(trained, monkeypatch):
+    images = list(np.random.default_rng(0).integers(0, 256, (13, 32, 32, 3), np.uint8))
+    given = {"image": [None, *images[1:]], "text": "what color is the shape?"}
+    expected = mmjax.load(trained[0]).probabilities(**given)
+    monkeypatch.setattr(spread, "WORTH", 1)
+    model = mmjax.load(trained[0])
+    np.testing.assert_allclose(model.probabilities(**given), expected, atol=1e-5)
+    assert model._apply._copies is not None
 
 
 STEPS = "--config.train.steps=10"

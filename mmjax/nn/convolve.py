@@ -67,18 +67,17 @@ def windows(x: Array, kernel: Array, strides: Pair, padding: tuple[Pair, Pair]) 
 
 
 def _kernel_gradient(x, d_y, kernel, strides, padding):
+    """Products of what is written out for each pixel: windows of `x`, or columns and `d_y`."""
     (height, width, channels, out), step = kernel.shape, strides[0]
     pixels = d_y.shape[1]
     few = pixels * d_y.shape[2] <= FEW_PIXELS
-    # What is written for each pixel: columns of `x` and rows of `d_y`, or whole windows of `x`.
-    if few or step * width * channels + 2 * height * out >= 2 * height * width * channels:
-        flat, slices = d_y.reshape(-1, out), windows(x, kernel, strides, padding)
-        rows = [slices[i : i + width] for i in range(0, len(slices), width)]
-        rows = [jnp.concatenate(row, axis=-1) for row in rows]
-        found = jnp.stack([row.reshape(-1, row.shape[-1]).T @ flat for row in rows])
-        return found.reshape(kernel.shape)
     # Slices of a padding that is not written out are not vectorised.
     padded = jax.lax.optimization_barrier(jnp.pad(x, [(0, 0), *padding, (0, 0)]))
+    if few or step * width * channels + 2 * height * out > 2 * height * width * channels:
+        for axis in (2, 1):
+            slices = shifted(padded, axis, kernel.shape[axis - 1], strides[axis - 1])
+            padded = jnp.concatenate(slices, axis=-1)
+        return (padded.reshape(-1, padded.shape[-1]).T @ d_y.reshape(-1, out)).reshape(kernel.shape)
     found = [jnp.zeros(())] * height
     for first in range(min(step, height)):
         # The kernel's rows that meet the same rows of `x`: all products of both in one.

@@ -6,12 +6,13 @@ import jax
 import numpy as np
 import pytest
 
-from mmjax import interop
+from mmjax import interop, spread
 from mmjax.interop.formats import safetensors
 from mmjax.interop.formats.open_weights import open_weights
 from mmjax.types import UserError
 from tests.interop import fakes
 
+DEVICES = 8
 PIXELS = np.random.default_rng(1).normal(size=(2, 3, 16, 16)).astype(np.float32)
 IDS = np.array([[0, 5, 6, 1], [0, 7, 1, 1]])
 
@@ -58,6 +59,17 @@ def test_outputs_are_by_name_and_attribute(model):
     np.testing.assert_array_equal(alone.text_embeds, out.text_embeds)
     with pytest.raises(AttributeError, match="there is no 'loss'"):
         _ = out.loss
+
+
+def test_all_devices_share_the_rows_of_a_batch(folder, model, monkeypatch):
+    given = {"pixel_values": np.repeat(PIXELS, DEVICES // 2, 0), "input_ids": np.tile(IDS, (8, 1))}
+    expected = model(**given)
+    monkeypatch.setattr(spread, "WORTH", 1)
+    found = interop.load(folder)(**given, output_hidden_states=True)
+    assert len(expected.text_embeds.sharding.device_set) == 1
+    assert len(found.text_embeds.sharding.device_set) == DEVICES
+    for name in ("image_embeds", "text_embeds", "logits_per_image"):
+        np.testing.assert_allclose(found[name], expected[name], atol=1e-5)
 
 
 def test_bfloat16_computes_what_float32_does(folder, model):
