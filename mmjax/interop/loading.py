@@ -156,6 +156,8 @@ def load(path: str | Path, *, dtype: str = "float32") -> Pretrained:
 def save(model: Pretrained, directory: str | Path, *, variables: Any = None) -> Path:
     """Saves a model so that its original library loads it: model.safetensors beside its configs.
 
+    What was left over in its file, such as a head for another task, is written as it was.
+
     Args:
         model: as loaded.
         directory: is made if need be. The config, preprocessing and tokenizer files of the
@@ -174,5 +176,6 @@ def save(model: Pretrained, directory: str | Path, *, variables: Any = None) -> 
         raise UserError(f"{directory} is where the model came from: choose another directory")
     directory.mkdir(parents=True, exist_ok=True)
     copy_beside(model.path, directory)
-    buffers = {name: model.checkpoint.weights[name].read() for name in model.report.buffers}
-    return write_weights({**buffers, **weights_of(model, variables)}, directory)
+    left = [*model.report.buffers, *(model.names[name] for name in model.report.left_over)]
+    rest = {name: model.checkpoint.weights[name].read() for name in left}
+    return write_weights({**rest, **weights_of(model, variables)}, directory)

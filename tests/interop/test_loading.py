@@ -141,9 +141,14 @@ def test_quantised_and_superfluous_tensors(folder, tmp_path):
     path = changed(folder, tmp_path, tensors=lambda t: t | {name: t[name].astype(np.int8)})
     with pytest.raises(UserError, match="'visual_projection.weight' is int8: quantised"):
         interop.load(path)
-    path = changed(folder, tmp_path, tensors=lambda t: t | {"extra": np.ones(3, np.float32)})
-    assert interop.load(path).report.left_over == ["extra"]
-    assert "left over in the file: 1 (extra)" in str(interop.load(path).report)
+    extra = {"extra": np.ones(3, np.float16)}
+    path = changed(folder, tmp_path, tensors=lambda t: t | extra)
+    model = interop.load(path)
+    assert model.report.left_over == ["extra"]
+    assert "left over in the file: 1 (extra)" in str(model.report)
+    interop.save(model, tmp_path / "copy")
+    returned = open_weights(tmp_path / "copy")["extra"].read()
+    np.testing.assert_array_equal(returned, extra["extra"], strict=True)
     twice = "text_model.embeddings.position_ids"
     path = changed(folder, tmp_path, tensors=lambda t: t | {twice: np.arange(4)})
     assert interop.load(path).report.buffers == [twice]

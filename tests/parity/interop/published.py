@@ -107,6 +107,18 @@ def check(torch, theirs, inputs, folder, *, tolerance=1e-4, extra=None, left_ove
     return model
 
 
+def check_return(torch, theirs, model, inputs, folder):
+    """A model whose head ours has no place for is saved and loaded again, its head included."""
+    assert model.report.left_over
+    interop.save(model, folder)
+    again, notes = type(theirs).from_pretrained(folder, output_loading_info=True)
+    assert not notes["missing_keys"], notes
+    assert not notes["unexpected_keys"], notes
+    with torch.no_grad():
+        expected, found = (as_numpy(m.eval()(**inputs).logits) for m in (theirs, again))
+    assert_close(found, expected, 1e-6)
+
+
 def gradients(model, inputs, loss):
     """Of a loss of our outputs, in the names and layouts of theirs."""
 

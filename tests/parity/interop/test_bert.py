@@ -116,18 +116,18 @@ def test_nothing_but_word_ids_and_given_places(tmp_path):
 @pytest.mark.parametrize(
     "name", ["BertForMaskedLM", "BertForSequenceClassification", "RobertaForMaskedLM"]
 )
-def test_the_head_for_another_task_is_left_over(name, tmp_path):
+def test_the_head_for_another_task_is_left_over_and_given_back(name, tmp_path):
     theirs = drawn(name, CONFIG)
-    theirs.save_pretrained(tmp_path)
-    model = interop.load(tmp_path)
+    theirs.save_pretrained(tmp_path / "theirs")
+    model = interop.load(tmp_path / "theirs")
     inputs = texts(6)
     with torch.no_grad():
         expected = published.as_numpy(theirs.base_model(**inputs, **published.HIDDEN))
     found = model(**published.as_arrays(inputs), **published.HIDDEN)
     published.assert_close(found, expected)
-    assert model.report.left_over
     starts = ("cls.", "classifier.", "lm_head.")
     assert all(name.startswith(starts) for name in model.report.left_over)
+    published.check_return(torch, theirs, model, inputs, tmp_path / "ours")
 
 
 def test_names_of_old_files_are_given_back(tmp_path):

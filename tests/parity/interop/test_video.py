@@ -102,17 +102,20 @@ def test_masked_tokens_of_vivit_are_read_by_none(tmp_path):
     published.check(torch, drawn_model("VivitModel", VIVIT), inputs, tmp_path)
 
 
-def test_the_decoder_of_pixels_is_left_over(tmp_path):
+def test_the_decoder_of_pixels_is_left_over_and_given_back(tmp_path):
     extra = {"decoder_hidden_size": 8, "decoder_num_attention_heads": 2}
     extra |= {"decoder_num_hidden_layers": 1, "decoder_intermediate_size": 8}
     theirs = drawn_model("VideoMAEForPreTraining", MAE | extra)
-    theirs.save_pretrained(tmp_path)
-    model = interop.load(tmp_path)
+    theirs.save_pretrained(tmp_path / "theirs")
+    model = interop.load(tmp_path / "theirs")
     assert any(name.startswith("decoder.") for name in model.report.left_over)
     x = clips(MAE)
     with torch.no_grad():
         expected = published.as_numpy(theirs.videomae(x, **published.HIDDEN))
     published.assert_close(model(pixel_values=x.numpy(), **published.HIDDEN), expected)
+    tokens = theirs.videomae.embeddings.num_patches
+    inputs = {"pixel_values": x, "bool_masked_pos": torch.arange(tokens).expand(len(x), -1) < 3}
+    published.check_return(torch, theirs, model, inputs, tmp_path / "ours")
 
 
 @pytest.mark.parametrize(

@@ -158,16 +158,17 @@ def test_names_of_either_age_are_given_back(tmp_path):
     assert np.array_equal(outputs[0].logits, outputs[1].logits)
 
 
-def test_other_heads_are_left_over(tmp_path):
+def test_other_heads_are_left_over_and_given_back(tmp_path):
     theirs = drawn("Wav2Vec2ForSequenceClassification", CONFIG)
     left = ("classifier.bias", "classifier.weight", "projector.bias", "projector.weight")
-    theirs.save_pretrained(tmp_path)
-    model = interop.load(tmp_path)
+    theirs.save_pretrained(tmp_path / "theirs")
+    model = interop.load(tmp_path / "theirs")
     assert tuple(model.report.left_over) == left
     inputs = sounds()
     with torch.no_grad():
         expected = published.as_numpy(theirs.wav2vec2(**inputs))
     published.assert_close(model(**published.as_arrays(inputs)), expected)
+    published.check_return(torch, theirs, model, inputs, tmp_path / "ours")
 
 
 @pytest.mark.parametrize(
