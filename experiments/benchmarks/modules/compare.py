@@ -7,13 +7,15 @@ Both have the same sizes, random weights, no dropout, the sum of squares of the 
 gradients of all parameters. mmjax shards the batch over one XLA device a core, as its trainer does;
 PyTorch uses as many threads; eagerly, or with --compile by torch.compile. Where there is an NVIDIA
 GPU, both use it. Each side has a process of its own, as its users have: mmjax with the memory
-settings of its command lines, PyTorch with the C library's, and once more with mmjax's. They take
-turns; a turn is as many steps as fit into 0.3 s. The table has medians.
+settings of its command lines, PyTorch with the C library's, and once more with mmjax's. Once all
+hold the memory that they come to need, they take turns of as many steps as fit into 0.3 s. The
+table has medians.
 """
 
 import argparse
 import multiprocessing
 import os
+import resource
 import statistics
 import time
 from collections.abc import Callable
@@ -30,7 +32,7 @@ from mmjax.train import sharding
 
 CASES = ENCODERS | FUSIONS
 SIDES = ("mmjax", "PyTorch", "PyTorch, kept memory")
-WARM_UP = 10  # steps: by then the heap holds what the step needs
+CALM, MOST = 10, 80  # steps in a row without more memory, and all steps, that are not measured
 TURN = 0.3  # seconds
 
 
@@ -84,6 +86,17 @@ def milliseconds(step: Callable[[], None]) -> float:
     return 1000 * (time.perf_counter() - begun) / steps
 
 
+def warm_up(step: Callable[[], None]) -> None:
+    """Steps until the process holds all the memory that it comes to need."""
+    peak = calm = 0
+    for _ in range(MOST):
+        step()
+        held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        peak, calm = max(peak, held), 0 if held > peak else calm + 1
+        if calm == CALM:
+            return
+
+
 def serve(pipe: Connection, side: str, name: str, compiled: bool) -> None:
     """Sends the size of a case and its parameters' number, then a time for each turn asked for."""
     if side == "mmjax":
@@ -99,8 +112,7 @@ def serve(pipe: Connection, side: str, name: str, compiled: bool) -> None:
         step, count = jax_step(case.module, case.inputs, case.output)
     else:
         step, count = torch_step(case.torch_module, case.torch_call, compiled)
-    for _ in range(WARM_UP):
-        step()
+    warm_up(step)
     pipe.send((case.size, count))
     while pipe.recv():
         if side == "mmjax":
