@@ -17,7 +17,7 @@ from tests.interop import fakes
 
 BERT = {
     "model_type": "bert",
-    "vocab_size": 8000,
+    "vocab_size": 16_000,
     "hidden_size": 128,
     "num_hidden_layers": 1,
     "num_attention_heads": 4,

@@ -91,7 +91,7 @@ def encoder(
     *,
     width: int,
     dtype: Any,
-    rate: int,
+    rate: int = hearing.RATE,
 ) -> PretrainedEncoder:
     """The encoder that an entry of a config describes.
 

@@ -12,6 +12,7 @@ transformers = pytest.importorskip("transformers")
 
 from mmjax.encoders.audio.ast import SpectrogramTransformer  # noqa: E402
 from mmjax.encoders.audio.whisper import SIZES, WhisperEncoder, sinusoids  # noqa: E402
+from mmjax.nn import attention as our_attention  # noqa: E402
 from tests.parity.torch_weights import dense_of, norm_of  # noqa: E402
 
 
@@ -188,9 +189,11 @@ def test_ast_base_has_the_parameters_of_the_published():
 
 
 @pytest.mark.parametrize("name", ["ast", "whisper"])
-def test_forward_cost_is_that_of_the_published(name):
+def test_forward_cost_is_that_of_the_published(name, monkeypatch):
     """Of AST-base on 10.24 s (261 GFLOP) and Whisper tiny on 30 s (37), without spectrograms."""
     from torch.utils.flop_counter import FlopCounterMode
+
+    monkeypatch.setattr(our_attention, "LONG", np.inf)  # of a loop over heads XLA counts one turn
 
     with torch.device("meta"):
         if name == "ast":
