@@ -6,7 +6,7 @@ from typing import Any
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-WORTH = 2**20  # numbers in the variables, from which calling several devices is quicker
+WORTH = 2**20  # numbers in the variables, from which several devices are called
 
 
 class Spread:

@@ -164,6 +164,28 @@ def test_our_own_encoders_hear_at_the_rate_of_the_data(tmp_path):
     assert rate == 4000
 
 
+def hear(config):
+    encoder = build.model(config, classes=0, vocabulary_size=9).encoders["speech"]
+    return encoder.prepare(jnp.zeros((1, 4000)), None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "rate", "said"),
+    [
+        ("audio", 0, "cannot be resampled from 0 to 16000 Hz"),
+        ("audio", 22_051, "resample the files by common rates"),
+        ("image", 8000, "config.encoders.speech.sample_rate is for kind='audio', not 'image'"),
+    ],
+)
+def test_a_rate_that_cannot_be_is_one_line(kind, rate, said, tmp_path):
+    path = write(tmp_path / "it", "wav2vec2" if kind == "audio" else "vit")
+    config = recipe(path)
+    config.encoders.speech.update({"kind": kind, "sample_rate": rate})
+    with pytest.raises(UserError, match=said) as error:
+        hear(config)
+    assert "\n" not in str(error.value)
+
+
 def test_a_model_of_48_khz_hears_sounds_of_16(tmp_path):
     config = recipe(write(tmp_path / "it", "clap"))
     encoder = build.model(config, classes=0, vocabulary_size=9).encoders["speech"]

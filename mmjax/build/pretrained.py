@@ -101,8 +101,11 @@ def encoder(
         rate: of sounds in Hz, from which they are resampled if the model hears another.
 
     Raises:
-        UserError: the model does not encode this kind of input, or cannot be run.
+        UserError: the model does not encode this kind of input, or cannot be run, or a
+            `sample_rate` of what is no sound.
     """
+    if kind != "audio" and "sample_rate" in spec:
+        raise UserError(f"{where}.sample_rate is for kind='audio', not {kind!r}: leave it out")
     architecture = architecture_of(checkpoint, dtype)
     part, sees = part_of(architecture, kind, where), sees_sounds(architecture, kind)
     wanted = {name: spec.get(f"pixel_{name}") for name in ("mean", "std")}

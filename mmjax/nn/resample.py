@@ -30,10 +30,12 @@ def resample(
         rate, target: in Hz.
 
     Raises:
-        UserError: a rate below 1 Hz, or two that have hardly a divisor in common.
+        UserError: a rate that is no whole number above 0, or two with hardly a common divisor.
     """
-    if min(rate, target) < 1:
-        raise UserError(f"a sound cannot be resampled from {rate} to {target} Hz: choose 1 or more")
+    if not all(isinstance(r, int) and r > 0 for r in (rate, target)):
+        raise UserError(
+            f"a sound cannot be resampled from {rate} to {target} Hz: choose whole numbers above 0"
+        )
     up, down = (x // math.gcd(rate, target) for x in (target, rate))
     if up == down:
         return value, mask

@@ -83,7 +83,7 @@ def test_the_same_rate_changes_nothing():
 
 @pytest.mark.parametrize(("rate", "target"), [(0, 16_000), (8000, -1)])
 def test_rates_that_cannot_be_are_refused(rate, target):
-    with pytest.raises(UserError, match=f"from {rate} to {target} Hz: choose 1 or more"):
+    with pytest.raises(UserError, match=f"from {rate} to {target} Hz: choose whole numbers"):
         resample(jnp.zeros((1, 5)), None, rate=rate, target=target)
 
 

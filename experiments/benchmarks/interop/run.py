@@ -109,9 +109,11 @@ def draw(case: Case) -> dict[str, np.ndarray]:
 
 def loading(folder: Path) -> None:
     """Prints seconds and memory of loading CLIP-B/32 in float32 and float16."""
+    import torch
+
     model = build(CASES["clip"])
-    for precision, given in (("float32", model), ("float16", model.half())):
-        given.save_pretrained(folder / precision)
+    for precision in ("float32", "float16"):
+        model.to(getattr(torch, precision)).save_pretrained(folder / precision)
         size = (folder / precision / "model.safetensors").stat().st_size
         command = [sys.executable, "-c", LOADING, str(folder / precision)]
         runs = [json.loads(subprocess.check_output(command)) for _ in range(3)]
