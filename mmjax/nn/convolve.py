@@ -78,7 +78,7 @@ def _kernel_gradient(x, d_y, kernel, strides, padding):
             slices = shifted(padded, axis, kernel.shape[axis - 1], strides[axis - 1])
             padded = jnp.concatenate(slices, axis=-1)
         return (padded.reshape(-1, padded.shape[-1]).T @ d_y.reshape(-1, out)).reshape(kernel.shape)
-    found = [jnp.zeros(())] * height
+    rows = {}
     for first in range(min(step, height)):
         # The kernel's rows that meet the same rows of `x`: all products of both in one.
         of_kernel = range(first, height, step)
@@ -88,9 +88,8 @@ def _kernel_gradient(x, d_y, kernel, strides, padding):
         met = padded[:, first::step][:, : pixels + last]
         columns = [x.reshape(-1, channels) for x in shifted(met, 2, width, strides[1])]
         products = jnp.stack([x.T @ moved.reshape(len(x), -1) for x in columns])
-        for i, row in zip(of_kernel, jnp.split(products, last + 1, axis=-1), strict=True):
-            found[i] = row
-    return jnp.stack(found)
+        rows |= zip(of_kernel, jnp.split(products, last + 1, axis=-1), strict=True)
+    return jnp.stack([rows[i] for i in range(height)])
 
 
 def _forward(x, kernel, strides, padding):

@@ -11,19 +11,19 @@ with mmjax's. They take turns; a turn is as many calls as fit into 0.5 s. The ta
 
 import argparse
 import json
-import multiprocessing
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from experiments.benchmarks.turns import answer, in_turns, mean_seconds
 
 SIDES = ("mmjax", "PyTorch", "PyTorch, kept memory")
 WARM_UP = 6  # calls: the first compiles, and the next still get memory
@@ -158,44 +158,22 @@ def torch_call(case: Case, folder: Path, kept: bool) -> Callable[[], dict]:
 
 
 def serve(pipe: Connection, side: str, name: str, folder: Path) -> None:
-    """Sends an output of a model, then the seconds of a call for each turn asked for."""
+    """Answers with an output of a model, then with times of a call."""
     case = CASES[name]
     ours = side == "mmjax"
     call = jax_call(case, folder) if ours else torch_call(case, folder, side != "PyTorch")
     for _ in range(WARM_UP):
         found = call()
     key = next(key for key in OUTPUTS if key in found)
-    pipe.send(np.asarray(found[key]))
-    while pipe.recv():
-        begun, calls = time.perf_counter(), 0
-        while calls == 0 or time.perf_counter() - begun < TURN:
-            call()
-            calls += 1
-        pipe.send((time.perf_counter() - begun) / calls)
+    answer(pipe, np.asarray(found[key]), lambda: mean_seconds(call, TURN))
 
 
 def running(name: str, folder: Path, rounds: int) -> str:
     """A row of the table."""
-    context, pipes = multiprocessing.get_context("spawn"), []
-    for side in SIDES:
-        pipe, end = context.Pipe()
-        context.Process(target=serve, args=(end, side, name, folder), daemon=True).start()
-        end.close()  # so that reading from a process that has failed fails too
-        pipes.append(pipe)
-    found = [pipe.recv() for pipe in pipes]
-    turns = []
-    for _ in range(rounds):
-        turn = []
-        for pipe in pipes:
-            pipe.send(True)
-            turn.append(pipe.recv())
-        turns.append(turn)
-    for pipe in pipes:
-        pipe.send(False)
-    times = [f"{1e3 * statistics.median(column):,.0f} ms" for column in zip(*turns, strict=True)]
-    ratios = [f"{statistics.median(turn[0] / turn[i] for turn in turns):.2f}" for i in (1, 2)]
-    distance = f"{np.abs(found[0] - found[1]).max():.1e}"
-    return f"| {' | '.join([CASES[name].title, *times[:2], *ratios, distance])} |"
+    found, times, ratios = in_turns(serve, SIDES, (name, folder), rounds)
+    distance = np.abs(found[0] - found[1]).max()
+    cells = [f"{1e3 * x:,.0f} ms" for x in times[:2]] + [f"{x:.2f}" for x in ratios]
+    return f"| {' | '.join([CASES[name].title, *cells, f'{distance:.1e}'])} |"
 
 
 def main() -> None:

@@ -13,11 +13,8 @@ table has medians.
 """
 
 import argparse
-import multiprocessing
 import os
 import resource
-import statistics
-import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 
@@ -27,6 +24,7 @@ import torch
 from encoder_cases import ENCODERS
 from fusion_cases import FUSIONS
 
+from experiments.benchmarks.turns import answer, in_turns, mean_seconds
 from mmjax import cli, memory
 from mmjax.train import sharding
 
@@ -77,15 +75,6 @@ def torch_step(module, call, compiled: bool) -> tuple[Callable[[], None], int]:
     return step, sum(p.numel() for p in parameters)
 
 
-def milliseconds(step: Callable[[], None]) -> float:
-    """Mean wall time of the steps of a turn."""
-    begun, steps = time.perf_counter(), 0
-    while steps == 0 or time.perf_counter() - begun < TURN:
-        step()
-        steps += 1
-    return 1000 * (time.perf_counter() - begun) / steps
-
-
 def warm_up(step: Callable[[], None]) -> None:
     """Steps until the process holds all the memory that it comes to need."""
     peak = calm = 0
@@ -98,7 +87,7 @@ def warm_up(step: Callable[[], None]) -> None:
 
 
 def serve(pipe: Connection, side: str, name: str, compiled: bool) -> None:
-    """Sends the size of a case and its parameters' number, then a time for each turn asked for."""
+    """Answers with the size of a case and its parameters' number, then with times of a step."""
     if side == "mmjax":
         cli.prepare_devices()
     elif side == "PyTorch, kept memory":
@@ -113,35 +102,21 @@ def serve(pipe: Connection, side: str, name: str, compiled: bool) -> None:
     else:
         step, count = torch_step(case.torch_module, case.torch_call, compiled)
     warm_up(step)
-    pipe.send((case.size, count))
-    while pipe.recv():
+
+    def measure() -> float:
         if side == "mmjax":
             memory.return_freed()  # as the trainer does
-        pipe.send(milliseconds(step))
+        return mean_seconds(step, TURN)
+
+    answer(pipe, (case.size, count), measure)
 
 
 def compare(name: str, rounds: int, compiled: bool) -> str:
     """A row of the table."""
-    context, pipes = multiprocessing.get_context("spawn"), []
-    for side in SIDES:
-        pipe, end = context.Pipe()
-        context.Process(target=serve, args=(end, side, name, compiled), daemon=True).start()
-        end.close()  # so that reading from a process that has failed fails too
-        pipes.append(pipe)
-    ready = [pipe.recv() for pipe in pipes]
-    size, counts = ready[0][0], [f"{count / 1e6:.2f}" for _, count in ready]
-    turns = []
-    for _ in range(rounds):
-        turn = []
-        for pipe in pipes:
-            pipe.send(True)
-            turn.append(pipe.recv())
-        turns.append(turn)
-    for pipe in pipes:
-        pipe.send(False)
-    times = [f"{statistics.median(column):.0f}" for column in zip(*turns, strict=True)]
-    ratios = [f"{statistics.median(turn[0] / turn[i] for turn in turns):.2f}" for i in (1, 2)]
-    return f"| {' | '.join([name, size, ' / '.join(counts[:2]), *times[:2], *ratios])} |"
+    ready, times, ratios = in_turns(serve, SIDES, (name, compiled), rounds)
+    size, counts = ready[0][0], " / ".join(f"{count / 1e6:.2f}" for _, count in ready[:2])
+    cells = [f"{1000 * x:.0f}" for x in times[:2]] + [f"{x:.2f}" for x in ratios]
+    return f"| {' | '.join([name, size, counts, *cells])} |"
 
 
 def main() -> None:
