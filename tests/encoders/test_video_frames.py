@@ -7,7 +7,7 @@ import pytest
 from flax.core import FrozenDict
 
 from mmjax.encoders.image.cnn import Cnn
-from mmjax.encoders.video.cnn3d import Cnn3d
+from mmjax.encoders.video.cnn3d import Cnn3d, convolve_clips
 from mmjax.encoders.video.frame_encoder import FRAMES, FrameEncoder
 from mmjax.encoders.video.frames import normalise
 from mmjax.encoders.video.video_mae import VideoMae
@@ -27,6 +27,31 @@ def loop_convolution(x, kernel, bias, stride, time_stride):
         window = padded[a : a + 3, b : b + 3, c : c + 3]
         out[t, i, j] = np.einsum("tijc,tijco->o", window, kernel) + bias
     return out
+
+
+@pytest.mark.parametrize("frames", [1, 2, 5])
+@pytest.mark.parametrize("time_stride", [1, 2])
+@pytest.mark.parametrize("channels", [2, 8])
+def test_a_convolution_of_clips_equals_the_librarys(channels, time_stride, frames):
+    """By its frames, put one behind the other or summed, with gradients."""
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(2, frames, 5, 4, channels)))
+    kernel = jnp.asarray(rng.normal(size=(3, 3, 3, channels, 9)))
+
+    def library(x, kernel):
+        names, strides = ("NTHWC", "THWIO", "NTHWC"), (time_stride, 2, 2)
+        around = ((1, 1),) * 3
+        return jax.lax.conv_general_dilated(x, kernel, strides, around, dimension_numbers=names)
+
+    def with_gradients(function):
+        loss = lambda x, k: (function(x, k) ** 2).sum()  # noqa: E731
+        return function(x, kernel), jax.grad(loss, (0, 1))(x, kernel)
+
+    own = jax.jit(with_gradients, static_argnums=0)(
+        lambda x, k: convolve_clips(x, k, 2, time_stride)
+    )
+    other = jax.jit(with_gradients, static_argnums=0)(library)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-2), own, other)
 
 
 @pytest.mark.parametrize("output", ["frames", "grid", "mean"])

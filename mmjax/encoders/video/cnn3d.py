@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
@@ -25,22 +26,42 @@ def convolve_clips(
     stride: int,
     time_stride: int,
 ) -> Float[Array, "R t Y X out"]:
-    """A 3x3x3 convolution with zeros around the clip, as one 2-D convolution.
+    """A 3x3x3 convolution with zeros around the clip, as 2-D convolutions of its frames.
 
-    The frames before, at and after each time are put one behind the other in the channels: the
-    same function, with a backward pass two to three times as fast on CPU.
+    Either the frames before, at and after each time are put one behind the other in the channels,
+    or what each frame adds to the times around it is summed: whichever writes less.
     """
+    writes_less = x.shape[-1] * stride**2 < kernel.shape[-1]
+    return (_stacked if writes_less else _summed)(x, kernel, stride, time_stride)
+
+
+def _stacked(x: Array, kernel: Array, stride: int, time_stride: int) -> Array:
     length = x.shape[1]
     padded = jnp.pad(x, [(0, 0), (1, 1), (0, 0), (0, 0), (0, 0)])
     near = [padded[:, offset : offset + length : time_stride] for offset in range(3)]
     stacked = jnp.concatenate(near, axis=-1)
-    flat = convolve(
-        stacked.reshape(-1, *stacked.shape[2:]),
-        jnp.moveaxis(kernel, 0, 2).reshape(3, 3, stacked.shape[-1], kernel.shape[-1]),
-        (stride, stride),
-        ((1, 1), (1, 1)),
-    )
-    return flat.reshape(*stacked.shape[:2], *flat.shape[1:])
+    return _convolve_frames(stacked, jnp.concatenate(list(kernel), axis=-2), stride)
+
+
+def _summed(x: Array, kernel: Array, stride: int, time_stride: int) -> Array:
+    length, total = -(-x.shape[1] // time_stride), 0.0
+    for first in range(min(time_stride, x.shape[1])):
+        # Every time_stride-th frame meets the same frames of the kernel, whose middle is 1.
+        frames = x[:, first::time_stride]
+        met = [i for i in range(3) if (i - 1 - first) % time_stride == 0]
+        added = _convolve_frames(frames, jnp.concatenate([kernel[i] for i in met], axis=-1), stride)
+        for i, part in zip(met, jnp.split(added, len(met), axis=-1), strict=True):
+            later = (1 + first - i) // time_stride
+            around = [(0, 0, 0)] * part.ndim
+            around[1] = (later, length - part.shape[1] - later, 0)
+            total = total + jax.lax.pad(part, jnp.zeros((), part.dtype), around)
+    return total
+
+
+def _convolve_frames(x: Array, kernel: Array, stride: int) -> Array:
+    """Each frame [R T H W C] convolved with a kernel [3 3 C out], with zeros around it."""
+    flat = convolve(x.reshape(-1, *x.shape[2:]), kernel, (stride, stride), ((1, 1), (1, 1)))
+    return flat.reshape(*x.shape[:2], *flat.shape[1:])
 
 
 class ConvolutionBlock3d(nn.Module):
