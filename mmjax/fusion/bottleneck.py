@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float
 
 from mmjax.fusion.pooled import check_modalities
 from mmjax.fusion.sequences import embed_tokens, join_tokens
+from mmjax.nn.layer_norm import LayerNorm
 from mmjax.nn.masking import zero_masked
 from mmjax.nn.pooling import masked_mean
 from mmjax.nn.transformer import Block
@@ -89,7 +90,7 @@ class BottleneckFusion(nn.Module):
             if joined:
                 shared = Tokens(_mean_present(jnp.stack(written, axis=1), present), shared.mask)
         for name, (x, mask) in streams.items():
-            x = nn.LayerNorm(1e-6, dtype=jnp.float32, name=f"norm_{name}")(x).astype(self.dtype)
+            x = LayerNorm(name=f"norm_{name}")(x).astype(self.dtype)
             streams[name] = Tokens(zero_masked(x, mask), mask)
         classes = jnp.stack([x[:, 0] for x, _ in streams.values()], axis=1)
         return Fused(join_tokens(streams.values()), masked_mean(classes, present))

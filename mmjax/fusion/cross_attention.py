@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from mmjax.fusion.pooled import check_modalities
 from mmjax.fusion.sequences import POOLS, ReadingLayer, embed_tokens, join_tokens
+from mmjax.nn.layer_norm import LayerNorm
 from mmjax.nn.masking import zero_masked
 from mmjax.nn.options import choose
 from mmjax.nn.transformer import NORM_PLACES
@@ -80,7 +81,7 @@ class CrossAttentionFusion(nn.Module):
             )
             x = reader(x, mask, context, deterministic=deterministic)
         if choose(NORM_PLACES, self.norm, "norm"):
-            x = nn.LayerNorm(dtype=jnp.float32, name="norm")(x).astype(self.dtype)
+            x = LayerNorm(name="norm")(x).astype(self.dtype)
         return Fused(Tokens(zero_masked(x, mask), mask), pool(x, mask))
 
     def _find_query(self, names: tuple[str, ...]) -> str:

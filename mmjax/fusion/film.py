@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float
 from mmjax.fusion.pooled import check_modalities
 from mmjax.fusion.projected import JointDense, modality_means
 from mmjax.nn.dense import Dense
+from mmjax.nn.layer_norm import LayerNorm
 from mmjax.nn.masking import zero_masked
 from mmjax.nn.options import activation
 from mmjax.nn.pooling import masked_mean
@@ -38,7 +39,7 @@ class FilmLayers(nn.Module):
         act = activation(self.activation)
         for layer in range(gamma.shape[1]):
             y = Dense(x.shape[-1], dtype=self.dtype, name=f"dense_{layer}")(x)
-            y = nn.LayerNorm(use_bias=False, use_scale=False, dtype=jnp.float32)(y)
+            y = LayerNorm(affine=False)(y)
             x = x + act(gamma[:, layer, None] * y.astype(x.dtype) + beta[:, layer, None])
         return x
 

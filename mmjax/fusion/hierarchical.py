@@ -10,6 +10,7 @@ from mmjax.fusion.pooled import check_modalities
 from mmjax.fusion.projected import JointDense
 from mmjax.fusion.sequences import embed_tokens
 from mmjax.nn.dense import Dense
+from mmjax.nn.layer_norm import LayerNorm
 from mmjax.nn.masking import zero_masked
 from mmjax.nn.options import activation
 from mmjax.nn.pooling import masked_mean
@@ -77,7 +78,7 @@ class HierarchicalFusion(nn.Module):
                     name=f"{name}_block_{depth}",
                 )
                 streams[name] = block(streams[name], masks[name], deterministic=deterministic)
-                norm = nn.LayerNorm(1e-6, dtype=jnp.float32, name=f"{name}_norm_{depth}")
+                norm = LayerNorm(name=f"{name}_norm_{depth}")
                 mean = masked_mean(norm(streams[name]), masks[name])
                 parts[f"from_{name}"] = drop(mean.astype(self.dtype))
             states.append(

@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float
 from mmjax.fusion.pooled import check_modalities
 from mmjax.fusion.projected import JointDense
 from mmjax.fusion.sequences import POOLS, ReadingLayer, join_tokens
+from mmjax.nn.layer_norm import LayerNorm
 from mmjax.nn.masking import zero_masked
 from mmjax.nn.options import choose
 from mmjax.nn.positions import sinusoids
@@ -42,7 +43,7 @@ class CrossmodalTransformer(nn.Module):
         for layer in range(self.layers):
             read = ReadingLayer(*options, self_attention=False, name=f"layer_{layer}")
             x = read(x, mask, source, deterministic=deterministic)
-        x = nn.LayerNorm(dtype=jnp.float32, name="norm")(x).astype(self.dtype)
+        x = LayerNorm(name="norm")(x).astype(self.dtype)
         present = jnp.any(source.mask, axis=1, keepdims=True)
         return zero_masked(x, jnp.broadcast_to(present, mask.shape))
 

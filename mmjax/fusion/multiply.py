@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from mmjax.fusion.pooled import check_modalities, pool_tokens
 from mmjax.fusion.products import product_of_present
 from mmjax.nn.dense import Dense
+from mmjax.nn.layer_norm import LayerNorm
 from mmjax.nn.masking import zero_masked
 from mmjax.nn.options import activation
 from mmjax.types import Fused, Tokens, UserError
@@ -55,7 +56,7 @@ class MultiplyFusion(nn.Module):
             factor = nn.Dropout(self.dropout, deterministic=deterministic)(mean.astype(self.dtype))
             if self.project:
                 if self.norm:
-                    norm = nn.LayerNorm(dtype=jnp.float32, name=f"norm_{name}")
+                    norm = LayerNorm(name=f"norm_{name}")
                     factor = norm(factor).astype(self.dtype)
                 factor = act(Dense(self.width, dtype=self.dtype, name=f"project_{name}")(factor))
             elif factor.shape[-1] != self.width:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from mmjax.fusion.pooled import check_modalities
 from mmjax.fusion.sequences import ReadingLayer, embed_tokens, join_tokens
+from mmjax.nn.layer_norm import LayerNorm
 from mmjax.nn.options import choose
 from mmjax.nn.transformer import Block
 from mmjax.types import Fused, Tokens
@@ -91,6 +92,6 @@ class PerceiverFusion(nn.Module):
                 if name not in made:
                     made[name] = Block(self.heads, *options, name=name)
                 x = made[name](x, deterministic=deterministic)
-        x = nn.LayerNorm(1e-6, dtype=jnp.float32, name="norm")(x)
+        x = LayerNorm(name="norm")(x)
         pooled = jnp.mean(x, axis=1)
         return Fused(Tokens(x.astype(self.dtype), mask), pooled.astype(self.dtype))

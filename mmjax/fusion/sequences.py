@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float
 
 from mmjax.nn.dense import Dense
 from mmjax.nn.embedding import LearnedPositions
+from mmjax.nn.layer_norm import LayerNorm
 from mmjax.nn.masking import zero_masked
 from mmjax.nn.options import choose
 from mmjax.nn.pooling import masked_mean
@@ -115,7 +116,7 @@ class ReadingLayer(nn.Module):
         if context is not None:
             y = context.x
             if choose(NORM_PLACES, self.norm, "norm"):
-                y = nn.LayerNorm(dtype=jnp.float32, name="context_norm")(y).astype(self.dtype)
+                y = LayerNorm(name="context_norm")(y).astype(self.dtype)
             reader = Block(*options, self_attention=False, name="cross_block")
             read = reader(
                 x, mask, context=y, context_mask=context.mask, deterministic=deterministic

@@ -10,6 +10,7 @@ from jaxtyping import Array
 from mmjax.fusion.pooled import check_modalities
 from mmjax.fusion.products import product_of_present
 from mmjax.fusion.sequences import POOLS, ReadingLayer, embed_tokens, join_tokens
+from mmjax.nn.layer_norm import LayerNorm
 from mmjax.nn.masking import zero_masked
 from mmjax.nn.options import choose
 from mmjax.nn.pooling import masked_mean
@@ -86,7 +87,7 @@ class CoAttentionalTransformerFusion(nn.Module):
                 streams = streams | {name: Tokens(x, mask)}
         if choose(NORM_PLACES, self.norm, "norm"):
             streams = {
-                name: Tokens(nn.LayerNorm(dtype=jnp.float32, name=f"norm_{name}")(x), mask)
+                name: Tokens(LayerNorm(name=f"norm_{name}")(x), mask)
                 for name, (x, mask) in streams.items()
             }
         vectors = jnp.stack([pool(x, mask) for x, mask in streams.values()], axis=1)

@@ -164,6 +164,16 @@ def split_heads(x: Float[Array, "B N D"], heads: int) -> Float[Array, "B H N K"]
     return jnp.swapaxes(x.reshape(batch, length, heads, width // heads), 1, 2)
 
 
+def split_projections(
+    x: Float[Array, "B N W"], count: int, heads: int
+) -> list[Float[Array, "B H N K"]]:
+    """Cuts what one layer projects to, such as queries, keys and values, into them and heads."""
+    batch, length, width = x.shape
+    x = x.reshape(batch, length, count, heads, width // (count * heads))
+    # By `split`, the gradient is put together; by slices, sums of padded ones would be.
+    return [part[0] for part in jnp.split(jnp.moveaxis(x, (2, 3), (0, 2)), count)]
+
+
 def merge_heads(x: Float[Array, "B H N K"]) -> Float[Array, "B N D"]:
     """The inverse of `split_heads`."""
     batch, heads, length, size = x.shape
@@ -205,11 +215,10 @@ class SelfAttention(nn.Module):
         deterministic: bool = True,
     ) -> Float[Array, "B N D"]:
         """`angles` rotate queries and keys (see mmjax.nn.rotary); None: no rotation."""
-        batch, length, width = x.shape
+        width = x.shape[-1]
         _check_heads(self.path, width, self.heads)
         qkv = Dense(3 * width, self.use_bias, dtype=self.dtype, name="qkv")(x)
-        qkv = qkv.reshape(batch, length, 3, self.heads, width // self.heads)
-        q, k, v = jnp.moveaxis(qkv, (2, 3), (0, 2))
+        q, k, v = split_projections(qkv, 3, self.heads)
         if angles is not None:
             q, k = rotate(q, angles), rotate(k, angles)
         drop = None
@@ -251,7 +260,7 @@ class CrossAttention(nn.Module):
         _check_heads(self.path, width, self.heads)
         q = Dense(width, self.use_bias, dtype=self.dtype, name="q")(x)
         kv = Dense(2 * width, self.use_bias, dtype=self.dtype, name="kv")(context)
-        q, k, v = (split_heads(part, self.heads) for part in (q, *jnp.split(kv, 2, axis=-1)))
+        q, (k, v) = split_heads(q, self.heads), split_projections(kv, 2, self.heads)
         drop = None
         if self.dropout and not deterministic:
             drop = nn.Dropout(self.dropout, deterministic=False)

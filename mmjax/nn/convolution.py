@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mmjax.nn.convolve import Conv, shifted
+from mmjax.nn.layer_norm import LayerNorm
 from mmjax.nn.options import activation, choose, initialiser
 from mmjax.types import UserError
 
@@ -28,7 +29,7 @@ def group_norm(x: Float[Array, "B H W channels"]) -> Float[Array, "B H W channel
 
 def layer_norm(x: Float[Array, "B H W channels"]) -> Float[Array, "B H W channels"]:
     """Normalises each pixel over its channels, in float32."""
-    return nn.LayerNorm(dtype=jnp.float32, name="norm")(x).astype(x.dtype)
+    return LayerNorm(name="norm")(x).astype(x.dtype)
 
 
 # No batch norm: a row's output would depend on which other rows are real.

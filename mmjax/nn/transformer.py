@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float
 
 from mmjax.nn.attention import CrossAttention, SelfAttention
 from mmjax.nn.dense import Dense
+from mmjax.nn.layer_norm import LayerNorm
 from mmjax.nn.options import activation, choose
 
 NORM_PLACES = {"pre": True, "post": False}
@@ -101,7 +102,7 @@ class Block(nn.Module):
     def _branch(
         self, x: Array, branch: Callable[[Array], Array], name: str, deterministic: bool
     ) -> Array:
-        norm = nn.LayerNorm(self.epsilon, dtype=jnp.float32, name=f"{name}_norm")
+        norm = LayerNorm(self.epsilon, name=f"{name}_norm")
         first = choose(NORM_PLACES, self.norm, "norm")
         y = branch(norm(x) if first else x)
         if self.layer_scale is not None:
@@ -176,5 +177,5 @@ class Transformer(nn.Module):
 
             x = (nn.remat(run) if self.remat else run)(block, x, context, angles)
         if choose(NORM_PLACES, self.norm, "norm"):
-            x = nn.LayerNorm(self.epsilon, dtype=jnp.float32, name="norm")(x)
+            x = LayerNorm(self.epsilon, name="norm")(x)
         return x.astype(self.dtype)

@@ -7,7 +7,15 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from mmjax.nn import attention as module
-from mmjax.nn.attention import CrossAttention, SelfAttention, allowed_keys, attention
+from mmjax.nn.attention import (
+    CrossAttention,
+    SelfAttention,
+    allowed_keys,
+    attention,
+    merge_heads,
+    split_heads,
+    split_projections,
+)
 from mmjax.types import UserError
 
 
@@ -205,6 +213,28 @@ def test_cross_attention_equals_projections_around_the_loop():
     found = jax.jit(module.apply)(variables, x, context, mask)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
     np.testing.assert_allclose(found[1], np.tile(params["out"]["bias"], (4, 1)), atol=1e-6)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_projections_split_into_parts_then_heads(count):
+    x = jnp.arange(2 * 3 * count * 8, dtype=jnp.float32).reshape(2, 3, count * 8)
+    parts = split_projections(x, count, heads=4)
+    assert [part.shape for part in parts] == [(2, 4, 3, 2)] * count
+    for part, plain in zip(parts, jnp.split(x, count, axis=-1), strict=True):
+        np.testing.assert_array_equal(part, split_heads(plain, 4))
+        np.testing.assert_array_equal(merge_heads(part), plain)
+
+
+def test_the_gradient_of_split_projections_puts_parts_together_without_sums():
+    def gradient(x, d_parts):
+        return jax.vjp(lambda x: split_projections(x, 3, heads=4), x)[1](d_parts)[0]
+
+    x = jnp.arange(2 * 5 * 24, dtype=jnp.float32).reshape(2, 5, 24)
+    parts = split_projections(x, 3, heads=4)
+    np.testing.assert_array_equal(gradient(x, parts), x)
+    text = jax.jit(gradient).lower(x, parts).as_text()
+    assert "concatenate" in text
+    assert "pad" not in text
 
 
 def test_dropout_drops_only_in_training():

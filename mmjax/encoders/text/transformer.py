@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Shaped
 from mmjax.encoders.text.words import real_words
 from mmjax.nn.dense import Dense
 from mmjax.nn.embedding import WordEmbedding
+from mmjax.nn.layer_norm import LayerNorm
 from mmjax.nn.masking import zero_masked
 from mmjax.nn.options import choose
 from mmjax.nn.pooling import masked_mean
@@ -140,7 +141,7 @@ class TextTransformer(nn.Module):
             table = self.param("token_types", init, (style.token_types, width), jnp.float32)
             x = x + table[0].astype(x.dtype)
         if style.embedding_norm:
-            x = nn.LayerNorm(style.epsilon, dtype=jnp.float32, name="embedding_norm")(x)
+            x = LayerNorm(style.epsilon, name="embedding_norm")(x)
             x = x.astype(self.dtype)
         x = nn.Dropout(self.dropout, deterministic=deterministic)(x)
         x = Transformer(

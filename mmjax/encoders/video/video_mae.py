@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Shaped
 from mmjax.encoders.video.frames import normalise, real_frames, zero_frames
 from mmjax.encoders.video.sizes import inner_size
 from mmjax.nn.dense import Dense
+from mmjax.nn.layer_norm import LayerNorm
 from mmjax.nn.masking import zero_masked
 from mmjax.nn.options import choose
 from mmjax.nn.pooling import masked_mean
@@ -123,7 +124,7 @@ class VideoMae(nn.Module):
             )
             x = (nn.remat(run) if self.remat else run)(block, x)
         x, kept = choose(OUTPUTS, self.output, "output")(x, tokens)
-        x = nn.LayerNorm(1e-6, dtype=jnp.float32, name="norm")(x).astype(self.dtype)
+        x = LayerNorm(name="norm")(x).astype(self.dtype)
         if inner != self.width:
             x = Dense(self.width, dtype=self.dtype, name="projection")(x)
         return Tokens(zero_masked(x, kept), kept)

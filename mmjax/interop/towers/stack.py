@@ -85,15 +85,6 @@ class Stack(nn.Module):
         )
 
 
-def layer_norm(epsilon: float, name: str) -> nn.LayerNorm:
-    """In float32, whatever the type of the computation.
-
-    The variance is that of the differences from the mean: trained models have channels so large
-    that mean(x^2) - mean(x)^2 would lose what is left.
-    """
-    return nn.LayerNorm(epsilon, dtype=jnp.float32, name=name, use_fast_variance=False)
-
-
 def as_mask(attention_mask: Shaped[Array, "B N"] | None) -> Bool[Array, "B N"] | None:
     """1 for a real token, as PyTorch libraries have it -> True."""
     return None if attention_mask is None else attention_mask != 0

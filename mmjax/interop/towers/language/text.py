@@ -7,8 +7,9 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Shaped
 
-from mmjax.interop.towers.stack import Stack, as_mask, layer_norm, with_states
+from mmjax.interop.towers.stack import Stack, as_mask, with_states
 from mmjax.nn.dense import Dense
+from mmjax.nn.layer_norm import LayerNorm
 from mmjax.nn.options import choose
 from mmjax.types import UserError
 
@@ -126,7 +127,7 @@ class TextTower(nn.Module):
         )(x, as_mask(attention_mask), deterministic=deterministic)
         x = states[-1]
         if self.closing_norm:
-            x = layer_norm(self.epsilon, "norm")(x).astype(self.dtype)
+            x = LayerNorm(self.epsilon, name="norm")(x).astype(self.dtype)
         outputs = {"last_hidden_state": x}
         if self.pooling is not None:
             pool = choose(POOLINGS, self.pooling, "pooling")
@@ -154,5 +155,5 @@ class TextTower(nn.Module):
             types = jnp.zeros_like(ids) if types is None else types
             x = x + table("token_types", self.token_types)[types]
         if self.embedding_norm:
-            x = layer_norm(self.epsilon, "embedding_norm")(x)
+            x = LayerNorm(self.epsilon, name="embedding_norm")(x)
         return x.astype(self.dtype)

@@ -10,9 +10,9 @@ from jaxtyping import Array, Bool, Float, Shaped
 
 from mmjax.interop.towers.sound.clap_fusion import PARTS, ClapFusion
 from mmjax.interop.towers.sound.swin import SwinStages
-from mmjax.interop.towers.stack import layer_norm
 from mmjax.nn.batch_norm import BatchNorm
 from mmjax.nn.convolve import Conv
+from mmjax.nn.layer_norm import LayerNorm
 from mmjax.types import UserError
 
 EPSILON = 1e-5  # of the norms outside the blocks
@@ -115,7 +115,7 @@ class ClapAudioTower(nn.Module):
             longer = self.longer(is_longer, len(x))
             x = fuse(x, images[:, 1:], longer, real, deterministic=deterministic)
         if self.patch_norm:
-            x = layer_norm(EPSILON, "patch_norm")(x).astype(self.dtype)
+            x = LayerNorm(EPSILON, name="patch_norm")(x).astype(self.dtype)
         grids = SwinStages(
             self.depths,
             self.heads,
@@ -127,7 +127,7 @@ class ClapAudioTower(nn.Module):
             self.dtype,
             name="stages",
         )(x)
-        x = layer_norm(EPSILON, "norm")(grids[-1]).astype(self.dtype)
+        x = LayerNorm(EPSILON, name="norm")(grids[-1]).astype(self.dtype)
         rows, height, width, channels = x.shape
         pieces = self.size // self.bins
         x = x.reshape(rows, pieces, height // pieces, width, channels)

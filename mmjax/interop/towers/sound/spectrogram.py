@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
-from mmjax.interop.towers.stack import Stack, as_mask, layer_norm, with_states
+from mmjax.interop.towers.stack import Stack, as_mask, with_states
 from mmjax.nn.convolve import Conv
 from mmjax.nn.dense import Dense
+from mmjax.nn.layer_norm import LayerNorm
 from mmjax.nn.options import gelu_exact
 from mmjax.types import UserError
 
@@ -72,7 +73,7 @@ class SpectrogramTower(nn.Module):
             dtype=self.dtype,
             name="blocks",
         )(self.embed(input_values), as_mask(attention_mask), deterministic=deterministic)
-        x = layer_norm(self.epsilon, "norm")(states[-1]).astype(self.dtype)
+        x = LayerNorm(self.epsilon, name="norm")(states[-1]).astype(self.dtype)
         outputs = {"last_hidden_state": x, "pooler_output": (x[:, 0] + x[:, 1]) / 2}
         return with_states(outputs, states, output_hidden_states)
 
@@ -120,7 +121,7 @@ class SpectrogramClassifier(nn.Module):
     def __call__(self, *args: Any, **inputs: Any) -> dict[str, Any]:
         """The outputs of the tower, and logits [B C]."""
         outputs = self.tower(*args, **inputs)
-        x = layer_norm(self.epsilon, "norm")(outputs["pooler_output"])
+        x = LayerNorm(self.epsilon, name="norm")(outputs["pooler_output"])
         logits = Dense(self.labels, dtype=self.dtype, name="logits")(x)
         return {"logits": logits.astype(jnp.float32), **outputs}
 
@@ -180,7 +181,7 @@ class WhisperEncoder(nn.Module):
             dtype=self.dtype,
             name="blocks",
         )(x + places[: x.shape[1]].astype(self.dtype), deterministic=deterministic)
-        x = layer_norm(EPSILON, "norm")(states[-1]).astype(self.dtype)
+        x = LayerNorm(EPSILON, name="norm")(states[-1]).astype(self.dtype)
         outputs: dict[str, Any] = {"last_hidden_state": x}
         if output_hidden_states:
             outputs["hidden_states"] = (*states[:-1], x)

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from mmjax.interop.towers.stack import layer_norm
-from mmjax.nn.attention import attention, merge_heads
+from mmjax.nn.attention import attention, merge_heads, split_projections
 from mmjax.nn.dense import Dense
+from mmjax.nn.layer_norm import LayerNorm
 from mmjax.nn.options import activation
 
 MERGE_EPSILON = 1e-5  # of the norm before windows of cells are merged, in every Swin
@@ -82,15 +82,14 @@ class WindowAttention(nn.Module):
         self, x: Float[Array, "R N C"], bias: Float[Array, "W 1 N N"] | None = None
     ) -> Float[Array, "R N C"]:
         """`bias` is added to the scores; W divides R, as `windows` orders them."""
-        count, cells, width = x.shape
+        count, width = x.shape[0], x.shape[-1]
         shape = ((2 * self.side - 1) ** 2, self.heads)
         table = self.param("places", nn.initializers.normal(0.02), shape, jnp.float32)
         scores = jnp.moveaxis(table[relative_places(self.side)], 2, 0)[None]
         if bias is not None:
             scores = scores + jnp.tile(bias, (count // bias.shape[0], 1, 1, 1))
         qkv = Dense(3 * width, self.use_bias, dtype=self.dtype, name="qkv")(x)
-        qkv = qkv.reshape(count, cells, 3, self.heads, width // self.heads)
-        q, k, v = jnp.moveaxis(qkv, (2, 3), (0, 2))
+        q, k, v = split_projections(qkv, 3, self.heads)
         y = merge_heads(attention(q, k, v, bias=scores))
         return Dense(width, dtype=self.dtype, name="out")(y)
 
@@ -119,7 +118,7 @@ class SwinBlock(nn.Module):
         """A grid that does not split into windows gets zeros below and on the right, which are read
         as cells, as in the original."""
         height, width = x.shape[1:3]
-        y = layer_norm(self.epsilon, "attention_norm")(x).astype(self.dtype)
+        y = LayerNorm(self.epsilon, name="attention_norm")(x).astype(self.dtype)
         more = [(0, -height % self.side), (0, -width % self.side)]
         y = jnp.pad(y, [(0, 0), *more, (0, 0)])
         padded, bias = y.shape[1:3], None
@@ -131,7 +130,7 @@ class SwinBlock(nn.Module):
         if self.shift:
             y = jnp.roll(y, (self.shift, self.shift), (1, 2))
         x = x + y[:, :height, :width]
-        z = layer_norm(self.epsilon, "mlp_norm")(x).astype(self.dtype)
+        z = LayerNorm(self.epsilon, name="mlp_norm")(x).astype(self.dtype)
         z = activation(self.activation)(Dense(self.mlp_width, dtype=self.dtype, name="mlp_in")(z))
         return x + Dense(x.shape[-1], dtype=self.dtype, name="mlp_out")(z)
 
@@ -151,7 +150,7 @@ class PatchMerging(nn.Module):
         height, width, channels = x.shape[1:]
         x = jnp.pad(x, [(0, 0), (0, height % 2), (0, width % 2), (0, 0)])
         four = [x[:, row::2, column::2] for column in range(2) for row in range(2)]
-        x = layer_norm(MERGE_EPSILON, "norm")(jnp.concatenate(four, axis=-1))
+        x = LayerNorm(MERGE_EPSILON, name="norm")(jnp.concatenate(four, axis=-1))
         return Dense(2 * channels, use_bias=False, dtype=self.dtype, name="reduction")(x)
 
 

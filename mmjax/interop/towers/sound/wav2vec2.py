@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
-from mmjax.interop.towers.stack import Stack, layer_norm, with_states
+from mmjax.interop.towers.stack import Stack, with_states
 from mmjax.nn.dense import Dense
+from mmjax.nn.layer_norm import LayerNorm
 from mmjax.nn.options import activation
 from mmjax.types import UserError
 
@@ -71,7 +72,7 @@ class FeatureConvolution(nn.Module):
             )
             x = norm(x).astype(self.dtype)
         elif self.norm == "layer":
-            x = layer_norm(EPSILON, "norm")(x).astype(self.dtype)
+            x = LayerNorm(EPSILON, name="norm")(x).astype(self.dtype)
         return activation(self.activation)(x)
 
 
@@ -167,7 +168,7 @@ class Wav2Vec2Tower(nn.Module):
             UserError: a sound too short for one frame, or frames to replace without a vector.
         """
         x = self.features(input_values)
-        x = layer_norm(self.epsilon, "feature_norm")(x).astype(self.dtype)
+        x = LayerNorm(self.epsilon, name="feature_norm")(x).astype(self.dtype)
         outputs = {"extract_features": x}
         x = Dense(self.width, dtype=self.dtype, name="projection")(x)
         if self.replaced:
@@ -186,7 +187,7 @@ class Wav2Vec2Tower(nn.Module):
             self.dtype,
             name="positions",
         )(x)
-        norm = layer_norm(self.epsilon, "norm")
+        norm = LayerNorm(self.epsilon, name="norm")
         states = Stack(
             self.layers,
             self.heads,

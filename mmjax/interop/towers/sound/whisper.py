@@ -9,9 +9,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from mmjax.interop.towers.sound.spectrogram import EPSILON, WhisperEncoder
-from mmjax.interop.towers.stack import as_mask, layer_norm
-from mmjax.nn.attention import attention, merge_heads, split_heads
+from mmjax.interop.towers.stack import as_mask
+from mmjax.nn.attention import attention, merge_heads, split_projections
 from mmjax.nn.dense import Dense
+from mmjax.nn.layer_norm import LayerNorm
 from mmjax.nn.options import activation
 from mmjax.types import UserError
 
@@ -69,12 +70,12 @@ class DecoderBlock(nn.Module):
             return Dense(features, dtype=self.dtype, name=name)(y)
 
         def heads(y: Array, count: int) -> Sequence[Array]:
-            return [split_heads(part, self.heads) for part in jnp.split(y, count, axis=-1)]
+            return split_projections(y, count, self.heads)
 
         def add(x: Array, y: Array) -> Array:
             return x + nn.Dropout(self.dropout, deterministic=deterministic)(y)
 
-        y = layer_norm(EPSILON, "attention_norm")(x)
+        y = LayerNorm(EPSILON, name="attention_norm")(x)
         q, k, v = heads(dense("qkv", 3 * width, y), 3)
         if memory is not None:
             k = jax.lax.dynamic_update_slice(memory.keys, k, (0, 0, place, 0))
@@ -82,13 +83,13 @@ class DecoderBlock(nn.Module):
         y = attention(q, k, v, mask, causal=memory is None)
         x = add(x, dense("out", width, merge_heads(y)))
 
-        y = layer_norm(EPSILON, "cross_norm")(x)
+        y = LayerNorm(EPSILON, name="cross_norm")(x)
         (q,) = heads(dense("cross_q", width, y), 1)
         heard = memory.heard if context is None else heads(dense("cross_kv", 2 * width, context), 2)
         y = attention(q, *heard)
         x = add(x, dense("cross_out", width, merge_heads(y)))
 
-        y = dense("mlp_in", self.mlp_width, layer_norm(EPSILON, "mlp_norm")(x))
+        y = dense("mlp_in", self.mlp_width, LayerNorm(EPSILON, name="mlp_norm")(x))
         x = add(x, dense("mlp_out", width, activation(self.activation)(y)))
         return x, Remembered(k, v, tuple(heard))
 
@@ -151,7 +152,7 @@ class WhisperDecoder(nn.Module):
             x, new = block(x, mask, context, before, places[0, 0], deterministic=deterministic)
             states.append(x)
             kept.append(new)
-        x = layer_norm(EPSILON, "norm")(x).astype(self.dtype)
+        x = LayerNorm(EPSILON, name="norm")(x).astype(self.dtype)
         outputs = {"last_hidden_state": x, "hidden_states": (*states[:-1], x)}
         if self.logits is not None:
             if self.logits == "own":

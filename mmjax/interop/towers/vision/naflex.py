@@ -10,9 +10,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Shaped
 
 from mmjax.interop.towers.joint.dual import unit
-from mmjax.interop.towers.stack import Stack, as_mask, layer_norm, with_states
+from mmjax.interop.towers.stack import Stack, as_mask, with_states
 from mmjax.interop.towers.vision.vit import AttentionHead
 from mmjax.nn.dense import Dense
+from mmjax.nn.layer_norm import LayerNorm
 from mmjax.types import UserError
 
 
@@ -84,7 +85,7 @@ class NaflexTower(nn.Module):
             dtype=self.dtype,
             name="blocks",
         )(x + places.astype(self.dtype), mask, deterministic=deterministic)
-        x = layer_norm(self.epsilon, "norm")(states[-1]).astype(self.dtype)
+        x = LayerNorm(self.epsilon, name="norm")(states[-1]).astype(self.dtype)
         outputs = {"last_hidden_state": x}
         if self.head:
             head = AttentionHead(

@@ -8,8 +8,9 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
-from mmjax.interop.towers.stack import Stack, as_mask, layer_norm, with_states
+from mmjax.interop.towers.stack import Stack, as_mask, with_states
 from mmjax.nn.dense import Dense
+from mmjax.nn.layer_norm import LayerNorm
 from mmjax.nn.options import activation, choose
 from mmjax.nn.positions import sinusoids
 from mmjax.types import UserError
@@ -25,7 +26,7 @@ def _dense(tower: "VideoTower", x: Array) -> Array:
 POOLINGS: Mapping[str, Callable[["VideoTower", Array], Array]] = {
     "first": lambda _, x: x[:, 0],
     "first_dense": _dense,
-    "mean_norm": lambda _, x: layer_norm(POOL_EPSILON, "pooled_norm")(jnp.mean(x, axis=1)),
+    "mean_norm": lambda _, x: LayerNorm(POOL_EPSILON, name="pooled_norm")(jnp.mean(x, axis=1)),
 }
 
 
@@ -94,7 +95,7 @@ class VideoTower(nn.Module):
         )(self.embed(pixel_values), as_mask(attention_mask), deterministic=deterministic)
         x = states[-1]
         if self.closing_norm:
-            x = layer_norm(self.epsilon, "norm")(x).astype(self.dtype)
+            x = LayerNorm(self.epsilon, name="norm")(x).astype(self.dtype)
         outputs = {"last_hidden_state": x}
         if self.pooling is not None:
             pooled = choose(POOLINGS, self.pooling, "pooling")(self, x)

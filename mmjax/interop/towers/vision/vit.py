@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
-from mmjax.interop.towers.stack import Stack, layer_norm, with_states
-from mmjax.nn.attention import attention, merge_heads, split_heads
+from mmjax.interop.towers.stack import Stack, with_states
+from mmjax.nn.attention import attention, merge_heads, split_heads, split_projections
 from mmjax.nn.dense import Dense
 from mmjax.nn.embedding import PatchEmbedding, resize_positions
+from mmjax.nn.layer_norm import LayerNorm
 from mmjax.nn.options import activation, choose
 from mmjax.types import UserError
 
@@ -43,9 +44,9 @@ class AttentionHead(nn.Module):
         kernel, bias = kernel.astype(self.dtype), bias.astype(self.dtype)
         q = probe @ kernel[:, :width] + bias[:width]
         kv = x @ kernel[:, width:] + bias[width:]
-        q, k, v = (split_heads(y, self.heads) for y in (q, *jnp.split(kv, 2, axis=-1)))
+        q, (k, v) = split_heads(q, self.heads), split_projections(kv, 2, self.heads)
         y = Dense(width, dtype=self.dtype, name="out")(merge_heads(attention(q, k, v, mask)))
-        z = layer_norm(self.epsilon, "norm")(y)
+        z = LayerNorm(self.epsilon, name="norm")(y)
         z = activation(self.activation)(Dense(self.mlp_width, dtype=self.dtype, name="mlp_in")(z))
         return (y + Dense(width, dtype=self.dtype, name="mlp_out")(z))[:, 0]
 
@@ -80,9 +81,9 @@ POOLINGS: Mapping[str, Callable[["VisionTower", Array], Array]] = {
     "class": lambda _, x: x[:, 0],
     "class_dense": _dense,
     "class_mean": _class_and_mean,
-    "class_norm": lambda tower, x: layer_norm(tower.epsilon, "norm")(x[:, 0]),
+    "class_norm": lambda tower, x: LayerNorm(tower.epsilon, name="norm")(x[:, 0]),
     "mean": _mean,
-    "mean_norm": lambda tower, x: layer_norm(tower.epsilon, "norm")(_mean(tower, x)),
+    "mean_norm": lambda tower, x: LayerNorm(tower.epsilon, name="norm")(_mean(tower, x)),
 }
 
 
@@ -156,7 +157,7 @@ class VisionTower(nn.Module):
         """
         x = self.embed(pixel_values, bool_masked_pos)
         if self.input_norm:
-            x = layer_norm(self.epsilon, "input_norm")(x)
+            x = LayerNorm(self.epsilon, name="input_norm")(x)
         states = Stack(
             self.layers,
             self.heads,
@@ -173,7 +174,7 @@ class VisionTower(nn.Module):
         )(x, deterministic=deterministic)
         x = states[-1]
         if self.closing_norm:
-            x = layer_norm(self.epsilon, "norm")(x).astype(self.dtype)
+            x = LayerNorm(self.epsilon, name="norm")(x).astype(self.dtype)
         outputs = {"last_hidden_state": x}
         if self.pooling is not None:
             pooled = choose(POOLINGS, self.pooling, "pooling")(self, x)
