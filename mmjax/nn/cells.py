@@ -19,10 +19,11 @@ class Cell(NamedTuple):
     gates: number of gates that the input and the hidden state are projected to.
     states: number of arrays [B D] that are carried; the first is the hidden state.
     step: (gates from the input [B gates*D], gates from the hidden state [B gates*D], carried
-        arrays) -> carried arrays, and what the derivative needs of the step.
-    pull: (what it needs, carried arrays before and after the step, gradient of those after) ->
-        gradients of the gates from the input, of those from the hidden state (None: the same), and
-        of the carried arrays before.
+        arrays) -> carried arrays, and the factors by which the derivative multiplies: computed
+        here, where the numbers that they are made of are at hand.
+    pull: (those factors, gradient of the carried arrays after the step) -> gradients of the gates
+        from the input, of those from the hidden state (None: the same), and of the carried arrays
+        before.
     biases: bias [4D] -> what is added to the gates from the input, and to those from the hidden
         state.
     bias_init: initialiser of the bias [4D].
@@ -31,7 +32,7 @@ class Cell(NamedTuple):
     gates: int
     states: int
     step: Callable[[Array, Array, State], tuple[State, State]]
-    pull: Callable[[State, State, State, State], tuple[Array, Array | None, State]]
+    pull: Callable[[State, State], tuple[Array, Array | None, State]]
     biases: Callable[[Array], Biases]
     bias_init: Callable[..., Array]
 
@@ -62,32 +63,24 @@ def lstm_scale(size: int) -> Array:
     return jnp.full(size, 0.5).at[2 * width : 3 * width].set(1.0)
 
 
-def lstm_gates(y: Array) -> list[Array]:
-    """i, f, g, o from tanh of the scaled gates."""
-    i, f, g, o = jnp.split(y, 4, axis=-1)
-    return [sigmoid_of(i), sigmoid_of(f), g, sigmoid_of(o)]
-
-
 def lstm_step(from_input: Array, from_hidden: Array, state: State) -> tuple[State, State]:
     """c' = s(f) c + s(i) tanh(g);  h' = s(o) tanh(c'), with i, f, g, o the sum of both."""
     y = tanh((from_input + from_hidden) * lstm_scale(from_input.shape[-1]))
-    i, f, g, o = lstm_gates(y)
+    i, f, g, o = jnp.split(y, 4, axis=-1)
+    i, f, o = sigmoid_of(i), sigmoid_of(f), sigmoid_of(o)
     cell = f * state[1] + i * g
-    return (o * jnp.tanh(cell), cell), (y,)
+    shown = tanh(cell)
+    of_gates = (g * i * (1 - i), state[1] * f * (1 - f), i * (1 - g**2), shown * o * (1 - o))
+    return (o * shown, cell), (*of_gates, f, o * (1 - shown**2))
 
 
-def lstm_pull(
-    saved: State, before: State, after: State, gradient: State
-) -> tuple[Array, None, State]:
+def lstm_pull(factors: State, gradient: State) -> tuple[Array, None, State]:
     """See Cell."""
-    (y,) = saved
+    *of_cell, of_output, forget, shown = factors
     d_hidden, d_cell = gradient
-    i, f, g, o = lstm_gates(y)
-    shown = jnp.tanh(after[1])
-    d_cell = d_cell + d_hidden * o * (1 - shown**2)
-    outer = jnp.concatenate([d_cell * g, d_cell * before[1], d_cell * i, d_hidden * shown], -1)
-    d_gates = outer * (1 - y**2) * lstm_scale(y.shape[-1]) ** 2
-    return d_gates, None, (jnp.zeros_like(d_hidden), d_cell * f)
+    d_cell = d_cell + d_hidden * shown
+    d_gates = [d_cell * factor for factor in of_cell] + [d_hidden * of_output]
+    return jnp.concatenate(d_gates, -1), None, (jnp.zeros_like(d_hidden), d_cell * forget)
 
 
 def lstm_biases(bias: Array) -> Biases:
@@ -105,23 +98,18 @@ def gru_step(from_input: Array, from_hidden: Array, state: State) -> tuple[State
     r, z = jnp.split(sigmoid_of(y), 2, axis=-1)
     from_last = from_hidden[..., 2 * width :]
     n = tanh(from_input[..., 2 * width :] + r * from_last)
-    return ((1 - z) * n + z * state[0],), (y, n, from_last)
+    of_n = (1 - z) * (1 - n**2)
+    of_gates = of_n * from_last * r * (1 - r), (state[0] - n) * z * (1 - z), of_n
+    return ((1 - z) * n + z * state[0],), (*of_gates, of_n * r, z)
 
 
-def gru_pull(
-    saved: State, before: State, after: State, gradient: State
-) -> tuple[Array, Array, State]:
+def gru_pull(factors: State, gradient: State) -> tuple[Array, Array, State]:
     """See Cell."""
-    del after
-    y, n, from_last = saved
-    (d_hidden,) = gradient
-    r, z = jnp.split(sigmoid_of(y), 2, axis=-1)
-    d_n = d_hidden * (1 - z) * (1 - n**2)
-    outer = jnp.concatenate([d_n * from_last, d_hidden * (before[0] - n)], axis=-1)
-    d_both = outer * (1 - y**2) / 4
-    d_input = jnp.concatenate([d_both, d_n], axis=-1)
-    d_recurrent = jnp.concatenate([d_both, d_n * r], axis=-1)
-    return d_input, d_recurrent, (d_hidden * z,)
+    of_r, of_z, of_n, of_last, z = factors
+    (d,) = gradient
+    d_input = jnp.concatenate([d * of_r, d * of_z, d * of_n], axis=-1)
+    d_recurrent = jnp.concatenate([d * of_r, d * of_z, d * of_last], axis=-1)
+    return d_input, d_recurrent, (d * z,)
 
 
 def gru_biases(bias: Array) -> Biases:
