@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float
 from mmjax.nn.cells import CELLS, Biases, Cell, State, apart
 from mmjax.nn.masking import zero_masked
 from mmjax.nn.options import choose
+from mmjax.nn.product import kernel_gradient, product
 from mmjax.types import UserError
 
 
@@ -45,17 +46,6 @@ def recur(
 def _times(x: Array, kernel: Array) -> Array:
     # In bfloat16 the state would stop accumulating: it is always float32.
     return jnp.matmul(x.astype(kernel.dtype), kernel, preferred_element_type=jnp.float32)
-
-
-def _kernel_gradient(x: Array, gradient: Array, kernel: Array) -> Array:
-    # In this order: others, also einsum's "lbd,lbg->dg", transpose the larger array (on CPU).
-    found = jax.lax.dot_general(
-        x.astype(kernel.dtype),
-        gradient.astype(kernel.dtype),
-        (((0, 1), (0, 1)), ((), ())),
-        preferred_element_type=jnp.float32,
-    )
-    return found.astype(kernel.dtype)
 
 
 def _states(
@@ -105,7 +95,7 @@ def _backward(cell, residuals, d_hidden):
     d_gates, d_recurrent = jax.lax.scan(step, start, inputs, reverse=True)[1]
     d_recurrent = d_gates if d_recurrent is None else d_recurrent
     before = jnp.pad(hidden[:-1], ((1, 0), (0, 0), (0, 0)))
-    d_kernel = _kernel_gradient(before, d_recurrent, kernel)
+    d_kernel = kernel_gradient(before, d_recurrent, kernel)
     d_biases = tuple(jnp.sum(d, (0, 1)) for d in (d_gates, d_recurrent))
     return d_gates.astype(projected.dtype), d_kernel, d_biases, None
 
@@ -113,26 +103,11 @@ def _backward(cell, residuals, d_hidden):
 recur.defvjp(_forward, _backward)
 
 
-@jax.custom_vjp
-def project(x: Float[Array, "L B I"], kernel: Float[Array, "I G"]) -> Float[Array, "L B G"]:
-    """x @ kernel, for steps before examples.
+class Projection(nn.Module):
+    """`product` with a kernel of its own; the same parameters as `flax.linen.Dense` without bias.
 
     Not our Dense: it flattens, and a batch sharded over devices would have to be gathered, as it is
     not the first axis here.
-    """
-    return jnp.matmul(x, kernel)
-
-
-def _project_backward(residuals, gradient):
-    x, kernel = residuals
-    return jnp.matmul(gradient, kernel.T), _kernel_gradient(x, gradient, kernel)
-
-
-project.defvjp(lambda x, kernel: (project(x, kernel), (x, kernel)), _project_backward)
-
-
-class Projection(nn.Module):
-    """`project` with a kernel of its own; the same parameters as `flax.linen.Dense` without bias.
 
     Attributes:
         features: G.
@@ -146,7 +121,7 @@ class Projection(nn.Module):
     def __call__(self, x: Float[Array, "L B I"]) -> Float[Array, "L B G"]:
         init, shape = nn.initializers.lecun_normal(), (x.shape[-1], self.features)
         kernel = self.param("kernel", init, shape, jnp.float32)
-        return project(x.astype(self.dtype), kernel.astype(self.dtype))
+        return product(x.astype(self.dtype), kernel.astype(self.dtype))
 
 
 class Direction(nn.Module):

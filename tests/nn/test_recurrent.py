@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mmjax.nn.cells import CELLS
-from mmjax.nn.recurrent import Recurrent, project, recur
+from mmjax.nn.recurrent import Recurrent, recur
 from mmjax.types import UserError
 
 MASK = np.array(
@@ -231,25 +231,6 @@ def test_gradients_are_those_of_a_scan(name, dtype):
         np.testing.assert_allclose(own, derived, atol=near * np.abs(derived).max())
 
     jax.tree.map(compare, gradient(recur), gradient(plain_scan))
-
-
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-def test_the_projection_is_a_product_with_its_gradients(dtype):
-    random = np.random.default_rng(4)
-    x, kernel, weights = (
-        jnp.asarray(random.normal(size=shape), dtype) for shape in ((6, 4, 3), (3, 5), (6, 4, 5))
-    )
-
-    def gradients(product):
-        loss = lambda x, kernel: jnp.sum((product(x, kernel) * weights).astype(jnp.float32))  # noqa: E731
-        return jax.grad(loss, (0, 1))(x, kernel)
-
-    np.testing.assert_array_equal(project(x, kernel), x @ kernel)
-    for own, derived in zip(gradients(project), gradients(jnp.matmul), strict=True):
-        assert own.dtype == derived.dtype == dtype
-        own, derived = (np.asarray(a, np.float32) for a in (own, derived))
-        near = 1e-6 if dtype == jnp.float32 else 0.02
-        np.testing.assert_allclose(own, derived, atol=near * np.abs(derived).max())
 
 
 @every_case
