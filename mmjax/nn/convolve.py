@@ -76,7 +76,10 @@ def _kernel_gradient(x, d_y, kernel, strides, padding):
     devices = math.gcd(batch, jax.device_count())
     own = batch // devices
     pictures = _pictures(own, max(math.prod(pixels), 1), width)
-    x, d_y = (a.reshape(devices, own, *a.shape[1:]) for a in (x, d_y))
+
+    def by_device(a):
+        # Within the loop: what is reshaped before it is computed again and written once more.
+        return a.reshape(devices, own, *a.shape[1:])
 
     def unfolded(x):
         # Slices that are not written out are not vectorised.
@@ -94,11 +97,12 @@ def _kernel_gradient(x, d_y, kernel, strides, padding):
         return jnp.matmul(rows, unfolded(x), preferred_element_type=jnp.float32)
 
     def add(total, first):
-        some = [jax.lax.dynamic_slice_in_dim(a, first, pictures, axis=1) for a in (x, d_y)]
+        parts = by_device(x), by_device(d_y)
+        some = [jax.lax.dynamic_slice_in_dim(part, first, pictures, axis=1) for part in parts]
         return total + jax.vmap(turned)(*some), None
 
     if pictures == own:
-        total = jax.vmap(at_once)(x, d_y).sum(0)
+        total = jax.vmap(at_once)(by_device(x), by_device(d_y)).sum(0)
     else:
         start = jnp.zeros((devices, out, width), jnp.float32)
         total = jax.lax.scan(add, start, jnp.arange(0, own, pictures))[0].sum(0).T
