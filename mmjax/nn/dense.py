@@ -13,6 +13,8 @@ from mmjax.nn.product import product
 class Dense(nn.Module):
     """`x @ kernel + bias` over the last axis; the same parameters as `flax.linen.Dense`.
 
+    As `product`, it has no derivative in forward mode: take second ones in reverse, too.
+
     Attributes:
         features: size of the last axis of the output.
         use_bias: whether a bias is added.

@@ -188,7 +188,7 @@ def test_mlb_is_bilinear_of_the_given_rank():
     def output(x, y):
         return module.apply({"params": params}, one_token(x=x[None], y=y[None])).pooled[0]
 
-    forms = jax.jit(jax.jacfwd(jax.jacrev(output), argnums=1))(jnp.asarray(x), jnp.asarray(y))
+    forms = jax.jit(jax.jacrev(jax.jacrev(output), argnums=1))(jnp.asarray(x), jnp.asarray(y))
     sizes = np.linalg.svd(forms, compute_uv=False)
     assert forms.shape == (4, 6, 7)
     assert (sizes[:, 1] > 1e-3).all()
