@@ -34,3 +34,11 @@ def test_parameters_stay_float32():
     y, variables = module.init_with_output(jax.random.key(0), jnp.ones((2, 3)))
     assert y.dtype == jnp.bfloat16
     assert all(p.dtype == jnp.float32 for p in jax.tree.leaves(variables))
+
+
+def test_parameters_may_be_numpy_arrays():
+    x = jnp.ones((2, 3))
+    variables = Dense(7).init(jax.random.key(0), x)
+    gradient = jax.grad(lambda x, variables: (Dense(7).apply(variables, x) ** 2).sum())
+    plain = gradient(x, jax.tree.map(np.asarray, variables))
+    np.testing.assert_allclose(plain, gradient(x, variables), rtol=1e-6)
