@@ -33,7 +33,7 @@ class Dense(nn.Module):
         kernel = self.param("kernel", self.kernel_init, (width, self.features), jnp.float32)
         # On CPU the backward pass over [B*N D] takes half the time of the one over [B N D].
         flat = x.astype(self.dtype).reshape(-1, width)
-        y = product(flat, kernel.astype(self.dtype))
+        y = product(flat, jnp.asarray(kernel, self.dtype))
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
             y = y + bias.astype(self.dtype)
