@@ -11,6 +11,7 @@ from mmjax.types import UserError
 Choice = TypeVar("Choice")
 
 
+@jax.checkpoint
 def gelu_exact(x: Any) -> Any:
     """x Phi(x) (Hendrycks and Gimpel 2016, https://arxiv.org/abs/1606.08415), by erf.
 
@@ -20,16 +21,23 @@ def gelu_exact(x: Any) -> Any:
     return (0.5 * wide * (1.0 + jax.lax.erf(wide * 0.5**0.5))).astype(x.dtype)
 
 
+@jax.checkpoint
+def _quick_gelu(x):
+    return x * jax.nn.sigmoid(1.702 * x)
+
+
+# With `checkpoint`, those of several steps keep their input for the backward pass, and no step's
+# result: in a transformer, one fewer of the widest arrays.
 ACTIVATIONS: Mapping[str, Callable[[Any], Any]] = {
-    "gelu": jax.nn.gelu,  # the tanh approximation
+    "gelu": jax.checkpoint(jax.nn.gelu),  # the tanh approximation
     "gelu_exact": gelu_exact,
     "identity": lambda x: x,
     "leaky_relu": jax.nn.leaky_relu,
-    "quick_gelu": lambda x: x * jax.nn.sigmoid(1.702 * x),  # as in OpenAI's CLIP
+    "quick_gelu": _quick_gelu,  # as in OpenAI's CLIP
     "relu": jax.nn.relu,
     "relu6": jax.nn.relu6,
     "sigmoid": jax.nn.sigmoid,
-    "silu": jax.nn.silu,
+    "silu": jax.checkpoint(jax.nn.silu),
     "tanh": jax.nn.tanh,
 }
 

@@ -48,3 +48,10 @@ def text(seed: int) -> tuple[np.ndarray, np.ndarray]:
     value = np.random.default_rng(seed).integers(0, 1000, (ROWS, 5), np.int32)
     mask = np.array([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [0, 0, 0, 0, 0], [0, 1, 0, 1, 1]], bool)
     return value, mask
+
+
+def recomputed_blocks(function: Callable[..., Any], *values: Any) -> int:
+    """How many parts of a program, with matrix products in them, run again in its backward pass."""
+    equations = jax.make_jaxpr(function)(*values).eqns
+    again = [equation for equation in equations if "remat" in equation.primitive.name]
+    return sum("dot_general" in str(equation) for equation in again)

@@ -64,7 +64,8 @@ def parts(q, k, v, mask, causal, bias):
         return (attention(q, k, v, mask, causal=causal, bias=bias) ** 3).sum()
 
     value = jax.jit(lambda *x: attention(*x[:3], mask, causal=causal, bias=x[3]))(q, k, v, bias)
-    return value, *jax.jit(jax.grad(loss, (0, 1, 2)))(q, k, v, bias)
+    learned = (0, 1, 2) if bias is None else (0, 1, 2, 3)
+    return value, *jax.jit(jax.grad(loss, learned))(q, k, v, bias)
 
 
 @pytest.mark.parametrize("causal", [False, True])
@@ -86,17 +87,61 @@ def test_one_head_after_the_other_gives_what_all_at_once_do(
 
 
 @pytest.mark.usefixtures("long")
-def test_devices_that_share_the_rows_exchange_nothing():
+@pytest.mark.parametrize("backward", [False, True])
+def test_devices_that_share_the_rows_exchange_nothing(backward):
+    def function(q, mask):
+        if backward:
+            return jax.grad(lambda q: jnp.sum(attention(q, q, q, mask) ** 3))(q)
+        return attention(q, q, q, mask)
+
     mesh = jax.make_mesh((8,), ("rows",), axis_types=(AxisType.Auto,))
     q = jax.random.normal(jax.random.PRNGKey(0), (16, 2, 5, 4))
     mask = jnp.arange(5) < jnp.arange(16)[:, None]
-    expected = attention(q, q, q, mask)
+    expected = function(q, mask)
     q, mask = jax.device_put((q, mask), NamedSharding(mesh, PartitionSpec("rows")))
-    program = jax.jit(attention).lower(q, q, q, mask).compile()
+    program = jax.jit(function).lower(q, mask).compile()
     assert "while" in program.as_text()
     for exchange in ("all-gather", "all-reduce", "all-to-all", "collective-permute"):
         assert exchange not in program.as_text()
-    np.testing.assert_allclose(program(q, q, q, mask), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(program(q, mask), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.usefixtures("long")
+def test_long_sequences_keep_no_scores_for_the_backward_pass():
+    q, k, v, mask = example()
+    _, backward = jax.vjp(lambda *x: attention(*x, mask), q, k, v)
+    assert all(jnp.shape(kept)[-2:] != (5, 5) for kept in jax.tree.leaves(backward))
+
+
+@pytest.mark.usefixtures("long")
+def test_long_sequences_have_second_derivatives(monkeypatch):
+    q, k, v, mask = example()
+
+    def second(q):
+        slope = jax.grad(lambda q: jnp.sum(attention(q, k, v * q, mask) ** 3))
+        return jax.grad(lambda q: jnp.sum(slope(q) ** 2))(q)
+
+    found = second(q)
+    monkeypatch.setattr(module, "LONG", 1000)
+    np.testing.assert_allclose(found, second(q), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.usefixtures("long")
+def test_long_sequences_in_bfloat16_keep_their_type_and_are_near():
+    q, k, v, mask = example()
+    exact = parts(q, k, v, mask, causal=False, bias=None)
+    found = parts(*(x.astype(jnp.bfloat16) for x in (q, k, v)), mask, causal=False, bias=None)
+    for near, wanted in zip(found, exact, strict=True):
+        assert near.dtype == jnp.bfloat16
+        np.testing.assert_allclose(
+            near.astype(jnp.float32), wanted, atol=0.03 * np.abs(wanted).max()
+        )
+
+
+@pytest.mark.usefixtures("long")
+def test_no_long_sequences_have_a_gradient_of_nothing():
+    q = jnp.zeros((0, 2, 5, 4))
+    assert jax.grad(lambda q: jnp.sum(attention(q, q, q)))(q).shape == q.shape
 
 
 @pytest.mark.usefixtures("long")

@@ -36,3 +36,12 @@ def test_is_finite_far_out():
     x = jnp.asarray([-1e30, -1e4, 0.0, 1e4, 1e30])
     np.testing.assert_array_equal(gelu_exact(x), jnp.maximum(x, 0.0))
     np.testing.assert_array_equal(jax.vmap(jax.grad(gelu_exact))(x), [0, 0, 0.5, 1, 1])
+
+
+@pytest.mark.parametrize("name", ["gelu", "gelu_exact", "quick_gelu", "silu"])
+def test_keeps_nothing_but_its_input_for_the_backward_pass(name):
+    x = jnp.linspace(-3.0, 3.0, 7)
+    _, backward = jax.vjp(ACTIVATIONS[name], x)
+    kept = [leaf for leaf in jax.tree.leaves(backward) if jnp.size(leaf) == x.size]
+    assert len(kept) == 1
+    np.testing.assert_array_equal(kept[0], x)
