@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from mmjax.nn import wide_convolution as wide
+
 # On CPU a convolution with at most so many pixels in its output is one product of matrices.
 FEW_PIXELS = 16
 # The gradient of a kernel there takes at least so many windows at a time, and so many numbers.
@@ -37,7 +39,8 @@ def convolve(
     The same as `jax.lax.conv_general_dilated`. On CPU the gradient of the kernel is a product of
     matrices, of the windows of some pictures at a time, in 0.3 to 1.0 of the time; and everything
     is a product where the output has few pixels, in 0.4 to 0.8 of the time. For that the windows
-    are written out: height * width times the memory of those pictures.
+    are written out: height * width times the memory of those pictures. With many channels in
+    float32, `wide_convolution` needs fewer products, and 0.6 to 0.8 of the time.
     Derivatives are defined in reverse only.
     """
     library, product = _choices(strides, padding)
@@ -52,8 +55,12 @@ def _choices(strides: Pair, padding: tuple[Pair, Pair]) -> tuple[Callable, Calla
         return jax.lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=names)
 
     def product(x, kernel):
+        if wide.suits_tiles(x, kernel, strides, padding):
+            return wide.by_tiles(x, kernel, padding)
         if math.prod(jax.eval_shape(library, x, kernel).shape[1:3]) > FEW_PIXELS:
             return library(x, kernel)
+        if wide.suits_taps(x, kernel, strides, padding):
+            return wide.by_taps(x, kernel, strides, padding)
         unfolded = jnp.concatenate(windows(x, kernel, strides, padding), axis=-1)
         flat = unfolded.reshape(-1, unfolded.shape[-1]) @ kernel.reshape(-1, kernel.shape[-1])
         return flat.reshape(*unfolded.shape[:3], -1)
@@ -70,6 +77,9 @@ def windows(x: Array, kernel: Array, strides: Pair, padding: tuple[Pair, Pair]) 
 
 def _kernel_gradient(x, d_y, kernel, strides, padding):
     """Products of windows and `d_y`, of as many pictures at a time as fit into the cache."""
+    few = math.prod(d_y.shape[1:3]) <= FEW_PIXELS
+    if few and wide.suits_taps(x, kernel, strides, padding):
+        return wide.taps_kernel_gradient(x, d_y, kernel, strides, padding)
     (*sides, channels, out), (batch, *pixels) = kernel.shape, d_y.shape[:3]
     width = math.prod(sides) * channels
     # The rows may be spread over the devices, each of which sums its own; then they meet once.
@@ -123,7 +133,10 @@ def _backward(strides, padding, residuals, d_y):
     library, product = _choices(strides, padding)
 
     def on_cpu(x, kernel, d_y):
-        (d_x,) = jax.vjp(lambda x: product(x, kernel), x)[1](d_y)
+        if wide.suits_tiles(x, kernel, strides, padding):
+            d_x = wide.tiles_input_gradient(d_y, kernel, padding)
+        else:
+            (d_x,) = jax.vjp(lambda x: product(x, kernel), x)[1](d_y)
         return d_x, _kernel_gradient(x, d_y, kernel, strides, padding)
 
     def elsewhere(x, kernel, d_y):

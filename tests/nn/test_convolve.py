@@ -119,11 +119,14 @@ def test_some_pictures_at_a_time(batch, size):
     jax.tree.map(assert_near, *(f(x, kernel) for f in both))
 
 
-@pytest.mark.parametrize(("batch", "size", "channels"), [(8, 12, 3), (24, 24, 64)])
-def test_devices_that_share_a_batch_only_sum_the_kernels_gradient(batch, size, channels):
+@pytest.mark.parametrize(
+    ("batch", "size", "channels", "out"),
+    [(8, 12, 3, 5), (24, 24, 64, 5), (128, 8, 128, 128), (8, 3, 128, 128)],
+)
+def test_devices_that_share_a_batch_only_sum_the_kernels_gradient(batch, size, channels, out):
     """They do so once, after all of their pictures."""
     mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
-    x, kernel = normal(batch, size, size, channels), normal(3, 3, channels, 5, seed=1)
+    x, kernel = normal(batch, size, size, channels), normal(3, 3, channels, out, seed=1)
     shared = jax.device_put(x, jax.NamedSharding(mesh, jax.P("data")))
 
     @jax.jit
