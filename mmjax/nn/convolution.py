@@ -8,9 +8,10 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mmjax.nn.convolve import Conv, shifted
+from mmjax.nn.convolve import Conv
 from mmjax.nn.layer_norm import LayerNorm
 from mmjax.nn.options import activation, choose, initialiser
+from mmjax.nn.windows import shifted
 from mmjax.types import UserError
 
 GROUP_CHANNELS = 16

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mmjax.nn import wide_convolution as wide
+from mmjax.nn.windows import windows
 
 # On CPU a convolution with at most so many pixels in its output is one product of matrices.
 FEW_PIXELS = 16
@@ -18,13 +19,6 @@ FEW_PIXELS = 16
 FEW_WINDOWS, SMALL = 256, 2**18
 
 Pair = tuple[int, int]
-
-
-def shifted(x: Array, axis: int, side: int, stride: int) -> list[Array]:
-    """For each of `side` offsets, every `stride`-th slice: the i-th of each window together."""
-    last = (x.shape[axis] - side) // stride * stride + 1
-    at = functools.partial(jax.lax.slice_in_dim, x, stride=stride, axis=axis)
-    return [at(offset, offset + last) for offset in range(side)]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -68,15 +62,10 @@ def _choices(strides: Pair, padding: tuple[Pair, Pair]) -> tuple[Callable, Calla
     return library, product
 
 
-def windows(x: Array, kernel: Array, strides: Pair, padding: tuple[Pair, Pair]) -> list[Array]:
-    """The pixel at (i, j) of each window, for every i and j."""
-    height, width = kernel.shape[:2]
-    rows = shifted(jnp.pad(x, [(0, 0), *padding, (0, 0)]), 1, height, strides[0])
-    return [column for row in rows for column in shifted(row, 2, width, strides[1])]
-
-
 def _kernel_gradient(x, d_y, kernel, strides, padding):
     """Products of windows and `d_y`, of as many pictures at a time as fit into the cache."""
+    if wide.suits_tiles(x, kernel, strides, padding):
+        return wide.tiles_kernel_gradient(x, d_y, padding)
     few = math.prod(d_y.shape[1:3]) <= FEW_PIXELS
     if few and wide.suits_taps(x, kernel, strides, padding):
         return wide.taps_kernel_gradient(x, d_y, kernel, strides, padding)

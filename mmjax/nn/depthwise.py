@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mmjax.nn.convolve import windows
+from mmjax.nn.windows import windows
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))

@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from mmjax.nn.windows import shifted
+
 WIDE = 128 * 128  # input channels times output channels, from which fewer products are faster
 MANY_TILES = 256  # of a device, from which transforming the kernel is worth it
 # The largest share of the plain convolution's products with which they are faster.
@@ -45,29 +47,30 @@ def by_tiles(
     memory of `x` and of the output, for a moment.
     """
     high, wide = _output_sides(x, kernel, (1, 1), padding)
-    down, across = -(-high // 2), -(-wide // 2)
-    (above, below), (left, right) = padding
-    below, right = below + 2 * down - high, right + 2 * across - wide
-    x = jnp.pad(x, ((0, 0), (above, below), (left, right), (0, 0)))
-    # Without the barrier, strided slices are not vectorised.
-    rows = jax.lax.optimization_barrier(_of_tiles(_every_other(x, 1, down)))
-    tiles = jnp.stack([part for row in rows for part in _of_tiles(_every_other(row, 2, across))])
+    tiles = _input_tiles(x, (high, wide), padding)
     kernels = jnp.stack([part for row in _of_kernel(kernel) for part in _of_kernel(row)])
     products = jnp.einsum("sbhwi,sio->sbhwo", tiles, kernels)
     rows = [_of_products(products[first : first + 4]) for first in range(0, 16, 4)]
     columns = [jnp.stack(_of_products([row[side] for row in rows]), axis=2) for side in (0, 1)]
     y = jnp.stack(columns, axis=4)  # [B down 2 across 2 out]
-    return y.reshape(x.shape[0], 2 * down, 2 * across, -1)[:, :high, :wide]
+    return y.reshape(x.shape[0], 2 * y.shape[1], 2 * y.shape[3], -1)[:, :high, :wide]
 
 
-def _every_other(x, axis, count):
-    return [
-        jax.lax.slice_in_dim(x, first, first + 2 * count - 1, stride=2, axis=axis)
-        for first in range(4)
-    ]
+def _input_tiles(x, output_sides, padding):
+    """[16 B down across channels]; an odd side has zeros to fill the last tile."""
+    sides = zip(padding, output_sides, strict=True)
+    around = [(before, after + side % 2) for (before, after), side in sides]
+    return _tiles(jnp.pad(x, ((0, 0), *around, (0, 0))), 4, _of_input)
 
 
-def _of_tiles(x):
+def _tiles(x, side, transform):
+    """Tiles of side x side pixels, every two pixels, transformed to 4 x 4 numbers."""
+    # Without the barrier, strided slices are not vectorised.
+    rows = jax.lax.optimization_barrier(transform(shifted(x, 1, side, 2)))
+    return jnp.stack([tile for row in rows for tile in transform(shifted(row, 2, side, 2))])
+
+
+def _of_input(x):
     return [x[0] - x[2], x[1] + x[2], x[2] - x[1], x[1] - x[3]]
 
 
@@ -80,12 +83,38 @@ def _of_products(x):
     return [x[0] + x[1] + x[2], x[1] - x[2] - x[3]]
 
 
+def _of_output_gradient(d_y):  # `_of_products` transposed
+    return [d_y[0], d_y[0] + d_y[1], d_y[0] - d_y[1], -d_y[1]]
+
+
+def _to_kernel(x):  # `_of_kernel` transposed
+    return [x[0] + (x[1] + x[2]) / 2, (x[1] - x[2]) / 2, (x[1] + x[2]) / 2 + x[3]]
+
+
 def tiles_input_gradient(
     d_y: Float[Array, "B y x out"], kernel: Float[Array, "3 3 channels out"], padding: Paddings
 ) -> Float[Array, "B H W channels"]:
     """That of `by_tiles`: the convolution with the kernel turned round."""
     around = tuple((2 - before, 2 - after) for before, after in padding)
     return by_tiles(d_y, jnp.swapaxes(kernel[::-1, ::-1], 2, 3), around)
+
+
+def tiles_kernel_gradient(
+    x: Float[Array, "B H W channels"],
+    d_y: Float[Array, "B y x out"],
+    padding: Paddings,
+) -> Float[Array, "3 3 channels out"]:
+    """That of `by_tiles`, by tiles too."""
+    high, wide = d_y.shape[1:3]
+    d_y = jnp.pad(d_y, ((0, 0), (0, high % 2), (0, wide % 2), (0, 0)))
+    both = _input_tiles(x, (high, wide), padding), _tiles(d_y, 2, _of_output_gradient)
+    devices = math.gcd(x.shape[0], jax.device_count())  # each sums over its own pictures
+    own = math.prod(both[0].shape[1:4]) // devices
+    parts = [tiles.reshape(16, devices, own, tiles.shape[4]) for tiles in both]
+    d_kernels = jnp.einsum("sdni,sdno->dsio", *parts)
+    rows = [_to_kernel(d_kernels[:, first : first + 4].swapaxes(0, 1)) for first in range(0, 16, 4)]
+    taps = [jnp.stack(_to_kernel(list(column)), axis=1) for column in zip(*rows, strict=True)]
+    return jnp.stack(taps, axis=2).sum(0)
 
 
 def suits_taps(x: Any, kernel: Any, strides: Pair, padding: Paddings) -> bool:

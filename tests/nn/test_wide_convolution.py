@@ -15,6 +15,7 @@ from mmjax.nn.wide_convolution import (
     suits_tiles,
     taps_kernel_gradient,
     tiles_input_gradient,
+    tiles_kernel_gradient,
 )
 
 NAMES = ("NHWC", "HWIO", "NHWC")
@@ -43,8 +44,10 @@ def test_tiles_give_what_the_library_does(sides, padding):
     y, backward = jax.vjp(lambda x, k: library(x, k, ONE, padding), x, kernel)
     assert_near(jax.jit(by_tiles, static_argnums=2)(x, kernel, padding), y)
     d_y = normal(*y.shape, seed=2)
-    own = jax.jit(tiles_input_gradient, static_argnums=2)(d_y, kernel, padding)
-    assert_near(own, backward(d_y)[0])
+    d_x, d_kernel = backward(d_y)
+    assert_near(jax.jit(tiles_input_gradient, static_argnums=2)(d_y, kernel, padding), d_x)
+    own = jax.jit(tiles_kernel_gradient, static_argnums=2)(x, d_y, padding)
+    assert_near(own, d_kernel)
 
 
 # Sides of the picture and of the kernel, strides, zeros around it.
@@ -90,6 +93,8 @@ def test_there_are_fewer_products():
     kernel, size = normal(3, 3, 4, 5), 2 * 4 * 5
     x = normal(2, 6, 4, 4)
     assert products(lambda *args: by_tiles(*args, AROUND), x, kernel) == 16 * (3 * 2) * size
+    gradient = lambda *args: tiles_kernel_gradient(*args, AROUND)  # noqa: E731
+    assert products(gradient, x, normal(2, 6, 4, 5)) == 16 * (3 * 2) * size
     x = normal(2, 3, 3, 4)
     reached = sum(
         0 <= i + a - 1 < 3 and 0 <= j + b - 1 < 3
