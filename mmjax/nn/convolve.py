@@ -49,8 +49,8 @@ def _choices(strides: Pair, padding: tuple[Pair, Pair]) -> tuple[Callable, Calla
         return jax.lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=names)
 
     def product(x, kernel):
-        if wide.suits_tiles(x, kernel, strides, padding):
-            return wide.by_tiles(x, kernel, padding)
+        if wide.suits_winograd(x, kernel, strides, padding):
+            return wide.winograd(x, kernel, padding)
         if math.prod(jax.eval_shape(library, x, kernel).shape[1:3]) > FEW_PIXELS:
             return library(x, kernel)
         if wide.suits_taps(x, kernel, strides, padding):
@@ -64,8 +64,8 @@ def _choices(strides: Pair, padding: tuple[Pair, Pair]) -> tuple[Callable, Calla
 
 def _kernel_gradient(x, d_y, kernel, strides, padding):
     """Products of windows and `d_y`, of as many pictures at a time as fit into the cache."""
-    if wide.suits_tiles(x, kernel, strides, padding):
-        return wide.tiles_kernel_gradient(x, d_y, padding)
+    if wide.suits_winograd(x, kernel, strides, padding):
+        return wide.winograd_kernel_gradient(x, d_y, padding)
     few = math.prod(d_y.shape[1:3]) <= FEW_PIXELS
     if few and wide.suits_taps(x, kernel, strides, padding):
         return wide.taps_kernel_gradient(x, d_y, kernel, strides, padding)
@@ -122,8 +122,8 @@ def _backward(strides, padding, residuals, d_y):
     library, product = _choices(strides, padding)
 
     def on_cpu(x, kernel, d_y):
-        if wide.suits_tiles(x, kernel, strides, padding):
-            d_x = wide.tiles_input_gradient(d_y, kernel, padding)
+        if wide.suits_winograd(x, kernel, strides, padding):
+            d_x = wide.winograd_input_gradient(d_y, kernel, padding)
         else:
             (d_x,) = jax.vjp(lambda x: product(x, kernel), x)[1](d_y)
         return d_x, _kernel_gradient(x, d_y, kernel, strides, padding)

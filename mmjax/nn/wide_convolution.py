@@ -1,6 +1,6 @@
 """Convolutions of many channels with fewer products, for CPUs.
 
-Exact but for the order of the sums: with tiles, errors are about those of the plain sum.
+Exact but for the order of the sums; the errors of both are about those of the plain sum.
 """
 
 import itertools
@@ -16,29 +16,31 @@ from mmjax.nn.windows import shifted
 
 WIDE = 128 * 128  # input channels times output channels, from which fewer products are faster
 MANY_TILES = 256  # of a device, from which transforming the kernel is worth it
+LARGEST = 2**26  # numbers that the tiles of a device may take, for memory
 # The largest share of the plain convolution's products with which they are faster.
-TILES_SHARE, TAPS_SHARE = 0.6, 0.75
+WINOGRAD_SHARE, TAPS_SHARE = 0.6, 0.75
 
 Pair = tuple[int, int]
 Paddings = tuple[Pair, Pair]
 
 
-def suits_tiles(x: Any, kernel: Any, strides: Pair, padding: Paddings) -> bool:
-    """Whether `by_tiles` can compute a convolution of such arrays, and is faster."""
+def suits_winograd(x: Any, kernel: Any, strides: Pair, padding: Paddings) -> bool:
+    """Whether `winograd` can compute a convolution of such arrays, and is faster."""
     if kernel.shape[:2] != (3, 3) or strides != (1, 1) or max(*padding[0], *padding[1]) > 2:
         return False
     high, wide = _output_sides(x, kernel, strides, padding)
-    tiles = -(-high // 2) * -(-wide // 2)
+    tiles = -(-high // 2) * -(-wide // 2)  # an odd side has half a tile more
     own = x.shape[0] // math.gcd(x.shape[0], jax.device_count()) * tiles
-    few_products = 16 * tiles <= TILES_SHARE * 9 * high * wide  # an odd side has half a tile more
-    return _is_wide(x, kernel) and own >= MANY_TILES and few_products
+    few_products = 16 * tiles <= WINOGRAD_SHARE * 9 * high * wide
+    fits = 16 * own * max(kernel.shape[2:]) <= LARGEST
+    return _is_wide(x, kernel) and own >= MANY_TILES and few_products and fits
 
 
 def _is_wide(x, kernel):
     return x.dtype == jnp.float32 and math.prod(kernel.shape[2:]) >= WIDE
 
 
-def by_tiles(
+def winograd(
     x: Float[Array, "B H W channels"], kernel: Float[Array, "3 3 channels out"], padding: Paddings
 ) -> Float[Array, "B y x out"]:
     """A 3x3 convolution by tiles of 2x2 outputs, with 16 products each instead of 36.
@@ -91,20 +93,20 @@ def _to_kernel(x):  # `_of_kernel` transposed
     return [x[0] + (x[1] + x[2]) / 2, (x[1] - x[2]) / 2, (x[1] + x[2]) / 2 + x[3]]
 
 
-def tiles_input_gradient(
+def winograd_input_gradient(
     d_y: Float[Array, "B y x out"], kernel: Float[Array, "3 3 channels out"], padding: Paddings
 ) -> Float[Array, "B H W channels"]:
-    """That of `by_tiles`: the convolution with the kernel turned round."""
+    """That of `winograd`: the convolution with the kernel turned round."""
     around = tuple((2 - before, 2 - after) for before, after in padding)
-    return by_tiles(d_y, jnp.swapaxes(kernel[::-1, ::-1], 2, 3), around)
+    return winograd(d_y, jnp.swapaxes(kernel[::-1, ::-1], 2, 3), around)
 
 
-def tiles_kernel_gradient(
+def winograd_kernel_gradient(
     x: Float[Array, "B H W channels"],
     d_y: Float[Array, "B y x out"],
     padding: Paddings,
 ) -> Float[Array, "3 3 channels out"]:
-    """That of `by_tiles`, by tiles too."""
+    """That of `winograd`, by tiles too."""
     high, wide = d_y.shape[1:3]
     d_y = jnp.pad(d_y, ((0, 0), (0, high % 2), (0, wide % 2), (0, 0)))
     both = _input_tiles(x, (high, wide), padding), _tiles(d_y, 2, _of_output_gradient)

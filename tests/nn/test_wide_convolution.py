@@ -10,12 +10,12 @@ import pytest
 from mmjax.nn.convolve import convolve
 from mmjax.nn.wide_convolution import (
     by_taps,
-    by_tiles,
     suits_taps,
-    suits_tiles,
+    suits_winograd,
     taps_kernel_gradient,
-    tiles_input_gradient,
-    tiles_kernel_gradient,
+    winograd,
+    winograd_input_gradient,
+    winograd_kernel_gradient,
 )
 
 NAMES = ("NHWC", "HWIO", "NHWC")
@@ -42,11 +42,11 @@ def assert_near(a, b):
 def test_tiles_give_what_the_library_does(sides, padding):
     x, kernel = normal(2, *sides, 3), normal(3, 3, 3, 5, seed=1)
     y, backward = jax.vjp(lambda x, k: library(x, k, ONE, padding), x, kernel)
-    assert_near(jax.jit(by_tiles, static_argnums=2)(x, kernel, padding), y)
+    assert_near(jax.jit(winograd, static_argnums=2)(x, kernel, padding), y)
     d_y = normal(*y.shape, seed=2)
     d_x, d_kernel = backward(d_y)
-    assert_near(jax.jit(tiles_input_gradient, static_argnums=2)(d_y, kernel, padding), d_x)
-    own = jax.jit(tiles_kernel_gradient, static_argnums=2)(x, d_y, padding)
+    assert_near(jax.jit(winograd_input_gradient, static_argnums=2)(d_y, kernel, padding), d_x)
+    own = jax.jit(winograd_kernel_gradient, static_argnums=2)(x, d_y, padding)
     assert_near(own, d_kernel)
 
 
@@ -92,8 +92,8 @@ def _products(equation):
 def test_there_are_fewer_products():
     kernel, size = normal(3, 3, 4, 5), 2 * 4 * 5
     x = normal(2, 6, 4, 4)
-    assert products(lambda *args: by_tiles(*args, AROUND), x, kernel) == 16 * (3 * 2) * size
-    gradient = lambda *args: tiles_kernel_gradient(*args, AROUND)  # noqa: E731
+    assert products(lambda *args: winograd(*args, AROUND), x, kernel) == 16 * (3 * 2) * size
+    gradient = lambda *args: winograd_kernel_gradient(*args, AROUND)  # noqa: E731
     assert products(gradient, x, normal(2, 6, 4, 5)) == 16 * (3 * 2) * size
     x = normal(2, 3, 3, 4)
     reached = sum(
@@ -120,6 +120,8 @@ def test_there_are_fewer_products():
         ((128, 12, 12, 128), 128, ONE, jnp.bfloat16, False, False),
         ((128, 3, 3, 512), 512, ONE, jnp.bfloat16, False, False),
         ((1, 12, 12, 128), 128, ONE, jnp.float32, False, False),
+        ((256, 64, 64, 128), 128, ONE, jnp.float32, True, False),
+        ((256, 66, 64, 128), 128, ONE, jnp.float32, False, False),
         ((0, 12, 12, 128), 128, ONE, jnp.float32, False, False),
         ((0, 3, 3, 128), 128, ONE, jnp.float32, False, True),
         ((1, 0, 3, 128), 128, ONE, jnp.float32, False, False),
@@ -127,7 +129,7 @@ def test_there_are_fewer_products():
 )
 def test_they_are_used_where_they_are_faster(x, out, strides, dtype, tiles, taps):
     x, kernel = jax.ShapeDtypeStruct(x, dtype), jax.ShapeDtypeStruct((3, 3, x[-1], out), dtype)
-    assert suits_tiles(x, kernel, strides, AROUND) == tiles
+    assert suits_winograd(x, kernel, strides, AROUND) == tiles
     assert suits_taps(x, kernel, strides, AROUND) == taps
 
 
@@ -135,13 +137,13 @@ def test_tiles_need_little_padding_and_kernels_of_three():
     x = jax.ShapeDtypeStruct((128, 12, 12, 128), jnp.float32)
     for sides, padding in (((3, 3), ((3, 1), (1, 1))), ((5, 3), AROUND), ((1, 3), AROUND)):
         kernel = jax.ShapeDtypeStruct((*sides, 128, 128), jnp.float32)
-        assert not suits_tiles(x, kernel, ONE, padding)
+        assert not suits_winograd(x, kernel, ONE, padding)
 
 
 @pytest.mark.parametrize(("batch", "size"), [(128, 8), (2, 3), (0, 3)])
 def test_convolve_uses_them_and_keeps_its_derivatives(batch, size):
     x, kernel = normal(batch, size, size, 128), normal(3, 3, 128, 128, seed=1) / 34
-    assert suits_tiles(x, kernel, ONE, AROUND) != suits_taps(x, kernel, ONE, AROUND)
+    assert suits_winograd(x, kernel, ONE, AROUND) != suits_taps(x, kernel, ONE, AROUND)
 
     def gradients(function):
         loss = lambda x, k: (function(x, k, ONE, AROUND) ** 3).sum()  # noqa: E731
