@@ -5,8 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-# As in conftest: most programs run for a few steps.
-QUICK = "--xla_backend_optimization_level=0"
 ROOT = Path(__file__).parent.parent
 CACHE = f"--config.compilation_cache={os.environ['JAX_COMPILATION_CACHE_DIR']}"
 
@@ -18,7 +16,7 @@ def start(module, *arguments, devices=2, prelude=""):
     code = f"import sys, runpy; sys.argv[1:] = {list(map(str, arguments))!r}; {prelude}\n"
     code += f"runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"
     environment = os.environ | {
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} {QUICK}",
+        "XLA_FLAGS": os.environ["XLA_FLAGS"].replace("device_count=8", f"device_count={devices}"),
         "PYTHONPATH": str(ROOT),
     }
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}

@@ -1,13 +1,29 @@
-"""Eight virtual CPU devices; one compilation cache for all tests and what they start."""
+"""Eight virtual CPU devices; one compilation cache for what the tests start."""
 
 import os
 import tempfile
 
-# Most of the time goes into compiling programs that run once: LLVM need not optimise them.
+import jax
+import pytest
+
+# Most of the time goes into compiling programs that run once: LLVM need not optimise them, and
+# XLA's older code generator takes a third of the time of its newer one.
 os.environ["XLA_FLAGS"] = (
     "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+    " --xla_cpu_use_fusion_emitters=false"
 )
 os.environ["JAX_PLATFORMS"] = "cpu"
 _compiled = tempfile.TemporaryDirectory(prefix="mmjax-compiled-")
 os.environ["JAX_COMPILATION_CACHE_DIR"] = _compiled.name
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+
+# This process compiles too little twice to gain by writing its programs to the cache.
+jax.config.update("jax_platforms", "cpu")
+jax.config.update("jax_enable_compilation_cache", False)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forget_programs():
+    """Linux gives a process 65,530 memory maps; beyond them, some 20,000 programs, XLA crashes."""
+    yield
+    jax.clear_caches()
