@@ -17,7 +17,9 @@ def _glibc() -> ctypes.CDLL | None:
     library = ctypes.CDLL(None) if sys.platform == "linux" else None
     if not hasattr(library, "gnu_get_libc_version") or not hasattr(library, "mallopt"):
         return None
-    if _address(library.malloc) != _address(ctypes.CDLL("libc.so.6").malloc):
+    # Not `malloc`: its address is in the executable itself if that has a fixed place, as Debian's.
+    own = ctypes.CDLL("libc.so.6").malloc_usable_size
+    if _address(library.malloc_usable_size) != _address(own):
         return None
     library.malloc.restype = ctypes.c_void_p
     return library
