@@ -68,6 +68,7 @@ print(faults() - before)
 sizes = re.findall(r"AnonHugePages: +(\\d+) kB", Path("/proc/self/smaps").read_text())
 print(sum(map(int, sizes)) // 1000)
 """
+
 # Blocks that the C library keeps apart after a thousand of 40 bytes were freed.
 SMALL = """
 import ctypes
