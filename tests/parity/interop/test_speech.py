@@ -187,7 +187,7 @@ def files():
     """Of the package silero-vad, which is not imported: it would need more packages."""
     found = importlib.util.find_spec("silero_vad")
     if found is None:
-        pytest.skip("needs the package silero-vad")
+        pytest.skip("needs the package: pip install --no-deps silero-vad")
     return Path(found.submodule_search_locations[0]) / "data"
 
 
