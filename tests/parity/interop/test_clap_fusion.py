@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from mmjax import interop
 from mmjax.types import UserError
 from tests.parity.interop import published
-from tests.parity.interop.test_clap import AUDIO, TEXT, audio_sizes, check, clap, texts
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
+
+from tests.parity.interop.test_clap import AUDIO, TEXT, audio_sizes, check, clap, texts  # noqa: E402
 
 FUSED = AUDIO | {"enable_fusion": True, "aff_block_r": 2}
 LONGER = (True, False, True)

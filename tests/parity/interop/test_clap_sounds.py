@@ -9,10 +9,11 @@ from mmjax import interop
 from mmjax.interop.encoding import hearing_clap
 from mmjax.interop.encoding.encoder import PretrainedEncoder, part_of, preparation
 from tests.parity.interop import published
-from tests.parity.interop.test_clap import AUDIO
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
+
+from tests.parity.interop.test_clap import AUDIO  # noqa: E402
 
 RATE = 48_000
 
