@@ -142,6 +142,31 @@ class Draw:
         return int(np.searchsorted(self._edges, rng.random(), side="right"))
 
 
+class Share:
+    """The rows of one process: in each global batch those that lie side by side.
+
+    Put together by process, batches are those of a single process, row by row, so that whatever
+    depends on a row's place (augmentation, dropout) is the same for any number of processes.
+
+    Args:
+        rows: all rows, in the order of a single process; what fills no global batch is left out.
+        reading: the share of this process, and its rows of a batch.
+    """
+
+    def __init__(self, rows: grain.MapDataset, reading: Reading):
+        self._rows, self._size = rows, reading.batch_rows
+        self._start = reading.process_index * reading.batch_rows
+        self._step = reading.process_count * reading.batch_rows
+        self._length = len(rows) // self._step * self._size
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: int) -> Any:
+        batch, row = divmod(index, self._size)
+        return self._rows[batch * self._step + self._start + row]
+
+
 def train_iterator(
     examples: Examples,
     reading: Reading,
@@ -175,16 +200,14 @@ def train_iterator(
     if probabilities is not None:
         drawn = drawn.random_map(Draw(probabilities))
     drawn = drawn.random_map(examples.draw)
-    usable = len(drawn) // reading.process_count * reading.process_count
-    batches = drawn[reading.process_index : usable : reading.process_count].batch(
-        reading.batch_rows, drop_remainder=True, batch_fn=examples.batch
-    )
-    if not len(batches):
+    share = Share(drawn, reading)
+    if not len(share):
         raise UserError(
             f"{examples.name}: {len(drawn)} rows in all epochs do not fill one batch of "
             f"{reading.batch_rows} on each of {reading.process_count} processes; lower the batch "
             "size"
         )
+    batches = grain.MapDataset.source(share).batch(reading.batch_rows, batch_fn=examples.batch)
     return BatchIterator(batches, reading)
 
 
@@ -199,7 +222,6 @@ def eval_batches(examples: Examples, reading: Reading) -> Batches:
     count = examples.eval_length()
     padded = count + -count % (reading.batch_rows * reading.process_count)
     taken = grain.MapDataset.range(padded).map(examples.take)
-    batches = taken[reading.process_index :: reading.process_count].batch(
-        reading.batch_rows, batch_fn=examples.batch
-    )
+    share = Share(taken, reading)
+    batches = grain.MapDataset.source(share).batch(reading.batch_rows, batch_fn=examples.batch)
     return Batches(batches, reading)

@@ -50,6 +50,7 @@ class Run:
         self.abstract_state = jax.tree.map(
             lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings
         )
+        gather = functools.partial(sharding.gather_fsdp, mesh=experiment.mesh)
         step = functools.partial(
             train_step,
             model=experiment.model,
@@ -58,6 +59,7 @@ class Run:
             optimizer=self.optimizer,
             augment=experiment.augment,
             ema_decay=experiment.ema_decay,
+            gather=gather,
         )
         self.train_step = jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))
         self.eval_step = jax.jit(
@@ -66,6 +68,7 @@ class Run:
                 model=experiment.model,
                 task=experiment.task,
                 groups=experiment.groups,
+                gather=gather,
             ),
             out_shardings=sharding.replicated(experiment.mesh),
         )

@@ -1,5 +1,7 @@
 """One program for all sizes: a mesh with axes data, fsdp and tensor, and what lies where."""
 
+from collections.abc import Sequence
+
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -20,7 +22,8 @@ def make_mesh(*, data: int, fsdp: int, tensor: int, rows: tuple[int, ...], devic
         devices: default jax.devices().
 
     Raises:
-        UserError: too few devices, or rows that the devices do not divide.
+        UserError: too few devices, rows that the devices do not divide, or several processes
+            that would not share the rows evenly.
     """
     devices = jax.devices() if devices is None else devices
     for name, size in zip(AXES[1:], (fsdp, tensor), strict=True):
@@ -48,6 +51,17 @@ def make_mesh(*, data: int, fsdp: int, tensor: int, rows: tuple[int, ...], devic
                 f"a batch of {count} rows cannot be divided over {data * fsdp} devices; change the "
                 f"batch (config.data) or set config.mesh.data to one of {divisors}"
             )
+    # Each process feeds its own devices with its own share of the rows.
+    if (data * fsdp) % jax.process_count():
+        raise UserError(
+            f"config.mesh {data}x{fsdp}x{tensor} (data x fsdp x tensor): {jax.process_count()} "
+            "processes share the rows, so data * fsdp must be a multiple of that"
+        )
+    if jax.process_count() > 1 and data * model < len(devices):
+        raise UserError(
+            f"config.mesh {data}x{fsdp}x{tensor} leaves {len(devices) - data * model} of "
+            f"{len(devices)} devices idle, which several processes cannot; set config.mesh.data=-1"
+        )
     grid = np.asarray(devices[: data * model]).reshape(data, fsdp, tensor)
     return Mesh(grid, AXES, axis_types=(AxisType.Auto,) * 3)
 
@@ -62,25 +76,40 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
 
 
-def state_sharding(shapes, mesh: Mesh):
+def state_sharding(shapes, mesh: Mesh, axes: Sequence[str] = ("tensor", "fsdp")):
     """Where each array of a state lies: big ones are divided, the rest is on every device.
 
     `tensor` divides the last axis that it divides, `fsdp` the largest remaining one. Optimizer
-    state has the shapes of the parameters, so it is divided alike.
+    state has the shapes of the parameters, so it is divided alike. What is not in `axes` divides
+    nothing.
     """
 
     def spec(leaf):
-        axes: list[str | None] = [None] * leaf.ndim
+        names: list[str | None] = [None] * leaf.ndim
         if leaf.size >= MIN_SHARDED:
             by_size = sorted(range(leaf.ndim), key=lambda i: leaf.shape[i], reverse=True)
             for name, order in (("tensor", range(leaf.ndim - 1, -1, -1)), ("fsdp", by_size)):
                 size = mesh.shape[name]
-                fits = [i for i in order if axes[i] is None and leaf.shape[i] % size == 0]
+                fits = [i for i in order if names[i] is None and leaf.shape[i] % size == 0]
                 if size > 1 and fits:
-                    axes[fits[0]] = name
-        return NamedSharding(mesh, PartitionSpec(*axes))
+                    names[fits[0]] = name if name in axes else None
+        return NamedSharding(mesh, PartitionSpec(*names))
 
     return jax.tree.map(spec, shapes)
+
+
+def gather_fsdp(params, mesh: Mesh):
+    """Parameters as a model reads them, under jit: whole along `fsdp`, as fully sharded data
+    parallelism does it, which divides them only where they are kept and updated.
+
+    Not only for speed: where an axis divides the rows of x and the columns of a
+    kernel at once, XLA's partitioner gets x @ kernel wrong on a mesh such as 2 x 2 x 2, without a
+    word (see https://github.com/openxla/xla/issues/40034, open in jax 0.10.2).
+    """
+    if mesh.shape["fsdp"] == 1:
+        return params
+    where = state_sharding(params, mesh, axes=("tensor",))
+    return jax.lax.with_sharding_constraint(params, where)
 
 
 def put_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:

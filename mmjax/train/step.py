@@ -11,13 +11,19 @@ from clu import metrics as clu_metrics
 from jaxtyping import Array, Bool, Float, Int
 
 from mmjax.tasks.task import Task
-from mmjax.train.partition import map_selected
+from mmjax.train.partition import Params, map_selected
 from mmjax.train.state import TrainState
 from mmjax.train.weighting import Weight, weight_at
 from mmjax.types import GROUP, MASK, Batch
 
 RANDOM = ("dropout", "sample")  # the random streams that a model may draw from
 Augment = Callable[[jax.Array, Batch], Batch]
+Gather = Callable[[Params], Params]
+
+
+def as_they_are(params: Params) -> Params:
+    """What a model reads where no parameter is divided."""
+    return params
 
 
 def masked_mean(values: Float[Array, " B"], mask: Bool[Array, " B"]) -> Float[Array, ""]:
@@ -42,6 +48,7 @@ def train_step(
     optimizer: optax.GradientTransformation,
     augment: Augment,
     ema_decay: float,
+    gather: Gather = as_they_are,
 ) -> tuple[TrainState, dict[str, clu_metrics.Metric]]:
     """One update. If the loss or a gradient is not finite, the update is not applied but counted.
 
@@ -52,6 +59,7 @@ def train_step(
             That of NAME is also that of NAME/FIRST-SECOND, for any two modalities.
         augment: (key, batch) -> batch, on the device.
         ema_decay: used if the state has a moving average.
+        gather: parameters -> what the model reads of them (see sharding.gather_fsdp).
 
     Returns:
         The state after, and metrics as clu metrics, ready to be merged over steps.
@@ -63,7 +71,7 @@ def train_step(
 
     def loss_fn(params):
         outputs, model_state = model.apply(
-            {"params": params, **state.model_state},
+            {"params": gather(params), **state.model_state},
             task.inputs(batch),
             deterministic=False,
             rngs=rngs,
@@ -120,18 +128,26 @@ def train_step(
 
 
 def eval_step(
-    variables: Mapping, batch: Batch, *, model: nn.Module, task: Task, groups: tuple[str, ...]
+    variables: Mapping,
+    batch: Batch,
+    *,
+    model: nn.Module,
+    task: Task,
+    groups: tuple[str, ...],
+    gather: Gather = as_they_are,
 ) -> tuple[dict[str, clu_metrics.Average], dict[str, jax.Array]]:
     """Sums and counts of every loss and metric under `_mask`, in all and for each group.
 
     Args:
         variables: the model's parameters and other collections.
         groups: names of the groups, numbered as in the batch's `group`.
+        gather: as of `train_step`.
 
     Returns:
         Averages by NAME and NAME/GROUP; and what the task keeps of each row for whatever needs the
         whole set.
     """
+    variables = {**variables, "params": gather(variables["params"])}
     outputs = model.apply(variables, task.inputs(batch))
     values = {**task.losses(outputs, batch), **task.metrics(outputs, batch)}
     averages = {

@@ -124,7 +124,7 @@ def test_a_process_gets_its_share():
     for index in (0, 1):
         reading = pipeline.Reading(2, process_index=index, process_count=2)
         share = next(pipeline.train_iterator(examples, reading, seed=1))
-        np.testing.assert_array_equal(share["label"], whole["label"][index::2])
+        np.testing.assert_array_equal(share["label"], whole["label"][2 * index : 2 * index + 2])
 
 
 def test_mistakes_are_told():

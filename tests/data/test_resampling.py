@@ -67,13 +67,13 @@ def test_examples_of_a_class_are_equally_frequent_and_rows_stay_whole():
 
 def test_draws_depend_on_the_position_alone_and_on_the_seed():
     few, threads = drawn("balanced", batches=3), drawn("balanced", batches=3, threads=2)
-    shares = [drawn("balanced", batches=1, process_index=i, process_count=2)[0] for i in (0, 1)]
+    parts = [drawn("balanced", batches=3, process_index=i, process_count=2) for i in (0, 1)]
     for one, other in zip(few, threads, strict=True):
         np.testing.assert_array_equal(one["a"], other["a"])
     assert not np.array_equal(few[0]["a"], few[1]["a"])
-    assert not np.array_equal(shares[0]["a"], shares[1]["a"])
-    both = np.stack([shares[0]["a"], shares[1]["a"]], axis=1).reshape(-1, 1)
-    np.testing.assert_array_equal(both, np.concatenate([few[0]["a"], few[1]["a"]]))
+    both = [np.concatenate([one["a"], other["a"]]) for one, other in zip(*parts, strict=True)]
+    alone = np.concatenate([batch["a"] for batch in drawn("balanced", batches=6)])
+    np.testing.assert_array_equal(np.concatenate(both), alone)
 
 
 def test_counts_of_labels_of_targets_and_of_questions():

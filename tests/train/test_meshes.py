@@ -1,0 +1,60 @@
+"""A step computes the same on every mesh of eight devices, for every configuration's `:tiny`."""
+
+import functools
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from mmjax import build, cli
+from mmjax.train.run import Run
+
+CONFIGS = Path(__file__).parent.parent.parent / "configs"
+STEPS = 10
+MESHES = [m for m in itertools.product((1, 2, 4, 8), repeat=3) if np.prod(m) == 8]
+
+
+def tiny(name):
+    """A `:tiny` with a learning rate that counts from the first step on."""
+    config = cli.load_config(f"{CONFIGS / name}.py:tiny")
+    config.optimizer.warmup_steps = 0
+    return config
+
+
+def residual():
+    """Batch norm, whose statistics are over all devices."""
+    config = tiny("vqa")
+    config.encoders.image = {"name": "resnet"}
+    return config
+
+
+RECIPES = {path.stem: (tiny, path.stem) for path in sorted(CONFIGS.glob("*.py"))}
+RECIPES["resnet"] = (residual,)
+
+
+def train(recipe, mesh, directory):
+    """The loss and the norm of the gradient of ten steps, [10 2]."""
+    function, *arguments = RECIPES[recipe]
+    config = function(*arguments)
+    config.mesh.data, config.mesh.fsdp, config.mesh.tensor = mesh
+    path, experiment = build.experiment(config, str(directory))
+    run = Run(experiment, path, Console(quiet=True))
+    data, state, lines = experiment.train_data(), run.start(), []
+    for _ in range(STEPS):
+        state, metrics = run.train_step(state, run.put(next(data)))
+        lines.append([float(metrics[name].compute()) for name in ("loss", "grad_norm")])
+    return np.asarray(lines)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """recipe -> its ten steps on one device."""
+    return functools.cache(lambda recipe: train(recipe, (1, 1, 1), tmp_path_factory.mktemp(recipe)))
+
+
+@pytest.mark.parametrize("mesh", MESHES, ids=str)
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_ten_steps_are_those_of_one_device(recipe, mesh, alone, tmp_path):
+    np.testing.assert_allclose(train(recipe, mesh, tmp_path), alone(recipe), rtol=2e-5)
