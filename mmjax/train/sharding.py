@@ -99,14 +99,14 @@ def state_sharding(shapes, mesh: Mesh, axes: Sequence[str] = ("tensor", "fsdp"))
 
 
 def gather_fsdp(params, mesh: Mesh):
-    """Parameters as a model reads them, under jit: whole along `fsdp`, as fully sharded data
-    parallelism does it, which divides them only where they are kept and updated.
+    """Parameters as a model reads them, under jit: whole along `fsdp` if `tensor` divides, too.
 
-    Not only for speed: where an axis divides the rows of x and the columns of a
-    kernel at once, XLA's partitioner gets x @ kernel wrong on a mesh such as 2 x 2 x 2, without a
-    word (see https://github.com/openxla/xla/issues/40034, open in jax 0.10.2).
+    Fully sharded data parallelism divides them where they are kept and updated. Where it is left to
+    XLA's partitioner and three axes divide the rows of x, the width of x and the columns of a
+    kernel, it gets x @ kernel wrong without a word (https://github.com/openxla/xla/issues/40034,
+    open with jax 0.10.2). With many rows it would gather them by itself.
     """
-    if mesh.shape["fsdp"] == 1:
+    if mesh.shape["fsdp"] == 1 or mesh.shape["tensor"] == 1:
         return params
     where = state_sharding(params, mesh, axes=("tensor",))
     return jax.lax.with_sharding_constraint(params, where)
