@@ -54,7 +54,7 @@ def alone(tmp_path_factory):
     return functools.cache(lambda recipe: train(recipe, (1, 1, 1), tmp_path_factory.mktemp(recipe)))
 
 
-@pytest.mark.parametrize("mesh", MESHES, ids=str)
+@pytest.mark.parametrize("mesh", MESHES, ids=lambda mesh: "x".join(map(str, mesh)))
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_ten_steps_are_those_of_one_device(recipe, mesh, alone, tmp_path):
     np.testing.assert_allclose(train(recipe, mesh, tmp_path), alone(recipe), rtol=2e-5)
