@@ -8,11 +8,7 @@ import numpy as np
 
 from mmjax import interop, zero_shot
 from mmjax.interop.architecture import Architecture
-from mmjax.interop.checkpoint import read_config_file
-from mmjax.interop.encoding.encoder import PREPROCESSORS
-from mmjax.interop.preprocess.images import image_processor
-from mmjax.interop.preprocess.sounds import sound_processor
-from mmjax.interop.preprocess.texts import text_processor
+from mmjax.interop.preprocess import processors
 from mmjax.types import UserError
 
 # Of the outputs of a model, by kind of input, those that stand for the whole of it; the first that
@@ -23,9 +19,6 @@ EMBEDDINGS: Mapping[str, tuple[str, ...]] = {
     "text": ("text_embeds", "sentence_embedding", "pooler_output"),
     "video": ("pooler_output",),
 }
-# Of families whose files stand alone: torchvision's preset of evaluation.
-_TORCHVISION = {"resize_size": 256, "crop_size": 224}
-PRESETS = {"mobilenet": _TORCHVISION, "resnet": _TORCHVISION}
 # The names that open_clip and big_vision have for them.
 OTHER_NAMES = {"input_ids": "text", "pixel_values": "image"}
 # Of the logarithm of the factor of cosines, and of their bias, in the parameters.
@@ -150,20 +143,7 @@ def reader(model: interop.Pretrained, name: str) -> Callable[[Sequence[Any]], di
     Raises:
         UserError: no file says it.
     """
-    folder = model.path if model.path.is_dir() else model.path.parent
-    if name == "text":
-        return text_processor(folder, model.config)
-    file = next((folder / f for f in PREPROCESSORS if (folder / f).is_file()), None)
-    preset = PRESETS.get(model.architecture.family)
-    if file is None and preset is not None:
-        return image_processor(preset)
-    if file is None:
-        raise UserError(
-            f"{folder} has no preprocessor_config.json, so nothing says how a file becomes an input"
-            " of this model: add it, or pass arrays to the `model` of this"
-        )
-    make = sound_processor if name == "audio" else image_processor
-    return make(read_config_file(file))
+    return processors.reader(model.checkpoint, model.architecture.family, name)
 
 
 def load(path: str | Path, *, dtype: str = "float32", batch_size: int = 64) -> Published:
