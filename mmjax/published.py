@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from mmjax import interop, zero_shot
+from mmjax.interop import answers
 from mmjax.interop.architecture import Architecture
 from mmjax.interop.preprocess import processors
 from mmjax.types import UserError
@@ -39,24 +40,26 @@ class Published(zero_shot.ZeroShot):
     def __init__(self, model: interop.Pretrained, batch_size: int):
         self.model, self.params, self.batch_size = model, model.params, batch_size
         self.modalities = tuple(sorted(model.architecture.parts))
-        names = model.config.get("id2label") or {}
-        self.labels = tuple(names[key] for key in sorted(names, key=int))
+        self.labels = answers.label_names(model.config, str(model.path))
         for name in (name for name in SCALES if name in model.params):
             self.scale = float(np.exp(np.asarray(model.params[name]).reshape(())))
         for name in (name for name in BIASES if name in model.params):
             self.bias = float(np.asarray(model.params[name]).reshape(()))
         self._readers: dict[str, Callable] = {}
 
-    def __call__(self, *, top: int = 3, **inputs: Any) -> Any:
+    def __call__(self, *, top: int | None = None, **inputs: Any) -> Any:
         """The likeliest classes of a model that classifies.
 
         Args:
-            top: how many.
+            top: how many at most. None: 3; of a model that gives numbers, all.
             inputs: one modality: an input or a list; an image is a path, a PIL image or a uint8
                 array [H W 3], a sound a path or a float32 array at the model's sample rate.
 
         Returns:
             [{"answer": str, "probability": float}, ...], best first; for a list a list of these.
+            The probabilities add up to one, but where any number of labels may be right, or there
+            is one only, each is by itself (problem_type in config.json). A model of regression
+            gives [{"answer": str, "value": float}, ...], in the order of its labels.
 
         Raises:
             UserError: the model does not classify, or an input cannot be read.
@@ -65,13 +68,10 @@ class Published(zero_shot.ZeroShot):
         found = self._run(name, zero_shot.listed(value))
         if "logits" not in found:
             raise UserError("this model does not classify: use embed(...) or classify(labels, ...)")
-        labels = self.labels or tuple(map(str, range(found["logits"].shape[-1])))
-        rows = zero_shot.softmax(found["logits"])
-        answers = [
-            [{"answer": labels[i], "probability": float(row[i])} for i in np.argsort(-row)[:top]]
-            for row in rows
-        ]
-        return answers if isinstance(value, (list, tuple)) else answers[0]
+        where, classes = str(self.model.path), found["logits"].shape[-1]
+        problem = answers.problem_of(self.model.config, classes, where)
+        rows = answers.answers(found["logits"], self.labels, problem, top, where)
+        return rows if isinstance(value, (list, tuple)) else rows[0]
 
     def embed(self, **inputs: Any) -> dict[str, np.ndarray]:
         """The embeddings [inputs E] of each modality that is given, of length one, by name.

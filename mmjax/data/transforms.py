@@ -41,7 +41,7 @@ def decode_image(data: bytes, size: int) -> UInt8[np.ndarray, "size size 3"]:
     """Decodes the content of an image file as `read_image` reads the file.
 
     Raises:
-        OSError, SyntaxError, ValueError: `data` is not a readable image.
+        OSError, SyntaxError, ValueError, UserError: `data` is not a readable image.
     """
     with PIL.Image.open(io.BytesIO(data)) as image:
         return np.asarray(_resize(_to_rgb(image, "image"), size))
