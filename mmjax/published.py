@@ -100,17 +100,25 @@ class Published(zero_shot.ZeroShot):
             raise UserError(f"{name}: an empty list")
         if name not in self._readers:
             self._readers[name] = reader(self.model, name)
-        parts = []
+        rows: list[dict[str, np.ndarray]] = [{} for _ in values]
         for start in range(0, len(values), self.batch_size):
             chosen = values[start : start + self.batch_size]
-            # Padded to a power of two, so that few programs are compiled.
-            size = min(1 << (len(chosen) - 1).bit_length(), self.batch_size)
-            batch = self._readers[name]([*chosen, *[chosen[-1]] * (size - len(chosen))])
-            outputs = self.model(**inputs_of(self.model.architecture, batch))
-            part = {"summary": summary(name, outputs, batch.get("attention_mask"))}
-            part |= {"logits": outputs["logits"]} if "logits" in outputs else {}
-            parts.append({key: np.asarray(x)[: len(chosen)] for key, x in part.items()})
-        return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+            for places, batch in processors.alike(name, self._readers[name], chosen):
+                # Padded to a power of two, so that few programs are compiled.
+                size = min(1 << (len(places) - 1).bit_length(), self.batch_size)
+                batch = {key: longer(x, size) for key, x in batch.items()}
+                outputs = self.model(**inputs_of(self.model.architecture, batch))
+                mask = batch.get("attention_mask", batch.get("pixel_attention_mask"))
+                found = {"summary": summary(name, outputs, mask)}
+                found |= {"logits": np.asarray(outputs["logits"])} if "logits" in outputs else {}
+                for row, place in enumerate(places):
+                    rows[start + place] = {key: x[row] for key, x in found.items()}
+        return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
+
+
+def longer(x: np.ndarray, size: int) -> np.ndarray:
+    """`size` rows: those of x, and its last one again."""
+    return np.concatenate([x, np.repeat(x[-1:], size - len(x), axis=0)])
 
 
 def inputs_of(architecture: Architecture, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -130,7 +138,8 @@ def summary(name: str, outputs: Mapping[str, Any], mask: np.ndarray | None) -> n
     """What stands for each input: see EMBEDDINGS, else the mean of its real tokens."""
     key = next((key for key in EMBEDDINGS[name] if key in outputs), None)
     if key is not None:
-        return np.asarray(outputs[key], np.float32)
+        x = np.asarray(outputs[key], np.float32)
+        return x.reshape(len(x), -1)  # of a ResNet of transformers it is a map of one place
     x = np.asarray(outputs["last_hidden_state"], np.float32)
     if mask is None or mask.shape != x.shape[:2]:
         return x.mean(axis=1)

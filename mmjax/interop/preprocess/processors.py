@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mmjax.interop.architecture import Checkpoint
 from mmjax.interop.checkpoint import read_config_file
 from mmjax.interop.preprocess import image_classes
@@ -64,6 +66,26 @@ def reader(checkpoint: Checkpoint, family: str, kind: str) -> Processor:
             " `model` of this"
         )
     return sound_processor(found) if kind == "audio" else image_processor(found)
+
+
+def alike(
+    kind: str, read: Processor, values: Sequence[Any]
+) -> Iterator[tuple[Sequence[int], dict[str, np.ndarray]]]:
+    """The inputs of the values, in groups of one shape each, with the places of those in it.
+
+    Pictures may come out in any size, and each is what it would be alone; words and sounds are
+    padded to each other.
+    """
+    if kind not in ("image", "video"):
+        yield range(len(values)), read(values)
+        return
+    rows = [read([value]) for value in values]
+    groups: dict[tuple, list[int]] = {}
+    for place, row in enumerate(rows):
+        groups.setdefault(tuple((key, x.shape) for key, x in row.items()), []).append(place)
+    for places in groups.values():
+        names = rows[places[0]]
+        yield places, {key: np.concatenate([rows[place][key] for place in places]) for key in names}
 
 
 def of_pictures(checkpoint: Checkpoint, family: str = "", kind: str = "image") -> Mapping[str, Any]:
