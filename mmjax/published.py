@@ -135,14 +135,23 @@ def inputs_of(architecture: Architecture, batch: Mapping[str, np.ndarray]) -> di
 
 
 def summary(name: str, outputs: Mapping[str, Any], mask: np.ndarray | None) -> np.ndarray:
-    """What stands for each input: see EMBEDDINGS, else the mean of its real tokens."""
+    """What stands for each input: see EMBEDDINGS, else the mean of its real tokens.
+
+    Raises:
+        UserError: a mask of something else than the tokens.
+    """
     key = next((key for key in EMBEDDINGS[name] if key in outputs), None)
     if key is not None:
         x = np.asarray(outputs[key], np.float32)
         return x.reshape(len(x), -1)  # of a ResNet of transformers it is a map of one place
     x = np.asarray(outputs["last_hidden_state"], np.float32)
-    if mask is None or mask.shape != x.shape[:2]:
+    if mask is None or (name == "audio" and mask.shape != x.shape[:2]):
         return x.mean(axis=1)
+    if mask.shape != x.shape[:2]:
+        raise UserError(
+            f"{name}: the mask has the shape {list(mask.shape)}, but the tokens of this model are"
+            f" {list(x.shape[:2])}, so nothing says which of them are real: use its `model`"
+        )
     return (x * mask[..., None]).sum(axis=1) / np.maximum(mask.sum(axis=1, keepdims=True), 1)
 
 

@@ -48,7 +48,7 @@ def problem_of(config: Mapping[str, Any], classes: int, where: str) -> str:
 
 
 def answers(
-    logits: Float[np.ndarray, "n *C"],
+    logits: Float[np.ndarray, "*rows C"],
     labels: Sequence[str],
     problem: str,
     top: int | None,

@@ -84,7 +84,10 @@ OF_TYPES: Mapping[str, str] = {
     "vivit": "VivitImageProcessor",
 }
 # What a file is known by that describes pictures and names no class.
-MARKS = ("image_mean", "image_std", "resample", "crop_size", "do_center_crop", "do_resize")
+MARKS = (
+    *("image_mean", "image_std", "resample", "size", "crop_size", "crop_pct", "max_num_patches"),
+    *("do_resize", "do_center_crop", "do_rescale", "do_normalize"),
+)
 
 
 def class_of(config: Mapping[str, Any]) -> str | None:
