@@ -107,8 +107,8 @@ def of_pictures(checkpoint: Checkpoint, family: str = "", kind: str = "image") -
             does not tell it either.
     """
     for name, config in _files(folder_of(checkpoint), family, kind):
-        nested = next((config[n] for n in NESTED if isinstance(config.get(n), Mapping)), None)
-        found = config if nested is None else nested
+        order = reversed(NESTED) if kind == "video" else NESTED
+        found = next((config[n] for n in order if isinstance(config.get(n), Mapping)), config)
         if name == OPEN_CLIP:
             if isinstance(config.get("preprocess_cfg"), Mapping):
                 return config
@@ -119,6 +119,7 @@ def of_pictures(checkpoint: Checkpoint, family: str = "", kind: str = "image") -
         elif any(key in found for key in image_classes.MARKS):
             return _classed(found, checkpoint, name)
     if isinstance(checkpoint.config.get("pretrained_cfg"), Mapping):
+        _check_size(checkpoint)
         return checkpoint.config
     return {} if checkpoint.path.is_dir() else TORCHVISION.get(checkpoint.path.stem, {})
 
@@ -165,6 +166,18 @@ def _files(folder: Path, family: str, kind: str) -> Iterator[tuple[str, Mapping[
     for name in names:
         if (folder / name).is_file():
             yield name, read_config_file(folder / name)
+
+
+def _check_size(checkpoint: Checkpoint) -> None:
+    """Raises UserError where timm's model is of another size than its pretrained_cfg says."""
+    made = (checkpoint.config.get("model_args") or {}).get("img_size")
+    said = checkpoint.config["pretrained_cfg"].get("input_size")
+    sides = list(made) if isinstance(made, list) else [made, made]
+    if made and isinstance(said, list) and sides != said[1:]:
+        raise UserError(
+            f"{folder_of(checkpoint)}: config.json has img_size={made!r} in model_args, but"
+            f" input_size={said!r} in pretrained_cfg: set it to the size that pictures should have"
+        )
 
 
 def _classed(found: Mapping[str, Any], checkpoint: Checkpoint, file: str) -> Mapping[str, Any]:

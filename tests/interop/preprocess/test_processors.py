@@ -75,6 +75,9 @@ SAID = {
 VIDEO = PLAIN | {"crop_size": 8, "video_processor_type": "VideoMAEVideoProcessor"}
 CLIPS = {
     "video": {"video_preprocessor_config.json": VIDEO},
+    "nested beside one of pictures": {
+        "processor_config.json": {"image_processor": OTHER, "video_processor": VIDEO}
+    },
     "beside one of pictures": {
         "video_preprocessor_config.json": VIDEO,
         "preprocessor_config.json": OTHER,
@@ -99,7 +102,9 @@ def family(name):
 
 def trained(found, kind, value, name=""):
     """What an encoder of a recipe makes of raw pixels."""
-    inputs, _ = preparation(Part(nn.Module()), kind, found, {}, name)(jnp.asarray(value), None)
+    preset = {"mean": (0.5,) * 3, "std": (7.0,) * 3}  # of a family, where no file says it
+    part = Part(nn.Module(), options=preset)
+    inputs, _ = preparation(part, kind, found, {}, name)(jnp.asarray(value), None)
     return np.asarray(inputs["pixel_values"])
 
 
@@ -160,6 +165,11 @@ def test_a_lone_file_has_what_lies_beside_it(tmp_path):
             "unknown image processor 'BeitImageProcessor'",
         ),
         ({"config.json": {"pretrained_cfg": {"input_size": [1, 8, 8]}}}, "resnet", "input_size"),
+        (
+            {"config.json": TIMM | {"model_args": {"img_size": 16}}},
+            "timm_vit",
+            "img_size=16 in model_args, but input_size",
+        ),
         ({"config.json": {"pretrained_cfg": {"interpolation": "random"}}}, "resnet", "random"),
     ],
 )
