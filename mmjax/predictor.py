@@ -172,7 +172,8 @@ class Predictor(zero_shot.ZeroShot):
         return {name: np.asarray(rows)[:count] for name, rows in predicted.items()}
 
 
-WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.npz")
+# modules.json lists the folders in which sentence-transformers may keep them.
+WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.npz", "modules.json")
 
 
 def is_workdir(path: Path) -> bool:

@@ -7,12 +7,9 @@ from typing import Any
 import numpy as np
 
 from mmjax import interop, zero_shot
+from mmjax.interop import answers
 from mmjax.interop.architecture import Architecture
-from mmjax.interop.checkpoint import read_config_file
-from mmjax.interop.encoding.encoder import PREPROCESSORS
-from mmjax.interop.preprocess.images import image_processor
-from mmjax.interop.preprocess.sounds import sound_processor
-from mmjax.interop.preprocess.texts import text_processor
+from mmjax.interop.preprocess import processors
 from mmjax.types import UserError
 
 # Of the outputs of a model, by kind of input, those that stand for the whole of it; the first that
@@ -23,9 +20,6 @@ EMBEDDINGS: Mapping[str, tuple[str, ...]] = {
     "text": ("text_embeds", "sentence_embedding", "pooler_output"),
     "video": ("pooler_output",),
 }
-# Of families whose files stand alone: torchvision's preset of evaluation.
-_TORCHVISION = {"resize_size": 256, "crop_size": 224}
-PRESETS = {"mobilenet": _TORCHVISION, "resnet": _TORCHVISION}
 # The names that open_clip and big_vision have for them.
 OTHER_NAMES = {"input_ids": "text", "pixel_values": "image"}
 # Of the logarithm of the factor of cosines, and of their bias, in the parameters.
@@ -46,24 +40,26 @@ class Published(zero_shot.ZeroShot):
     def __init__(self, model: interop.Pretrained, batch_size: int):
         self.model, self.params, self.batch_size = model, model.params, batch_size
         self.modalities = tuple(sorted(model.architecture.parts))
-        names = model.config.get("id2label") or {}
-        self.labels = tuple(names[key] for key in sorted(names, key=int))
+        self.labels = answers.label_names(model.config, str(model.path))
         for name in (name for name in SCALES if name in model.params):
             self.scale = float(np.exp(np.asarray(model.params[name]).reshape(())))
         for name in (name for name in BIASES if name in model.params):
             self.bias = float(np.asarray(model.params[name]).reshape(()))
         self._readers: dict[str, Callable] = {}
 
-    def __call__(self, *, top: int = 3, **inputs: Any) -> Any:
+    def __call__(self, *, top: int | None = None, **inputs: Any) -> Any:
         """The likeliest classes of a model that classifies.
 
         Args:
-            top: how many.
+            top: how many at most. None: 3; of a model that gives numbers, all.
             inputs: one modality: an input or a list; an image is a path, a PIL image or a uint8
                 array [H W 3], a sound a path or a float32 array at the model's sample rate.
 
         Returns:
             [{"answer": str, "probability": float}, ...], best first; for a list a list of these.
+            The probabilities add up to one, but where any number of labels may be right, or there
+            is one only, each is by itself (problem_type in config.json). A model of regression
+            gives [{"answer": str, "value": float}, ...], in the order of its labels.
 
         Raises:
             UserError: the model does not classify, or an input cannot be read.
@@ -72,13 +68,10 @@ class Published(zero_shot.ZeroShot):
         found = self._run(name, zero_shot.listed(value))
         if "logits" not in found:
             raise UserError("this model does not classify: use embed(...) or classify(labels, ...)")
-        labels = self.labels or tuple(map(str, range(found["logits"].shape[-1])))
-        rows = zero_shot.softmax(found["logits"])
-        answers = [
-            [{"answer": labels[i], "probability": float(row[i])} for i in np.argsort(-row)[:top]]
-            for row in rows
-        ]
-        return answers if isinstance(value, (list, tuple)) else answers[0]
+        where, classes = str(self.model.path), found["logits"].shape[-1]
+        problem = answers.problem_of(self.model.config, classes, where)
+        rows = answers.answers(found["logits"], self.labels, problem, top, where)
+        return rows if isinstance(value, (list, tuple)) else rows[0]
 
     def embed(self, **inputs: Any) -> dict[str, np.ndarray]:
         """The embeddings [inputs E] of each modality that is given, of length one, by name.
@@ -107,17 +100,25 @@ class Published(zero_shot.ZeroShot):
             raise UserError(f"{name}: an empty list")
         if name not in self._readers:
             self._readers[name] = reader(self.model, name)
-        parts = []
+        rows: list[dict[str, np.ndarray]] = [{} for _ in values]
         for start in range(0, len(values), self.batch_size):
             chosen = values[start : start + self.batch_size]
-            # Padded to a power of two, so that few programs are compiled.
-            size = min(1 << (len(chosen) - 1).bit_length(), self.batch_size)
-            batch = self._readers[name]([*chosen, *[chosen[-1]] * (size - len(chosen))])
-            outputs = self.model(**inputs_of(self.model.architecture, batch))
-            part = {"summary": summary(name, outputs, batch.get("attention_mask"))}
-            part |= {"logits": outputs["logits"]} if "logits" in outputs else {}
-            parts.append({key: np.asarray(x)[: len(chosen)] for key, x in part.items()})
-        return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+            for places, batch in processors.alike(name, self._readers[name], chosen):
+                # Padded to a power of two, so that few programs are compiled.
+                size = min(1 << (len(places) - 1).bit_length(), self.batch_size)
+                batch = {key: longer(x, size) for key, x in batch.items()}
+                outputs = self.model(**inputs_of(self.model.architecture, batch))
+                mask = batch.get("attention_mask", batch.get("pixel_attention_mask"))
+                found = {"summary": summary(name, outputs, mask)}
+                found |= {"logits": np.asarray(outputs["logits"])} if "logits" in outputs else {}
+                for row, place in enumerate(places):
+                    rows[start + place] = {key: x[row] for key, x in found.items()}
+        return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
+
+
+def longer(x: np.ndarray, size: int) -> np.ndarray:
+    """`size` rows: those of x, and its last one again."""
+    return np.concatenate([x, np.repeat(x[-1:], size - len(x), axis=0)])
 
 
 def inputs_of(architecture: Architecture, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -134,13 +135,23 @@ def inputs_of(architecture: Architecture, batch: Mapping[str, np.ndarray]) -> di
 
 
 def summary(name: str, outputs: Mapping[str, Any], mask: np.ndarray | None) -> np.ndarray:
-    """What stands for each input: see EMBEDDINGS, else the mean of its real tokens."""
+    """What stands for each input: see EMBEDDINGS, else the mean of its real tokens.
+
+    Raises:
+        UserError: a mask of something else than the tokens.
+    """
     key = next((key for key in EMBEDDINGS[name] if key in outputs), None)
     if key is not None:
-        return np.asarray(outputs[key], np.float32)
+        x = np.asarray(outputs[key], np.float32)
+        return x.reshape(len(x), -1)  # of a ResNet of transformers it is a map of one place
     x = np.asarray(outputs["last_hidden_state"], np.float32)
-    if mask is None or mask.shape != x.shape[:2]:
+    if mask is None or (name == "audio" and mask.shape != x.shape[:2]):
         return x.mean(axis=1)
+    if mask.shape != x.shape[:2]:
+        raise UserError(
+            f"{name}: the mask has the shape {list(mask.shape)}, but the tokens of this model are"
+            f" {list(x.shape[:2])}, so nothing says which of them are real: use its `model`"
+        )
     return (x * mask[..., None]).sum(axis=1) / np.maximum(mask.sum(axis=1, keepdims=True), 1)
 
 
@@ -150,20 +161,7 @@ def reader(model: interop.Pretrained, name: str) -> Callable[[Sequence[Any]], di
     Raises:
         UserError: no file says it.
     """
-    folder = model.path if model.path.is_dir() else model.path.parent
-    if name == "text":
-        return text_processor(folder, model.config)
-    file = next((folder / f for f in PREPROCESSORS if (folder / f).is_file()), None)
-    preset = PRESETS.get(model.architecture.family)
-    if file is None and preset is not None:
-        return image_processor(preset)
-    if file is None:
-        raise UserError(
-            f"{folder} has no preprocessor_config.json, so nothing says how a file becomes an input"
-            " of this model: add it, or pass arrays to the `model` of this"
-        )
-    make = sound_processor if name == "audio" else image_processor
-    return make(read_config_file(file))
+    return processors.reader(model.checkpoint, model.architecture.family, name)
 
 
 def load(path: str | Path, *, dtype: str = "float32", batch_size: int = 64) -> Published:

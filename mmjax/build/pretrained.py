@@ -109,7 +109,7 @@ def encoder(
     architecture = architecture_of(checkpoint, dtype)
     part, sees = part_of(architecture, kind, where), sees_sounds(architecture, kind)
     wanted = {name: spec.get(f"pixel_{name}") for name in ("mean", "std")}
-    prepare = preparation(part, "image" if sees else kind, checkpoint, wanted)
+    prepare = preparation(part, "image" if sees else kind, checkpoint, wanted, architecture.family)
     if sees:
         prepare = functools.partial(seen, sample_rate=rate, see=prepare)
     elif kind == "audio":

@@ -38,13 +38,13 @@ def read_image(value: Image, size: int) -> UInt8[np.ndarray, "size size 3"]:
 
 
 def decode_image(data: bytes, size: int) -> UInt8[np.ndarray, "size size 3"]:
-    """Decodes the content of an image file and resizes it (bicubic) to `size` x `size` pixels.
+    """Decodes the content of an image file as `read_image` reads the file.
 
     Raises:
-        OSError, SyntaxError, ValueError: `data` is not a readable image.
+        OSError, SyntaxError, ValueError, UserError: `data` is not a readable image.
     """
     with PIL.Image.open(io.BytesIO(data)) as image:
-        return np.asarray(_resize(image.convert("RGB"), size))
+        return np.asarray(_resize(_to_rgb(image, "image"), size))
 
 
 def _resize(image: PIL.Image.Image, size: int) -> PIL.Image.Image:

@@ -12,12 +12,18 @@ from mmjax.interop.architecture import Checkpoint
 from mmjax.interop.formats import safetensors
 from mmjax.interop.formats.open_weights import open_weights
 from mmjax.interop.formats.tensors import Weights
-from mmjax.interop.sentence_folder import folders
+from mmjax.interop.sentence_folder import folders, model_folder
 from mmjax.types import UserError
 
 CONFIGS = ("config.json", "open_clip_config.json")
 TENSORS_FILE = "tensors.json"  # of a skeleton: the shapes of the weights, by name
 WEIGHTS = (".safetensors", ".bin")  # in the folder of a further module
+# What says of a file how it is built and how its inputs are made.
+BESIDE = (
+    *(*CONFIGS, "preprocessor_config.json", "processor_config.json"),
+    *("video_preprocessor_config.json", "tokenizer.json", "tokenizer_config.json"),
+    *("special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "vocab.txt"),
+)
 COPIED = (".json", ".txt", ".model", ".gz")  # configs, vocabularies and tokenizers
 
 
@@ -49,7 +55,11 @@ def read_config_file(file: Path) -> dict[str, Any]:
 
 
 def copy_beside(path: Path, directory: Path) -> None:
-    """Copies the small files of a model's directory; of a file that stands alone, none."""
+    """Copies the small files of a model's directory; of a file, what says beside it what it is."""
+    for name in BESIDE if path.is_file() else ():
+        if (path.parent / name).is_file():
+            directory.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path.parent / name, directory / name)
     for folder in ("", *folders(path)) if path.is_dir() else ():
         (directory / folder).mkdir(parents=True, exist_ok=True)
         for file in (path / folder).iterdir():
@@ -99,5 +109,5 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     Raises:
         UserError: there is none, or its files are damaged.
     """
-    path = Path(path).expanduser()
+    path = model_folder(Path(path).expanduser())
     return Checkpoint(path, read_config(path), {**open_weights(path), **further_weights(path)})

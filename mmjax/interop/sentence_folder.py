@@ -41,6 +41,23 @@ def modules(path: Path) -> list[Module]:
     return found
 
 
+def model_folder(path: Path) -> Path:
+    """Where the files of the model are: a CLIP of sentence-transformers has them in a folder of its
+    own, such as 0_CLIPModel, as transformers stores them; of all others it is the path itself.
+
+    Raises:
+        UserError: modules.json is damaged, or something follows the CLIP but its normalisation.
+    """
+    found = modules(path) if path.is_dir() else []
+    if not found or found[0].kind != "CLIPModel":
+        return path
+    if others := [module.kind for module in found[1:] if module.kind != "Normalize"]:
+        raise UserError(
+            f"{path / LIST} lists {', '.join(others)} after CLIPModel: mmjax runs CLIP alone there"
+        )
+    return path / found[0].folder
+
+
 def folders(path: Path) -> list[str]:
     """The folders of the further modules, those that are there: a module without a config or
     weights often has none."""

@@ -175,6 +175,26 @@ def test_a_row_does_not_depend_on_which_others_are_there(name):
 
 
 @every_encoder
+def test_a_row_is_the_same_at_any_place(name):
+    _, _, value, mask, step, _ = case(name)
+    tokens, turned = step(value, mask)[0], step(value[::-1], mask[::-1])[0]
+    np.testing.assert_array_equal(turned.mask[::-1], tokens.mask)
+    scale = np.abs(tokens.x).max()
+    np.testing.assert_allclose(turned.x[::-1], tokens.x, rtol=0, atol=1e-5 * scale)
+
+
+@every_class
+def test_a_picture_or_clip_is_the_same_in_a_batch_of_one(name):
+    encoder, variables, value, mask, step, _ = case(name)
+    if value.dtype != jnp.uint8:
+        pytest.skip("neither a picture nor a clip")
+    alone = jax.jit(encoder.apply)(variables, value[:1], mask[:1])
+    tokens, _ = step(value, mask)
+    scale = np.abs(tokens.x[0]).max()
+    np.testing.assert_allclose(alone.x[0], tokens.x[0], rtol=0, atol=1e-5 * scale)
+
+
+@every_encoder
 def test_every_presence_is_one_program(name):
     _, _, value, mask, step, traces = case(name)
     for presence in (mask, ~mask, jnp.zeros_like(mask), jnp.ones_like(mask)):

@@ -10,7 +10,9 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
+from mmjax.interop.preprocess.image_classes import OF_TYPES, plain  # noqa: E402
 from mmjax.interop.preprocess.images import image_processor  # noqa: E402
+from mmjax.interop.preprocess.processors import TORCHVISION  # noqa: E402
 
 SIZES = [(224, 224), (225, 301), (1, 5), (13, 7), (640, 97), (50, 333)]
 
@@ -48,6 +50,15 @@ CASES = [
     ("ViTImageProcessor", {"do_normalize": False, "rescale_factor": 0.01, "resample": 0}),
     ("BitImageProcessor", {"size": {"shortest_edge": 63}, "crop_size": 56}),
     ("DeiTImageProcessor", {}),
+    ("ConvNextImageProcessor", {}),
+    ("ConvNextImageProcessor", {"size": 224, "crop_pct": 0.875}),
+    ("ConvNextImageProcessor", {"size": {"shortest_edge": 90}, "crop_pct": 0.7, "resample": 2}),
+    ("EfficientNetImageProcessor", {"size": 60}),
+    ("EfficientNetImageProcessor", {"size": 61, "rescale_offset": True, "rescale_factor": 0.008}),
+    ("EfficientNetImageProcessor", {"size": 9, "include_top": False, "do_center_crop": True}),
+    ("EfficientNetImageProcessor", {"size": 9, "do_normalize": False, "resample": 0}),
+    ("MobileNetV1ImageProcessor", {}),
+    ("MobileNetV2ImageProcessor", {"size": {"shortest_edge": 63}, "crop_size": 56}),
     ("Siglip2ImageProcessor", {}),
     ("Siglip2ImageProcessor", {"patch_size": 7, "max_num_patches": 50}),
 ]
@@ -155,6 +166,29 @@ def test_torchvision(resize):
     for size in SIZES:
         x = PIL.Image.fromarray(image(size))
         compare(ours([x]), {"pixel_values": theirs(x)[None].numpy()})
+
+
+def test_files_of_torchvision_have_their_presets():
+    """The names of its files of weights, each with the preset that goes with it."""
+    models = pytest.importorskip("torchvision.models")
+    names = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+    names += ("wide_resnet50_2", "wide_resnet101_2", "mobilenet_v2")
+    found = {}
+    for name in names:
+        for weights in models.get_model_weights(name):
+            preset = weights.transforms()
+            assert preset.interpolation.value == "bilinear"
+            sizes = {"resize_size": preset.resize_size[0], "crop_size": preset.crop_size[0]}
+            found[weights.url.rpartition("/")[2].removesuffix(".pth")] = sizes
+    assert found == TORCHVISION
+
+
+def test_a_file_without_a_class_is_of_the_one_that_transformers_takes():
+    auto = pytest.importorskip("transformers.models.auto.image_processing_auto")
+    for kind, ours in OF_TYPES.items():
+        whole = kind.removesuffix("_vision_model").removesuffix("_with_registers")
+        theirs = auto.IMAGE_PROCESSOR_MAPPING_NAMES[whole]
+        assert plain(theirs.get("pil") or theirs["torchvision"]) == ours, kind
 
 
 def test_how_far_the_torchvision_backend_is():

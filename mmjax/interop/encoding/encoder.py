@@ -11,8 +11,7 @@ from jaxtyping import Array, Bool, Shaped
 from mmjax.encoders.image import pixels
 from mmjax.encoders.video import frames
 from mmjax.interop.architecture import Architecture, Checkpoint, Part
-from mmjax.interop.checkpoint import read_config_file
-from mmjax.interop.preprocess.recipes import recipe
+from mmjax.interop.preprocess import processors
 from mmjax.nn.dense import Dense
 from mmjax.nn.masking import zero_masked
 from mmjax.nn.options import choose
@@ -23,8 +22,6 @@ OUTPUTS: Mapping[str, Callable[[Mapping[str, Array]], Array]] = {
     "pooled": lambda found: found["pooler_output"][:, None],
     "sequence": lambda found: found["last_hidden_state"],
 }
-OPEN_CLIP = "open_clip_config.json"
-PREPROCESSORS = ("preprocessor_config.json", "processor_config.json", OPEN_CLIP)
 
 
 def pictures(value: Array, mask: Array | None, *, mean: Any, std: Any) -> tuple[dict, Array]:
@@ -116,14 +113,17 @@ def sees_sounds(architecture: Architecture, kind: str) -> bool:
     return kind == "audio" and "audio" not in architecture.parts and "image" in architecture.parts
 
 
-def preparation(part: Part, kind: str, checkpoint: Checkpoint, options: Mapping[str, Any]) -> Any:
+def preparation(
+    part: Part, kind: str, checkpoint: Checkpoint, options: Mapping[str, Any], family: str = ""
+) -> Any:
     """What turns raw input into the inputs of a part.
 
     Args:
         part, kind: of the model, and its kind of input.
-        checkpoint: its preprocessor_config.json says how pixels are normalised, and whatever
-            `part.read` reads there.
+        checkpoint: its files say how pixels are normalised, as for prediction (see
+            `mmjax.interop.preprocess.processors`), and whatever `part.read` reads there.
         options: what the user wants otherwise: "mean" and "std" of pixels in 0..1.
+        family: the name of the model's.
 
     Raises:
         UserError: nothing says how pixels are normalised, or `part.read` raises it.
@@ -131,11 +131,11 @@ def preparation(part: Part, kind: str, checkpoint: Checkpoint, options: Mapping[
     prepare = PREPARE[kind] if part.prepare is None else part.prepare
     given = dict(part.options)
     if part.read is not None:
-        given |= part.read(preprocessor(checkpoint), str(checkpoint.path))
+        given |= part.read(processors.of_sounds(checkpoint), str(checkpoint.path))
     if kind in ("image", "video"):
         wanted = {key: value for key, value in options.items() if value is not None}
         if not wanted.keys() >= {"mean", "std"}:
-            given |= statistics(checkpoint)
+            given |= processors.statistics(checkpoint, family, kind)
         given |= wanted
         if not given.keys() >= {"mean", "std"}:
             raise UserError(
@@ -143,29 +143,3 @@ def preparation(part: Part, kind: str, checkpoint: Checkpoint, options: Mapping[
                 " preprocessor_config.json, or give pixel_mean and pixel_std"
             )
     return functools.partial(prepare, **given)
-
-
-def preprocessor(checkpoint: Checkpoint) -> Mapping[str, Any]:
-    """What the first of PREPROCESSORS says of raw inputs; {} if none does."""
-    folder = checkpoint.path if checkpoint.path.is_dir() else checkpoint.path.parent
-    for file in (folder / name for name in PREPROCESSORS):
-        config = read_config_file(file) if file.is_file() else {}
-        # That of open_clip may describe the model alone.
-        if config and (file.name != OPEN_CLIP or "preprocess_cfg" in config):
-            return config
-    return {}
-
-
-def statistics(checkpoint: Checkpoint) -> dict[str, tuple[float, ...]]:
-    """By what a model's images are normalised, with pixels in 0..1; {} if no file says it."""
-    config = preprocessor(checkpoint)
-    if not config:
-        return {}
-    steps = recipe(config)
-    scale = 255 * (1.0 if steps.scale is None else steps.scale)
-    mean = (0.0,) * 3 if steps.mean is None else steps.mean
-    std = (1.0,) * 3 if steps.std is None else steps.std
-    return {
-        "mean": tuple(float(m - steps.offset) / scale for m in mean),
-        "std": tuple(float(s) / scale for s in std),
-    }

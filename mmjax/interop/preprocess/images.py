@@ -23,7 +23,7 @@ def image_processor(config: Mapping[str, Any]) -> Callable[[Sequence[Any]], dict
     Args:
         config: the contents of one of
             preprocessor_config.json, processor_config.json, video_preprocessor_config.json of
-                transformers, for the classes in `recipes.CLASSES` and their older names;
+                transformers, for the classes in `image_classes.CLASSES` and their older names;
             open_clip_config.json;
             timm's config.json, or a pretrained_cfg;
             the arguments of torchvision's `ImageClassification`: resize_size (needed), crop_size,

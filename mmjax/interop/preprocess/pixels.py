@@ -23,7 +23,7 @@ _MOST_PIXELS = 2**27
 def read(value: Any) -> PIL.Image.Image:
     """Opens one image, in the mode it has.
 
-    A file is turned as the camera noted in it; an image that is open already is taken as it is.
+    It is turned as the camera noted in it, be it a file or an image that is open already.
 
     Args:
         value: a path, a PIL image, or an array uint8 [H W 3] or [H W].
@@ -34,7 +34,7 @@ def read(value: Any) -> PIL.Image.Image:
     if isinstance(value, np.ndarray):
         return _from_array(value)
     if isinstance(value, PIL.Image.Image):
-        return _checked(value, "image")
+        return _turned(_checked(value, "image"), "image")
     if isinstance(value, str | Path):
         return _from_file(Path(value))
     raise UserError(f"image: expected a path, a PIL image or an array, not {type(value).__name__}")
@@ -148,8 +148,6 @@ def _from_file(path: Path) -> PIL.Image.Image:
     try:
         with PIL.Image.open(path) as image:
             image.load()
-            # An orientation that is not valid Exif surfaces here, as any of the same errors.
-            turned = PIL.ImageOps.exif_transpose(image)
     except FileNotFoundError as error:
         raise UserError(f"image {path}: no such file") from error
     except PIL.UnidentifiedImageError as error:
@@ -157,7 +155,17 @@ def _from_file(path: Path) -> PIL.Image.Image:
     # A damaged file surfaces as any of these, depending on the format and on where it is damaged.
     except (OSError, SyntaxError, ValueError, EOFError, PIL.Image.DecompressionBombError) as error:
         raise UserError(f"image {path}: cannot be read ({error}); pass an intact file") from error
-    return _checked(turned, f"image {path}")
+    return _turned(_checked(image, f"image {path}"), f"image {path}")
+
+
+def _turned(image: PIL.Image.Image, name: str) -> PIL.Image.Image:
+    try:
+        return PIL.ImageOps.exif_transpose(image)
+    # An orientation that is not valid Exif surfaces as any of these.
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise UserError(
+            f"{name}: its Exif data cannot be read ({error}); save it anew, without them"
+        ) from error
 
 
 def _from_array(value: np.ndarray) -> PIL.Image.Image:

@@ -1,81 +1,26 @@
 """What the files of a checkpoint say about images: configuration -> the steps to take."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
-from mmjax.interop.preprocess import pixels
+from mmjax.interop.preprocess import image_classes, pixels
+from mmjax.interop.preprocess.recipe_values import (
+    CLIP,
+    IMAGENET,
+    RESAMPLE,
+    Recipe,
+    inner,
+    number_of,
+    pixels_of,
+    sides_of,
+    three_of,
+)
 from mmjax.nn.options import choose
 from mmjax.types import UserError
 
-_CLIP = {
-    "image_mean": (0.48145466, 0.4578275, 0.40821073),
-    "image_std": (0.26862954, 0.26130258, 0.27577711),
-}
-_HALF = {"image_mean": (0.5, 0.5, 0.5), "image_std": (0.5, 0.5, 0.5)}
-_IMAGENET = {"image_mean": (0.485, 0.456, 0.406), "image_std": (0.229, 0.224, 0.225)}
-_RESAMPLE = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4, "hamming": 5}
-
-# What each class of transformers takes for what its file leaves out. `square`: what a size of one
-# number means, both sides or the shorter.
-_COMMON = {
-    "do_resize": True,
-    "do_center_crop": False,
-    "crop_size": None,
-    "do_rescale": True,
-    "rescale_factor": 1 / 255,
-    "offset": False,
-    "do_normalize": True,
-    "default_to_square": False,
-}
-_CROPPED = {"do_center_crop": True, "crop_size": 224, "size": {"shortest_edge": 224}}
-_VIDEO = _COMMON | _CROPPED | _HALF | {"resample": 2, "crop_size": 224, "video": True}
-_SQUARE = {"size": {"height": 224, "width": 224}, "default_to_square": True}
-CLASSES: Mapping[str, Mapping[str, Any]] = {
-    "BitImageProcessor": _COMMON | _CROPPED | _CLIP | {"resample": 3},
-    "CLIPImageProcessor": _COMMON | _CROPPED | _CLIP | {"resample": 3},
-    "DeiTImageProcessor": _COMMON
-    | _HALF
-    | {"size": 256, "default_to_square": True, "do_center_crop": True, "crop_size": 224}
-    | {"resample": 3},
-    "Siglip2ImageProcessor": _COMMON
-    | _HALF
-    | {"size": None, "resample": 2, "patch_size": 16, "max_num_patches": 256},
-    "SiglipImageProcessor": _COMMON | _HALF | _SQUARE | {"resample": 3, "default_to_square": False},
-    "ViTImageProcessor": _COMMON | _HALF | _SQUARE | {"resample": 2},
-    "VideoMAEImageProcessor": _VIDEO,
-    "VivitImageProcessor": _VIDEO
-    | {"size": {"shortest_edge": 256}, "rescale_factor": 1 / 127.5, "offset": True},
-}
-# Keys that say nothing about the numbers. do_convert_rgb neither: what is not RGB is converted
-# always, since these processors fail otherwise.
-_SILENT = {
-    *("image_processor_type", "feature_extractor_type", "video_processor_type", "processor_class"),
-    *("_valid_processor_keys", "data_format", "disable_grouping", "do_convert_rgb", "device"),
-    *("return_metadata", "model_input_names", "return_tensors"),
-}
-_NAMES = ("image_processor_type", "video_processor_type", "feature_extractor_type")
-
-
-class Recipe(NamedTuple):
-    """The steps from one image to numbers.
-
-    changes: resizing and cropping, in order.
-    rgb_last: whether the image keeps its mode (palette, transparency) until these are done.
-    scale, offset: 0..255 -> value * scale + offset. None: 0..255 stays.
-    mean, std: subtracted and divided by then, one for each channel. None: neither.
-    video: an input is a sequence of frames.
-    patches: (side of a patch in pixels, their most) where an image becomes a list of patches.
-    """
-
-    changes: Sequence[pixels.Change]
-    rgb_last: bool
-    scale: float | None
-    offset: float
-    mean: Sequence[float] | None
-    std: Sequence[float] | None
-    video: bool = False
-    patches: tuple[int, int] | None = None
+NESTED = ("image_processor", "video_processor")  # of a processor_config.json
+TIMM = "TimmWrapperImageProcessor"  # what transformers calls timm's own transform
 
 
 def recipe(config: Mapping[str, Any]) -> Recipe:
@@ -85,11 +30,11 @@ def recipe(config: Mapping[str, Any]) -> Recipe:
         UserError: an unknown class, an unknown key that may change the numbers, or a value out of
             place.
     """
-    for nested in ("image_processor", "video_processor"):
+    for nested in NESTED:
         if isinstance(config.get(nested), Mapping):
             return recipe(config[nested])
-    if any(isinstance(config.get(name), str) for name in _NAMES):
-        return _transformers(config)
+    if image_classes.class_of(config) not in (None, TIMM):
+        return image_classes.of_class(config)
     if isinstance(config.get("preprocess_cfg"), Mapping):
         return _open_clip(config)
     if isinstance(config.get("pretrained_cfg"), Mapping):
@@ -105,56 +50,6 @@ def recipe(config: Mapping[str, Any]) -> Recipe:
     )
 
 
-def _transformers(config: Mapping[str, Any]) -> Recipe:
-    name = next(config[name] for name in _NAMES if isinstance(config.get(name), str))
-    plain = name.removesuffix("Fast").removesuffix("Pil")
-    for old in ("FeatureExtractor", "VideoProcessor"):
-        plain = plain.removesuffix(old) + "ImageProcessor" if plain.endswith(old) else plain
-    defaults = choose(CLASSES, plain, "image processor")
-    given = {key: value for key, value in config.items() if value is not None}
-    for key, value in given.items():
-        harmless = key in _SILENT or (value is False and key.startswith("do_"))
-        if not harmless and key not in defaults:
-            raise UserError(
-                f"{name}: unknown key {key!r} with the value {value!r} may change the numbers;"
-                " known are " + ", ".join(sorted(set(defaults) - {"video"}))
-            )
-        if key.startswith("do_") and not isinstance(value, bool):
-            raise UserError(f"{name}: {key} must be true or false, not {value!r}")
-    if given.get("data_format", "channels_first") != "channels_first":
-        raise UserError(f"{name}: data_format must be channels_first, not {config['data_format']}")
-    values = dict(defaults) | given
-    resample, patches, changes = _resample(values["resample"], name), None, []
-    if "patch_size" in values:
-        patches = (
-            _pixels(values["patch_size"], name, "patch_size"),
-            _pixels(values["max_num_patches"], name, "max_num_patches"),
-        )
-    if values["do_resize"]:
-        if patches:
-            changes.append(pixels.to_patches(*patches, resample))
-        else:
-            changes.append(_resizing(values["size"], values["default_to_square"], resample, name))
-    if values["do_center_crop"]:
-        sides = _sides(values["crop_size"], name, "crop_size")
-        changes.append(pixels.centre_crop(*sides))
-    if values["offset"] and not values["do_rescale"]:
-        raise UserError(f"{name}: offset needs do_rescale")
-    normalise = values["do_normalize"]
-    return Recipe(
-        changes=changes,
-        rgb_last=False,
-        scale=_number(values["rescale_factor"], name, "rescale_factor")
-        if values["do_rescale"]
-        else None,
-        offset=-1.0 if values["offset"] else 0.0,
-        mean=_three(values["image_mean"], name, "image_mean") if normalise else None,
-        std=_three(values["image_std"], name, "image_std", positive=True) if normalise else None,
-        video=values.get("video", False),
-        patches=patches,
-    )
-
-
 def _open_clip(config: Mapping[str, Any]) -> Recipe:
     """open_clip_config.json; the size is that of the image tower, as in open_clip."""
     name, given = "open_clip preprocess_cfg", dict(config["preprocess_cfg"])
@@ -162,8 +57,8 @@ def _open_clip(config: Mapping[str, Any]) -> Recipe:
     if unknown := sorted(set(given) - known):
         raise UserError(f"{name}: unknown keys {', '.join(unknown)} may change the numbers")
     values = {key: value for key, value in given.items() if value is not None}
-    tower = _inner(_inner(config, "model_cfg", name), "vision_cfg", name)
-    height, width = _sides(tower.get("image_size") or values.get("size", 224), name, "size")
+    tower = inner(inner(config, "model_cfg", name), "vision_cfg", name)
+    height, width = sides_of(tower.get("image_size") or values.get("size", 224), name, "size")
     if values.get("mode", "RGB") != "RGB":
         raise UserError(f"{name}: mode must be RGB, not {values['mode']!r}")
     way = values.get("interpolation", "bicubic")
@@ -182,8 +77,8 @@ def _open_clip(config: Mapping[str, Any]) -> Recipe:
         ],
         "squash": [pixels.to_size(height, width, resample)],
     }
-    mean = _three(values.get("mean") or _CLIP["image_mean"], name, "mean")
-    std = _three(values.get("std") or _CLIP["image_std"], name, "std", positive=True)
+    mean = three_of(values.get("mean") or CLIP["image_mean"], name, "mean")
+    std = three_of(values.get("std") or CLIP["image_std"], name, "std", positive=True)
     chosen = choose(changes, str(values.get("resize_mode", "shortest")), f"{name} resize_mode")
     return Recipe(chosen, True, 1 / 255, 0.0, mean, std)
 
@@ -194,13 +89,13 @@ def _timm(config: Mapping[str, Any]) -> Recipe:
     size = config.get("input_size") or (3, 224, 224)
     if not isinstance(size, list | tuple) or len(size) != 3 or size[0] != 3:
         raise UserError(f"{name}: input_size must be [3, height, width], not {size!r}")
-    height, width = _sides(size[1:], name, "input_size")
+    height, width = sides_of(size[1:], name, "input_size")
     way = str(config.get("interpolation") or "bicubic")
-    resample = choose(_RESAMPLE, way, f"{name} interpolation")
-    share = _number(config.get("crop_pct") or 0.875, name, "crop_pct")
+    resample = choose(RESAMPLE, way, f"{name} interpolation")
+    share = number_of(config.get("crop_pct") or 0.875, name, "crop_pct")
     large = math.floor(height / share), math.floor(width / share)
-    mean = _three(config.get("mean") or _IMAGENET["image_mean"], name, "mean")
-    std = _three(config.get("std") or _IMAGENET["image_std"], name, "std", positive=True)
+    mean = three_of(config.get("mean") or IMAGENET["image_mean"], name, "mean")
+    std = three_of(config.get("std") or IMAGENET["image_std"], name, "std", positive=True)
     cut = pixels.centre_crop(height, width, nearest=True)
     if large[0] == large[1]:
         centre = [pixels.to_shorter_side(large[0], resample), cut]
@@ -224,67 +119,12 @@ def _torchvision(config: Mapping[str, Any]) -> Recipe:
     if unknown := sorted(set(config) - known):
         raise UserError(f"{name}: unknown keys {', '.join(unknown)} may change the numbers")
     way = str(config.get("interpolation", "bilinear"))
-    resample = choose(_RESAMPLE, way, f"{name} interpolation")
-    crop = _pixels(config.get("crop_size", 224), name, "crop_size")
+    resample = choose(RESAMPLE, way, f"{name} interpolation")
+    crop = pixels_of(config.get("crop_size", 224), name, "crop_size")
     changes = [
-        pixels.to_shorter_side(_pixels(config["resize_size"], name, "resize_size"), resample),
+        pixels.to_shorter_side(pixels_of(config["resize_size"], name, "resize_size"), resample),
         pixels.centre_crop(crop, crop, nearest=True),
     ]
-    mean = _three(config.get("mean", _IMAGENET["image_mean"]), name, "mean")
-    std = _three(config.get("std", _IMAGENET["image_std"]), name, "std", positive=True)
+    mean = three_of(config.get("mean", IMAGENET["image_mean"]), name, "mean")
+    std = three_of(config.get("std", IMAGENET["image_std"]), name, "std", positive=True)
     return Recipe(changes, False, 1 / 255, 0.0, mean, std)
-
-
-def _inner(config: Mapping[str, Any], key: str, name: str) -> Mapping[str, Any]:
-    value = config.get(key) or {}
-    if not isinstance(value, Mapping):
-        raise UserError(f"{name}: {key} must be an object, not {value!r}")
-    return value
-
-
-def _resizing(size: Any, square: Any, resample: int, name: str) -> pixels.Change:
-    if isinstance(size, int) and not square:
-        size = {"shortest_edge": size}
-    if isinstance(size, Mapping) and set(size) == {"shortest_edge"}:
-        side = _pixels(size["shortest_edge"], name, "size")
-        return pixels.to_shorter_side(side, resample)
-    return pixels.to_size(*_sides(size, name, "size"), resample)
-
-
-def _sides(size: Any, name: str, key: str) -> tuple[int, int]:
-    """(height, width) from one number, [height, width] or {"height": …, "width": …}."""
-    if isinstance(size, Mapping) and set(size) == {"height", "width"}:
-        size = (size["height"], size["width"])
-    if isinstance(size, list | tuple) and len(size) == 2:
-        return _pixels(size[0], name, key), _pixels(size[1], name, key)
-    side = _pixels(size, name, key)
-    return side, side
-
-
-def _pixels(value: Any, name: str, key: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 2**16:
-        raise UserError(f"{name}: {key} cannot be {value!r}; it counts pixels or patches")
-    return value
-
-
-def _number(value: Any, name: str, key: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise UserError(f"{name}: {key} must be a positive number, not {value!r}")
-    return float(value)
-
-
-def _three(value: Any, name: str, key: str, *, positive: bool = False) -> Sequence[float]:
-    values = list(value) if isinstance(value, list | tuple) else [value] * 3
-    good = len(values) == 3 and all(
-        isinstance(v, int | float) and math.isfinite(v) and (v > 0 or not positive) for v in values
-    )
-    if not good:
-        kind = "positive numbers" if positive else "numbers"
-        raise UserError(f"{name}: {key} must be three {kind} or one, not {value!r}")
-    return [float(v) for v in values]
-
-
-def _resample(value: Any, name: str) -> int:
-    if isinstance(value, bool) or value not in _RESAMPLE.values():
-        raise UserError(f"{name}: resample must be one of Pillow's filters 0 to 5, not {value!r}")
-    return int(value)

@@ -5,8 +5,8 @@ import PIL.Image
 import pytest
 
 from mmjax.interop.preprocess import pixels
+from mmjax.interop.preprocess.image_classes import CLASSES
 from mmjax.interop.preprocess.images import image_processor
-from mmjax.interop.preprocess.recipes import CLASSES
 from mmjax.types import UserError
 
 CLIP = {"image_processor_type": "CLIPImageProcessor"}

@@ -2,10 +2,17 @@
 
 from typing import Any
 
-from mmjax.interop.architecture import Architecture, Checkpoint, Family, has_type
+from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part, has_type
 from mmjax.interop.families.blocks import modern_blocks
-from mmjax.interop.families.joint.dual import Half, both_halves, one_half
-from mmjax.interop.families.settings import activation, pair, settings
+from mmjax.interop.families.joint.dual import (
+    Half,
+    both_halves,
+    classifies,
+    example,
+    one_half,
+    with_classifier,
+)
+from mmjax.interop.families.settings import activation, pair, section, settings
 from mmjax.interop.layout import Rules, norm, patches, reshaped, same
 from mmjax.interop.towers.language.text import TextTower
 from mmjax.interop.towers.stack import check_heads
@@ -107,11 +114,18 @@ HALVES = (
 
 
 def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
-    """CLIPModel, or one half with or without its projection, as config.json and the file say."""
+    """CLIPModel, one half with or without its projection, or CLIPForImageClassification, as
+    config.json and the file say."""
     kind = checkpoint.config["model_type"]
     for half in HALVES:
         if kind == f"clip_{half.path}_model":
             return one_half("clip", checkpoint, half, dtype)
+    if classifies(checkpoint):
+        where = str(checkpoint.path)
+        config = section(checkpoint.config, "vision_config", where)
+        tower, rules = vision_tower(config, dtype, where)
+        shapes = example({"image": tower})
+        return with_classifier("clip", checkpoint, Part(tower), rules, shapes, dtype, lead=1)
     return both_halves("clip", checkpoint, HALVES, dtype, projected=True, bias=False)
 
 

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 
 from mmjax.interop.architecture import Architecture, Checkpoint, Part, input_names, strip
 from mmjax.interop.families.settings import section
-from mmjax.interop.layout import Rules, matrix, prefixed, same
+from mmjax.interop.layout import Rules, dense, matrix, prefixed, same
+from mmjax.interop.towers.classifier import MeanClassifier
 from mmjax.interop.towers.joint.dual import DualTower, ProjectedTower
 
 
@@ -68,6 +69,39 @@ def one_half(family: str, checkpoint: Checkpoint, half: Half, dtype: Any) -> Arc
     shapes = example({half.kind: tower})
     parts, inputs = {half.kind: part}, input_names(tower)
     return Architecture(family, module, rules, shapes, bare, parts, inputs)
+
+
+def classifies(checkpoint: Checkpoint) -> bool:
+    """Whether the file has the image half alone, and a classifier of pictures."""
+    texts = any(name.startswith("text_model.") for name in checkpoint.weights)
+    return "classifier.weight" in checkpoint.weights and not texts
+
+
+def with_classifier(
+    family: str,
+    checkpoint: Checkpoint,
+    part: Part,
+    rules: Rules,
+    shapes: dict[str, jax.ShapeDtypeStruct],
+    dtype: Any,
+    *,
+    lead: int = 0,
+) -> Architecture:
+    """The image half and a classifier that reads the mean of its patches.
+
+    Args:
+        family, checkpoint: the model.
+        part: its image half.
+        rules: the layout of it, below "vision_model.".
+        shapes: of its inputs.
+        dtype: type of the computation.
+        lead: tokens before the patches.
+    """
+    classes = checkpoint.weights["classifier.weight"].shape[0]
+    module = MeanClassifier(part.module, classes, lead, dtype)
+    rules = [*prefixed(rules, "tower/", "vision_model."), *dense("classifier", "classifier")]
+    parts, inputs = {"image": part._replace(path="tower")}, input_names(part.module)
+    return Architecture(family, module, rules, shapes, canonical, parts, inputs)
 
 
 def both_halves(

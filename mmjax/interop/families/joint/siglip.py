@@ -2,11 +2,18 @@
 
 from typing import Any
 
-from mmjax.interop.architecture import Architecture, Checkpoint, Family, has_type
+from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part, has_type
 from mmjax.interop.families.blocks import modern_blocks
 from mmjax.interop.families.joint import clip
-from mmjax.interop.families.joint.dual import Half, both_halves, one_half
-from mmjax.interop.families.settings import activation, pair, settings
+from mmjax.interop.families.joint.dual import (
+    Half,
+    both_halves,
+    classifies,
+    example,
+    one_half,
+    with_classifier,
+)
+from mmjax.interop.families.settings import activation, pair, section, settings
 from mmjax.interop.layout import Rules, dense, norm, patches, same, transposed
 from mmjax.interop.towers.language.text import TextTower
 from mmjax.interop.towers.stack import check_heads
@@ -105,11 +112,17 @@ HALVES = (
 
 
 def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
-    """SiglipModel, or one half, as config.json says."""
+    """SiglipModel, one half, or SiglipForImageClassification, as config.json and the file say."""
     kind = checkpoint.config["model_type"]
     for half in HALVES:
         if kind == f"siglip_{half.path}_model":
             return one_half("siglip", checkpoint, half, dtype)
+    if classifies(checkpoint):
+        where = str(checkpoint.path)
+        config = section(checkpoint.config, "vision_config", where)
+        tower, rules = vision_tower(config, dtype, where)
+        shapes = example({"image": tower})
+        return with_classifier("siglip", checkpoint, Part(tower), rules, shapes, dtype)
     return both_halves("siglip", checkpoint, HALVES, dtype, projected=False, bias=True)
 
 

@@ -19,7 +19,12 @@ from mmjax.interop.architecture import (
 from mmjax.interop.encoding.encoder import pictures
 from mmjax.interop.families.blocks import modern_blocks
 from mmjax.interop.families.joint import siglip
-from mmjax.interop.families.joint.dual import canonical, one_half
+from mmjax.interop.families.joint.dual import (
+    canonical,
+    classifies,
+    one_half,
+    with_classifier,
+)
 from mmjax.interop.families.settings import activation, section, settings
 from mmjax.interop.layout import Rules, dense, norm, prefixed, same
 from mmjax.interop.towers.stack import check_heads
@@ -99,7 +104,7 @@ def example(tower: NaflexTower) -> dict[str, jax.ShapeDtypeStruct]:
 
 
 def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
-    """Siglip2Model, or one half, as config.json says."""
+    """Siglip2Model, one half, or Siglip2ForImageClassification, as config.json and the file say."""
     where, kind = str(checkpoint.path), checkpoint.config["model_type"]
     text = siglip.HALVES[1]
     if kind == "siglip2_text_model":
@@ -115,6 +120,8 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     vision, part, rules = vision_tower(
         section(checkpoint.config, "vision_config", where), dtype, where
     )
+    if classifies(checkpoint):
+        return with_classifier("siglip2", checkpoint, part, rules, example(vision), dtype)
     if not vision.head:
         raise UserError(
             f"{where}: vision_use_head=false in config.json: without its head the image half has no"

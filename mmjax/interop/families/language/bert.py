@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part, has_type, strip
 from mmjax.interop.families.blocks import repeated
+from mmjax.interop.families.language.heads import with_head
 from mmjax.interop.families.settings import activation, settings
 from mmjax.interop.layout import Rules, dense, norm, qkv, same
 from mmjax.interop.towers.language.text import TextTower
@@ -183,15 +184,21 @@ def alone(
     return Architecture(family, tower, rules, example(tower), plain, parts, inputs)
 
 
-def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
-    """BertModel, with its pooler if the file has one; heads for other tasks are left over."""
+def encoder(checkpoint: Checkpoint, dtype: Any) -> Architecture:
+    """BertModel, with its pooler if the file has one."""
     plain = canonical(("bert.",))
     pooled = has_pooler(checkpoint, plain)
     tower, rules = text_tower(checkpoint.config, dtype, str(checkpoint.path), pooled=pooled)
     return alone("bert", tower, rules, plain)
 
 
-def build_distilled(checkpoint: Checkpoint, dtype: Any) -> Architecture:
+def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
+    """BertModel, with its pooler if the file has one, or with its head for sequences, words or
+    spans; those of the pretraining are left over."""
+    return with_head(encoder(checkpoint, dtype), checkpoint, dtype)
+
+
+def distilled(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     """DistilBertModel, which has no pooler and tells no kinds of words apart."""
     config = {DISTILLED.get(key, key): value for key, value in checkpoint.config.items()}
     config |= {"type_vocab_size": 0, "layer_norm_eps": 1e-12}
@@ -199,6 +206,12 @@ def build_distilled(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     tower, rules = text_tower(config, dtype, where, pooled=False, blocks=distilled_blocks)
     inputs = tuple(name for name in INPUTS if name != "token_type_ids")
     return alone("distilbert", tower, rules, canonical(("distilbert.",)), inputs)
+
+
+def build_distilled(checkpoint: Checkpoint, dtype: Any) -> Architecture:
+    """DistilBertModel, which has no pooler and tells no kinds of words apart, or with its head for
+    sequences, words or spans."""
+    return with_head(distilled(checkpoint, dtype), checkpoint, dtype)
 
 
 FAMILY = Family("bert", has_type("bert"), build)

@@ -7,6 +7,7 @@ from typing import Any
 
 from mmjax.interop.architecture import Architecture, Checkpoint, Family, has_type
 from mmjax.interop.families.language import bert
+from mmjax.interop.families.language.heads import with_head
 from mmjax.interop.layout import Rules
 from mmjax.interop.towers.language.text import TextTower
 from mmjax.types import UserError
@@ -33,12 +34,18 @@ def text_tower(
     return bert.text_tower(config, dtype, where, pooled=pooled, padding=padding)
 
 
-def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
-    """RobertaModel, with its pooler if the file has one; heads for other tasks are left over."""
+def encoder(checkpoint: Checkpoint, dtype: Any) -> Architecture:
+    """RobertaModel, with its pooler if the file has one."""
     plain = bert.canonical(("roberta.",))
     pooled = bert.has_pooler(checkpoint, plain)
     tower, rules = text_tower(checkpoint.config, dtype, str(checkpoint.path), pooled=pooled)
     return bert.alone("roberta", tower, rules, plain)
+
+
+def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
+    """RobertaModel, with its pooler if the file has one, or with its head for sequences, words or
+    spans; that of the pretraining is left over."""
+    return with_head(encoder(checkpoint, dtype), checkpoint, dtype)
 
 
 FAMILY = Family("roberta", has_type(*TYPES), build)

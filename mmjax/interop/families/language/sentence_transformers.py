@@ -13,7 +13,12 @@ from mmjax.interop.sentence_folder import Module, modules
 from mmjax.interop.towers.language.sentence import POOLINGS, Projection, SentenceTower
 from mmjax.types import UserError
 
-TEXTS = (bert.FAMILY, bert.DISTILBERT, roberta.FAMILY)
+# Of the text models without their heads.
+TEXTS = (
+    (bert.FAMILY, bert.encoder),
+    (bert.DISTILBERT, bert.distilled),
+    (roberta.FAMILY, roberta.encoder),
+)
 # The switch of each pooling in 1_Pooling/config.json. The mean is on unless the file says no.
 SWITCHES = {
     "cls": "pooling_mode_cls_token",
@@ -81,13 +86,13 @@ def text_of(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     Raises:
         UserError: none that mmjax has.
     """
-    for family in TEXTS:
+    for family, encoder in TEXTS:
         if family.recognises(checkpoint):
-            return family.build(checkpoint, dtype)
+            return encoder(checkpoint, dtype)
     raise UserError(
         f"{checkpoint.path}: the transformer of this sentence-transformers folder is of the type"
         f" {checkpoint.config.get('model_type')!r}; mmjax loads"
-        f" {', '.join(family.name for family in TEXTS)}"
+        f" {', '.join(family.name for family, _ in TEXTS)}"
     )
 
 

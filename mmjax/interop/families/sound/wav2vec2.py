@@ -30,6 +30,7 @@ from mmjax.interop.layout import (
     same,
     transposed,
 )
+from mmjax.interop.towers.sound.classifier import SpeechClassifier
 from mmjax.interop.towers.sound.wav2vec2 import Transcriber, Wav2Vec2Tower, frames_of
 from mmjax.interop.towers.stack import check_heads
 from mmjax.types import UserError
@@ -53,6 +54,8 @@ CONFIG = {
 }
 ONLY = {"add_adapter": False, "adapter_attn_dim": None}
 NORMS = ("group", "layer")
+# The head of Wav2Vec2ForSequenceClassification; that of speakers has layers of its own in between.
+ONE_ANSWER = {"projector.weight", "classifier.weight"}
 SECOND = 16_000  # samples, the rate of all published models
 
 # Of the kernel for places: as PyTorch 2.1 and later name its parts, and as it did before.
@@ -156,7 +159,8 @@ def tower_of(config: Any, dtype: Any, where: str, replaced: bool) -> tuple[Wav2V
 
 
 def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
-    """Wav2Vec2Model, or Wav2Vec2ForCTC if the file has its head; other heads are left over."""
+    """Wav2Vec2Model, or Wav2Vec2ForCTC or Wav2Vec2ForSequenceClassification if the file has the
+    head; other heads are left over."""
     where = str(checkpoint.path)
     names = {canonical(name): name for name in checkpoint.weights}
     replaced = "masked_spec_embed" in names
@@ -167,6 +171,17 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
         letters = checkpoint.weights[names["lm_head.weight"]].shape[0]
         module, part = Transcriber(tower, letters, dtype), part._replace(path="tower")
         rules = [*prefixed(rules, "tower/"), *dense("head", "lm_head")]
+    elif names.keys() >= ONE_ANSWER and not any(name.startswith("tdnn.") for name in names):
+        classes, middle = checkpoint.weights[names["classifier.weight"]].shape
+        weighted = "layer_weights" in names
+        module = SpeechClassifier(tower, middle, classes, weighted, dtype)
+        part = part._replace(path="tower")
+        rules = [
+            *prefixed(rules, "tower/"),
+            *dense("projector", "projector"),
+            *dense("classifier", "classifier"),
+            *(same("weights", "layer_weights") if weighted else ()),
+        ]
     samples = SECOND
     while frames_of(samples, tower.sizes, tower.strides) < 1:
         samples *= 2

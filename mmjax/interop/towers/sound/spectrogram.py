@@ -4,10 +4,10 @@ encoder of Whisper (Radford et al. 2022, https://arxiv.org/abs/2212.04356)."""
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
+from mmjax.interop.towers.sound.classifier import learned_mean
 from mmjax.interop.towers.stack import Stack, as_mask, with_states
 from mmjax.nn.convolve import Conv
 from mmjax.nn.dense import Dense
@@ -216,9 +216,7 @@ class WhisperClassifier(nn.Module):
         if self.weighted:
             states = outputs["hidden_states"]
             weights = self.param("weights", nn.initializers.ones, (len(states),), jnp.float32)
-            x = jnp.einsum(
-                "n,nbld->bld", jax.nn.softmax(weights).astype(x.dtype), jnp.stack(states)
-            )
+            x = learned_mean(weights, states)
         x = jnp.mean(Dense(self.width, dtype=self.dtype, name="projector")(x), axis=1)
         logits = Dense(self.labels, dtype=self.dtype, name="logits")(x)
         return {"logits": logits.astype(jnp.float32), **outputs}
