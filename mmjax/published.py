@@ -1,14 +1,15 @@
 """A published checkpoint as a function of what users have: files, pictures and sentences."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mmjax import interop, zero_shot
-from mmjax.interop import answers
+from mmjax.interop import answers, transcription
 from mmjax.interop.architecture import Architecture
+from mmjax.interop.listening import Heard, ears, repeated
 from mmjax.interop.preprocess import processors
 from mmjax.types import UserError
 
@@ -20,10 +21,16 @@ EMBEDDINGS: Mapping[str, tuple[str, ...]] = {
     "text": ("text_embeds", "sentence_embedding", "pooler_output"),
     "video": ("pooler_output",),
 }
+# Else the mean of its tokens.
+TOKENS = ("last_hidden_state", "encoder_last_hidden_state")
 # The names that open_clip and big_vision have for them.
 OTHER_NAMES = {"input_ids": "text", "pixel_values": "image"}
 # Of the logarithm of the factor of cosines, and of their bias, in the parameters.
 SCALES, BIASES = ("logit_scale", "logit_scale_a", "t"), ("logit_bias", "b")
+
+# (values, the place of the first, for messages) -> places of values, and what the model is given of
+# them; values whose inputs are of one shape are together.
+Reader = Callable[[Sequence[Any], int], Iterator[tuple[Sequence[int], Heard]]]
 
 
 class Published(zero_shot.ZeroShot):
@@ -45,7 +52,7 @@ class Published(zero_shot.ZeroShot):
             self.scale = float(np.exp(np.asarray(model.params[name]).reshape(())))
         for name in (name for name in BIASES if name in model.params):
             self.bias = float(np.asarray(model.params[name]).reshape(()))
-        self._readers: dict[str, Callable] = {}
+        self._readers: dict[str, Reader] = {}
 
     def __call__(self, *, top: int | None = None, **inputs: Any) -> Any:
         """The likeliest classes of a model that classifies.
@@ -65,6 +72,8 @@ class Published(zero_shot.ZeroShot):
             UserError: the model does not classify, or an input cannot be read.
         """
         name, value = self._single(inputs)
+        if transcription.writes(self.model):
+            raise UserError("this model writes what it hears: use transcribe(...) or embed(...)")
         found = self._run(name, zero_shot.listed(value))
         if "logits" not in found:
             raise UserError("this model does not classify: use embed(...) or classify(labels, ...)")
@@ -77,7 +86,9 @@ class Published(zero_shot.ZeroShot):
         """The embeddings [inputs E] of each modality that is given, of length one, by name.
 
         Those of a model of a common space are its own; of another model its summary, or where it
-        has none the mean of its tokens. For inputs and errors see `__call__`.
+        has none the mean of its tokens. Each is that of the input alone, whatever stands beside it.
+        Of a sound, AST hears the first 10.24 s and Whisper's encoder the first 30 s, and a CLAP
+        without fusion a drawn part, the same each time. For inputs and errors see `__call__`.
         """
         if not inputs:
             raise UserError(f"nothing to embed: give {' or '.join(self.modalities)}")
@@ -92,33 +103,83 @@ class Published(zero_shot.ZeroShot):
             raise UserError(f"give one modality: {' or '.join(self.modalities)}")
         return next(iter(inputs.items()))
 
-    def _run(self, name: str, values: Sequence[Any]) -> dict[str, np.ndarray]:
-        """summary [inputs E], and logits [inputs C] if the model classifies."""
+    def transcribe(
+        self,
+        *,
+        language: str | None = None,
+        task: str | None = None,
+        max_new_tokens: int | None = None,
+        **inputs: Any,
+    ) -> str | list[str]:
+        """What is said in sounds, by Whisper or a model with a head for CTC.
+
+        Whisper hears sounds of more than 30 s in windows that begin where the last whole segment
+        ended (see `mmjax.interop.transcription.windows`). The text is as its own tokenizer decodes
+        it, without times; Whisper's begins with a space.
+
+        Args:
+            language: of Whisper, such as "en". None: what the checkpoint forces, else what the
+                model hears.
+            task: of Whisper, "transcribe" or "translate". None: what the checkpoint forces.
+            max_new_tokens: of Whisper, the most words of a window. None: what the checkpoint says.
+            inputs: one modality: a sound or a list; see `__call__`.
+
+        Raises:
+            UserError: the model does not write, its folder has no tokenizer, it has no such
+                language or task, or a sound cannot be read.
+        """
+        name, value = self._single(inputs)
+        values = self._checked(name, zero_shot.listed(value))
+        if not transcription.writes(self.model):
+            raise UserError("this model does not write: use embed(...)")
+        texts = transcription.transcribe(
+            self.model,
+            ears(self.model),
+            values,
+            batch_size=self.batch_size,
+            options={"language": language, "task": task, "max_new_tokens": max_new_tokens},
+        )
+        return texts if isinstance(value, (list, tuple)) else texts[0]
+
+    def _checked(self, name: str, values: Sequence[Any]) -> Sequence[Any]:
         if name not in self.modalities:
             raise UserError(f"no input {name!r}: this model takes {' and '.join(self.modalities)}")
         if not values:
             raise UserError(f"{name}: an empty list")
+        return values
+
+    def _run(self, name: str, values: Sequence[Any]) -> dict[str, np.ndarray]:
+        """summary [inputs E], and logits [inputs C] if the model classifies."""
+        values = self._checked(name, values)
         if name not in self._readers:
             self._readers[name] = reader(self.model, name)
         rows: list[dict[str, np.ndarray]] = [{} for _ in values]
         for start in range(0, len(values), self.batch_size):
             chosen = values[start : start + self.batch_size]
-            for places, batch in processors.alike(name, self._readers[name], chosen):
-                # Padded to a power of two, so that few programs are compiled.
-                size = min(1 << (len(places) - 1).bit_length(), self.batch_size)
-                batch = {key: longer(x, size) for key, x in batch.items()}
-                outputs = self.model(**inputs_of(self.model.architecture, batch))
-                mask = batch.get("attention_mask", batch.get("pixel_attention_mask"))
-                found = {"summary": summary(name, outputs, mask)}
-                found |= {"logits": np.asarray(outputs["logits"])} if "logits" in outputs else {}
+            for places, given in self._readers[name](chosen, start):
+                found = self._apply(name, given)
                 for row, place in enumerate(places):
                     rows[start + place] = {key: x[row] for key, x in found.items()}
         return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
 
+    def _apply(self, name: str, given: Heard) -> dict[str, np.ndarray]:
+        """As `_run`, of one batch."""
+        count = len(next(iter(given.inputs.values())))
+        # Padded to a power of two, so that few programs are compiled.
+        batch = repeated(given.inputs, self.batch_size)
+        outputs = self.model(**inputs_of(self.model.architecture, batch))
+        wanted = (*EMBEDDINGS[name], *TOKENS, "logits")
+        outputs = {key: np.asarray(outputs[key])[:count] for key in wanted if key in outputs}
+        found = {"summary": summary(name, outputs, given.real)}
+        found |= {"logits": outputs["logits"]} if "logits" in outputs else {}
+        return {key: averaged(x, given.owners) for key, x in found.items()}
 
-def longer(x: np.ndarray, size: int) -> np.ndarray:
-    """`size` rows: those of x, and its last one again."""
-    return np.concatenate([x, np.repeat(x[-1:], size - len(x), axis=0)])
+
+def averaged(x: np.ndarray, owners: np.ndarray | None) -> np.ndarray:
+    """The mean of the rows of each owner, all of which have some; None: a row is an input."""
+    if owners is None:
+        return x
+    return np.stack([x[owners == owner].mean(axis=0) for owner in range(owners.max() + 1)])
 
 
 def inputs_of(architecture: Architecture, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -137,6 +198,11 @@ def inputs_of(architecture: Architecture, batch: Mapping[str, np.ndarray]) -> di
 def summary(name: str, outputs: Mapping[str, Any], mask: np.ndarray | None) -> np.ndarray:
     """What stands for each input: see EMBEDDINGS, else the mean of its real tokens.
 
+    Args:
+        name: of the modality.
+        outputs: of the model.
+        mask: which of its tokens [B N] are real; None: all.
+
     Raises:
         UserError: a mask of something else than the tokens.
     """
@@ -144,8 +210,9 @@ def summary(name: str, outputs: Mapping[str, Any], mask: np.ndarray | None) -> n
     if key is not None:
         x = np.asarray(outputs[key], np.float32)
         return x.reshape(len(x), -1)  # of a ResNet of transformers it is a map of one place
-    x = np.asarray(outputs["last_hidden_state"], np.float32)
-    if mask is None or (name == "audio" and mask.shape != x.shape[:2]):
+    tokens = next(key for key in TOKENS if key in outputs)
+    x = np.asarray(outputs[tokens], np.float32)
+    if mask is None:
         return x.mean(axis=1)
     if mask.shape != x.shape[:2]:
         raise UserError(
@@ -155,13 +222,26 @@ def summary(name: str, outputs: Mapping[str, Any], mask: np.ndarray | None) -> n
     return (x * mask[..., None]).sum(axis=1) / np.maximum(mask.sum(axis=1, keepdims=True), 1)
 
 
-def reader(model: interop.Pretrained, name: str) -> Callable[[Sequence[Any]], dict[str, Any]]:
+def reader(model: interop.Pretrained, name: str) -> Reader:
     """What turns values of a modality into the model's inputs, as the checkpoint's files say.
 
     Raises:
         UserError: no file says it.
     """
-    return processors.reader(model.checkpoint, model.architecture.family, name)
+    if name == "audio":
+        hear = ears(model)
+        return lambda values, first: iter([(range(len(values)), hear(values, first))])
+    read = processors.reader(model.checkpoint, model.architecture.family, name)
+
+    def given(values: Sequence[Any], first: int) -> Iterator[tuple[Sequence[int], Heard]]:
+        del first
+        for places, batch in processors.alike(name, read, values):
+            yield (
+                places,
+                Heard(batch, batch.get("attention_mask", batch.get("pixel_attention_mask"))),
+            )
+
+    return given
 
 
 def load(path: str | Path, *, dtype: str = "float32", batch_size: int = 64) -> Published:

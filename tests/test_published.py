@@ -9,6 +9,7 @@ import mmjax
 from mmjax import convert, interop
 from mmjax.interop.formats.open_weights import open_weights
 from mmjax.interop.preprocess.images import image_processor
+from mmjax.published import summary
 from mmjax.types import UserError
 from tests.commands import run
 from tests.interop import fakes
@@ -78,6 +79,18 @@ def test_what_it_cannot_do_is_said(folder, pictures, tmp_path):
     (tmp_path / "bare" / "preprocessor_config.json").unlink()
     with pytest.raises(UserError, match="no preprocessor_config.json"):
         mmjax.load(tmp_path / "bare").embed(image=pictures)
+
+
+def test_a_mask_of_something_else_than_the_tokens_is_refused():
+    x = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)
+    mask = np.array([[1, 1, 0], [1, 0, 0]])
+    for name in ("last_hidden_state", "encoder_last_hidden_state"):
+        found = summary("audio", {name: x}, mask)
+        np.testing.assert_allclose(found, [x[0, :2].mean(0), x[1, 0]], atol=1e-6)
+        np.testing.assert_allclose(summary("audio", {name: x}, None), x.mean(1), atol=1e-6)
+        for other in (mask[:, :2], np.repeat(mask, 160, axis=1)):
+            with pytest.raises(UserError, match=r"the mask has the shape .* tokens .* \[2, 3\]"):
+                summary("audio", {name: x}, other)
 
 
 def convert_here(*arguments):

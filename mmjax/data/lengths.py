@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 from scipy.signal import resample_poly
 
 from mmjax.data import readers
@@ -26,7 +26,8 @@ def read_sounds(values: Sequence[Any], *, name: str, samples: int, rate: int) ->
         rate: of the model, in Hz.
 
     Raises:
-        UserError: a file that cannot be read, an array that is no sound, or more samples.
+        UserError: a file that cannot be read, an array that is no sound, NaN or infinite samples in
+            either, or more samples than the model hears.
     """
     rows = np.zeros((len(values), samples), np.float32)
     there = np.zeros(rows.shape, bool)
@@ -34,7 +35,8 @@ def read_sounds(values: Sequence[Any], *, name: str, samples: int, rate: int) ->
         if value is None:
             continue
         is_file = isinstance(value, (str, Path))
-        sound = read_file(value, rate) if is_file else _check(value, name, samples)
+        place = f"{name}: array {i + 1} of its batch"
+        sound = read_file(value, rate) if is_file else _check(value, name, samples, place)
         if len(sound) > samples:
             raise UserError(
                 f"{name}: {value if is_file else 'an array'} has {len(sound)} samples at {rate} Hz,"
@@ -66,24 +68,44 @@ def read_steps(values: Sequence[Any], *, name: str, shape: tuple[int, ...], dtyp
     return read._replace(mask=read.mask & (np.arange(shape[0]) < lengths[:, None]))
 
 
-def read_file(path: str | Path, rate: int) -> Float[np.ndarray, " S"]:
+def read_file(path: str | Path, rate: int) -> Float32[np.ndarray, " S"]:
     """A sound file as one channel at `rate` Hz.
 
     Raises:
-        UserError: it is missing or no sound, or soundfile is not installed.
+        UserError: it is missing, no sound, or has samples that are no numbers; or soundfile is not
+            installed.
     """
     if importlib.util.find_spec("soundfile") is None:
         raise UserError(f"{path}: sound files need soundfile; run: pip install soundfile")
     import soundfile
 
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise UserError(f"sound file {path} cannot be read: no such file")
     try:
         sound, stored = soundfile.read(path, dtype="float32", always_2d=True)
-    except (OSError, RuntimeError) as error:
-        raise UserError(f"sound file {path} cannot be read: {error}") from error
-    return resample_poly(sound.mean(axis=1), rate, stored).astype(np.float32)
+    except (OSError, RuntimeError, ValueError) as error:
+        said = " ".join(str(error).split())
+        raise UserError(f"sound file {path} cannot be read: {said}") from error
+    sound = finite(sound.mean(axis=1), f"sound file {path}")
+    resampled = sound if stored == rate or not sound.size else resample_poly(sound, rate, stored)
+    return np.ascontiguousarray(resampled, np.float32)
 
 
-def _check(value: Any, name: str, samples: int) -> Float[np.ndarray, " S"]:
+def finite(sound: Float[np.ndarray, " S"], name: str) -> Float32[np.ndarray, " S"]:
+    """A sound in float32; `name` is for messages.
+
+    Raises:
+        UserError: a sample is NaN or infinite there.
+    """
+    with np.errstate(over="ignore"):
+        sound = np.ascontiguousarray(sound, np.float32)
+    if not np.isfinite(sound).all():
+        raise UserError(f"{name} has NaN or infinite samples: mend the sound or leave it out")
+    return sound
+
+
+def _check(value: Any, name: str, samples: int, place: str) -> Float32[np.ndarray, " S"]:
     array = np.asarray(value)
     if array.ndim != 1 or array.dtype.kind not in "biuf":
         raise UserError(
@@ -95,4 +117,4 @@ def _check(value: Any, name: str, samples: int) -> Float[np.ndarray, " S"]:
             f"{name}: expected a waveform with values -1 to 1, got {array.dtype} (int16 samples:"
             " divide by 32768)"
         )
-    return array.astype(np.float32)
+    return finite(array, place)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from mmjax.data.arrays import Arrays
+from mmjax.data.lengths import finite
 from mmjax.data.numbers import Digits, join
 from mmjax.types import UserError
 
@@ -153,7 +154,7 @@ def read_all(folder: Path) -> tuple[tuple[str, ...], np.ndarray, Digits]:
             raise UserError(f"{NAME}: {path} cannot be read ({error}); clone it anew") from error
         if rate != RATE or not len(samples):
             raise UserError(f"{NAME}: {path}: expected sound at {RATE} Hz, got {rate} Hz")
-        pieces.append(samples.mean(axis=1))
+        pieces.append(finite(samples.mean(axis=1), f"{NAME}: {path}"))
     digits = np.array([int(match["digit"]) for match, _ in found], np.int32)
     owners = np.array([speakers.index(match["speaker"]) for match, _ in found], np.int32)
     takes = np.array([int(match["take"]) for match, _ in found], np.int32)

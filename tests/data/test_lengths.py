@@ -3,7 +3,11 @@ import pytest
 import soundfile
 
 from mmjax.data.lengths import read_sounds, read_steps
+from mmjax.data.tux_paint.stamps import read_clip
+from mmjax.interop.preprocess.sounds import sound_processor
 from mmjax.types import UserError
+
+WAVES = {"feature_extractor_type": "Wav2Vec2FeatureExtractor"}
 
 
 def read(*values, samples=100, rate=8000):
@@ -37,6 +41,9 @@ def test_files_are_resampled_and_their_channels_averaged(tmp_path):
         (np.zeros((2, 50), np.float32), r"of shape \[100\] or fewer, .* of shape \[2, 50\]"),
         (np.zeros(9, np.int16), "got int16 .int16 samples: divide by 32768"),
         ("nowhere.wav", "sound file nowhere.wav cannot be read"),
+        (np.array([0, np.nan], np.float32), "speech: array 1 of its batch has NaN or infinite"),
+        (np.array([0, -np.inf]), "speech: array 1 of its batch has NaN or infinite"),
+        (np.array([0, 1e39]), "speech: array 1 of its batch has NaN or infinite"),  # in float32
         ({}, "got object"),
     ],
 )
@@ -44,6 +51,25 @@ def test_what_is_no_sound_is_one_line(value, words):
     with pytest.raises(UserError, match=words) as error:
         read(value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+@pytest.mark.parametrize("rate", [8000, 16_000])
+def test_a_file_with_a_sample_that_is_no_number_is_one_line(number, rate, tmp_path):
+    """Of every reader of sound files; at another rate it would be in all samples around it."""
+    samples = np.full((50, 2), 0.1, np.float32)
+    samples[7, 1] = number
+    for name in ("a.wav", "a.aiff"):
+        soundfile.write(tmp_path / name, samples, rate, subtype="FLOAT")
+        for call in (
+            lambda file: read(file),
+            lambda file: sound_processor(WAVES)([file]),
+        ):
+            with pytest.raises(UserError, match=f"{name} has NaN or infinite samples") as error:
+                call(tmp_path / name)
+            assert "\n" not in str(error.value)
+    with pytest.raises(ValueError, match="no numbers"):
+        read_clip(tmp_path / "a.wav")
 
 
 def test_short_series_are_masked_behind_their_end():

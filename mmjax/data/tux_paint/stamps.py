@@ -149,8 +149,8 @@ def read_clip(path: Path) -> bytes:
     import soundfile
 
     samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    if not samples.any():
-        raise ValueError(f"{path}: silence")
+    if not samples.any() or not np.isfinite(samples).all():
+        raise ValueError(f"{path}: silence, or samples that are no numbers")
     samples = resample_poly(samples.mean(1), RATE, rate).clip(-1, 1)
     file = io.BytesIO()
     soundfile.write(file, samples, RATE, format="FLAC", subtype="PCM_16")

@@ -14,7 +14,6 @@ from mmjax.interop.checkpoint import read_config_file
 from mmjax.interop.preprocess import image_classes
 from mmjax.interop.preprocess.images import image_processor
 from mmjax.interop.preprocess.recipes import NESTED, TIMM, recipe
-from mmjax.interop.preprocess.sounds import sound_processor
 from mmjax.interop.preprocess.texts import text_processor
 from mmjax.types import UserError
 
@@ -46,26 +45,27 @@ TORCHVISION: Mapping[str, Mapping[str, int]] = {
 
 
 def reader(checkpoint: Checkpoint, family: str, kind: str) -> Processor:
-    """What turns a list of values of one modality into the inputs of a model.
+    """What turns a list of values of one modality into the inputs of a model; of sounds,
+    `mmjax.interop.listening.ears` does.
 
     Args:
         checkpoint: the model on the disk.
         family: its name in `mmjax.interop.families.FAMILIES`.
-        kind: "audio", "image", "text" or "video".
+        kind: "image", "text" or "video".
 
     Raises:
         UserError: no file says it, or one says what is not understood.
     """
     if kind == "text":
         return text_processor(folder_of(checkpoint), checkpoint.config)
-    found = of_sounds(checkpoint) if kind == "audio" else of_pictures(checkpoint, family, kind)
+    found = of_pictures(checkpoint, family, kind)
     if not found:
         raise UserError(
             f"{folder_of(checkpoint)} has no preprocessor_config.json, so nothing says how a file"
             f" becomes an input of this model: {_advice(kind, family)}, or pass arrays to the"
             " `model` of this"
         )
-    return sound_processor(found) if kind == "audio" else image_processor(found)
+    return image_processor(found)
 
 
 def alike(
@@ -73,8 +73,8 @@ def alike(
 ) -> Iterator[tuple[Sequence[int], dict[str, np.ndarray]]]:
     """The inputs of the values, in groups of one shape each, with the places of those in it.
 
-    Pictures may come out in any size, and each is what it would be alone; words and sounds are
-    padded to each other.
+    Pictures may come out in any size, and each is what it would be alone; words are padded to each
+    other.
     """
     if kind not in ("image", "video"):
         yield range(len(values)), read(values)

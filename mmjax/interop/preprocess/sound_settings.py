@@ -46,18 +46,21 @@ _FIXED: Mapping[str, Values] = {
 _OTHERS = {name: ("n_fft",) if name == "ClapFeatureExtractor" else () for name in _FIXED}
 
 
-def sound_settings(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+def sound_settings(
+    config: Mapping[str, Any], default: str | None = None
+) -> tuple[str, dict[str, Any]]:
     """The class of a feature extractor, a key of DEFAULTS, and all its values.
 
     Args:
         config: the contents of preprocessor_config.json or processor_config.json.
+        default: the class where the file names none, as older ones do not. None: it must.
 
     Raises:
         UserError: a class, key or value that is not understood.
     """
     if isinstance(config.get("feature_extractor"), Mapping):
-        return sound_settings(config["feature_extractor"])
-    name = config.get("feature_extractor_type")
+        return sound_settings(config["feature_extractor"], default)
+    name = config.get("feature_extractor_type") or default
     if not isinstance(name, str):
         raise UserError("sound processor: the configuration has no feature_extractor_type")
     defaults = choose(DEFAULTS, name, "sound processor")

@@ -6,13 +6,15 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float32
-from scipy.signal import resample_poly
 
+from mmjax.data.lengths import finite, read_file
 from mmjax.nn.mel import SCALES
 from mmjax.types import UserError
 
 
-def read(value: Any, rate: int, sampling_rate: int | None) -> Float32[np.ndarray, " S"]:
+def read(
+    value: Any, rate: int, sampling_rate: int | None, name: str = "sound array"
+) -> Float32[np.ndarray, " S"]:
     """One sound at `rate` Hz, in one channel.
 
     Args:
@@ -20,46 +22,32 @@ def read(value: Any, rate: int, sampling_rate: int | None) -> Float32[np.ndarray
             floats [S], -1..1.
         rate: what the model hears, in Hz.
         sampling_rate: of an array, in Hz.
+        name: of an array, for messages; a file is called by its path.
 
     Raises:
         UserError: a file that cannot be read, an array of another shape or type or rate, an empty
             one, or one with numbers that are not finite.
     """
     if isinstance(value, str | Path):
-        samples, name = _from_file(Path(value), rate), f"sound {value}"
+        samples, name = read_file(value, rate), f"sound file {value}"
     else:
-        samples, name = _from_array(value, rate, sampling_rate), "sound array"
+        samples = finite(_from_array(value, rate, sampling_rate, name), name)
     if not samples.size:
         raise UserError(f"{name}: no samples")
-    if not np.isfinite(samples).all():
-        raise UserError(f"{name}: NaN or infinite samples")
-    return np.ascontiguousarray(samples, np.float32)
+    return samples
 
 
-def _from_file(path: Path, rate: int) -> np.ndarray:
-    import soundfile
-
-    if not path.exists():
-        raise UserError(f"sound {path}: no such file")
-    try:
-        samples, stored = soundfile.read(path, dtype="float32", always_2d=True)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise UserError(f"sound {path}: cannot be read ({' '.join(str(error).split())})") from error
-    samples = samples.mean(axis=1)
-    return samples if stored == rate or not samples.size else resample_poly(samples, rate, stored)
-
-
-def _from_array(value: Any, rate: int, sampling_rate: int | None) -> np.ndarray:
+def _from_array(value: Any, rate: int, sampling_rate: int | None, name: str) -> np.ndarray:
     if not isinstance(value, np.ndarray):
-        raise UserError(f"sound: expected a path or an array [S], not {type(value).__name__}")
+        raise UserError(f"{name}: expected a path or an array [S], not {type(value).__name__}")
     if value.ndim != 1:
-        raise UserError(f"sound array has shape {list(value.shape)}: pass one channel, [S]")
+        raise UserError(f"{name} has shape {list(value.shape)}: pass one channel, [S]")
     if value.dtype.kind != "f":
-        raise UserError(f"sound array is {value.dtype}: pass floats in -1..1, int16 / 32768")
+        raise UserError(f"{name} is {value.dtype}: pass floats in -1..1, int16 / 32768")
     if sampling_rate != rate:
         given = "without sampling_rate" if sampling_rate is None else f"at {sampling_rate} Hz"
         raise UserError(
-            f"sound array {given}: this model hears {rate} Hz; pass sampling_rate={rate} if it is,"
+            f"{name} {given}: this model hears {rate} Hz; pass sampling_rate={rate} if it is,"
             " else resample it or pass the file"
         )
     return value

@@ -7,6 +7,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from mmjax.interop.towers.stack import Stack, with_states
@@ -20,8 +21,8 @@ LAYOUT = ("NWC", "WIO", "NWC")
 
 
 def frames_of(
-    samples: Int[Array, " B"] | int, sizes: Sequence[int], strides: Sequence[int]
-) -> Int[Array, " B"] | int:
+    samples: Int[Array | np.ndarray, " B"] | int, sizes: Sequence[int], strides: Sequence[int]
+) -> Int[Array | np.ndarray, " B"] | int:
     """How many frames the convolutions make of so many samples."""
     for size, stride in zip(sizes, strides, strict=True):
         samples = (samples - size) // stride + 1
@@ -50,8 +51,12 @@ class FeatureConvolution(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B N channels"]) -> Float[Array, "B n width"]:
-        """Frames -> fewer frames."""
+    def __call__(
+        self, x: Float[Array, "B N channels"], counts: Int[Array, " B"] | None = None
+    ) -> Float[Array, "B n width"]:
+        """Frames -> fewer frames; `counts`: of how many of these the group norm takes statistics,
+        None: of all.
+        """
         init = nn.initializers.lecun_normal()
         kernel = self.param("kernel", init, (self.size, x.shape[-1], self.width), jnp.float32)
         kernel = kernel.astype(self.dtype)
@@ -70,7 +75,11 @@ class FeatureConvolution(nn.Module):
                 use_fast_variance=False,
                 name="norm",
             )
-            x = norm(x).astype(self.dtype)
+            real = None
+            if counts is not None:  # of none, the statistics of the first frame are taken
+                real = jnp.arange(x.shape[1]) < jnp.maximum(counts, 1)[:, None]
+                real = jnp.broadcast_to(real[..., None], x.shape)
+            x = norm(x, mask=real).astype(self.dtype)
         elif self.norm == "layer":
             x = LayerNorm(EPSILON, name="norm")(x).astype(self.dtype)
         return activation(self.activation)(x)
@@ -157,6 +166,7 @@ class Wav2Vec2Tower(nn.Module):
         input_values: Float[Array, "B S"],
         attention_mask: Shaped[Array, "B S"] | None = None,
         mask_time_indices: Shaped[Array, "B N"] | None = None,
+        lengths: Int[Array, " B"] | None = None,
         *,
         output_hidden_states: bool = False,
         deterministic: bool = True,
@@ -164,10 +174,18 @@ class Wav2Vec2Tower(nn.Module):
         """The mask is one of samples, with padding on the right; frames that are not wholly of real
         samples are masked. `mask_time_indices` are frames to put a learned vector in the place of.
 
+        The original has no `lengths`, the samples of each sound. With them each is heard as if it
+        were alone and nothing followed it, whatever stands in the batch. With the mask that is so
+        but for convolutions with a group norm, whose statistics are of the padding, too; without
+        either, the padding is heard.
+
         Raises:
-            UserError: a sound too short for one frame, or frames to replace without a vector.
+            UserError: a sound too short for one frame, frames to replace without a vector, or
+                lengths beside a mask.
         """
-        x = self.features(input_values)
+        if lengths is not None and attention_mask is not None:
+            raise UserError("give lengths or attention_mask, not both")
+        x = self.features(input_values, lengths)
         x = LayerNorm(self.epsilon, name="feature_norm")(x).astype(self.dtype)
         outputs = {"extract_features": x}
         x = Dense(self.width, dtype=self.dtype, name="projection")(x)
@@ -177,7 +195,9 @@ class Wav2Vec2Tower(nn.Module):
                 x = jnp.where(mask_time_indices[..., None] != 0, token.astype(self.dtype), x)
         elif mask_time_indices is not None:
             raise UserError("mask_time_indices: this model has no vector to put there")
-        mask = None if attention_mask is None else self.frames(attention_mask, x.shape[1])
+        if attention_mask is not None:
+            lengths = jnp.sum(attention_mask != 0, axis=1)
+        mask = None if lengths is None else self.frames(lengths, x.shape[1])
         if mask is not None:
             x = jnp.where(mask[..., None], x, jnp.zeros((), self.dtype))
         x = x + ConvolvedPositions(
@@ -202,8 +222,10 @@ class Wav2Vec2Tower(nn.Module):
         last = norm(states[-1]).astype(self.dtype) if self.stable else states[-1]
         return with_states({"last_hidden_state": last, **outputs}, states, output_hidden_states)
 
-    def features(self, input_values: Array) -> Float[Array, "B N C"]:
-        """What the convolutions make of the samples."""
+    def features(
+        self, input_values: Array, counts: Int[Array, " B"] | None
+    ) -> Float[Array, "B N C"]:
+        """What the convolutions make of the samples, of which each sound has so many."""
         samples = input_values.shape[1]
         if frames_of(samples, self.sizes, self.strides) < 1:
             raise UserError(f"input_values: {samples} samples are too few for one frame: pad them")
@@ -211,6 +233,7 @@ class Wav2Vec2Tower(nn.Module):
         shapes = zip(self.channels, self.sizes, self.strides, strict=True)
         for layer, (width, size, stride) in enumerate(shapes):
             normed = layer == 0 or self.convolution_norm == "layer"
+            counts = None if counts is None else frames_of(counts, (size,), (stride,))
             x = FeatureConvolution(
                 width,
                 size,
@@ -220,13 +243,19 @@ class Wav2Vec2Tower(nn.Module):
                 self.convolution_activation,
                 self.dtype,
                 name=f"convolution_{layer}",
-            )(x)
+            )(x, counts)
         return x
 
-    def frames(self, attention_mask: Array, count: int) -> Bool[Array, "B N"]:
-        """Which frames are real."""
-        samples = jnp.sum(attention_mask != 0, axis=1)
-        return jnp.arange(count) < frames_of(samples, self.sizes, self.strides)[:, None]
+    def least(self) -> int:
+        """The fewest samples that give a frame."""
+        count = 1
+        for size, stride in zip(reversed(self.sizes), reversed(self.strides), strict=True):
+            count = (count - 1) * stride + size
+        return count
+
+    def frames(self, lengths: Int[Array, " B"], count: int) -> Bool[Array, "B N"]:
+        """Which frames are wholly of the samples that each sound has."""
+        return jnp.arange(count) < frames_of(lengths, self.sizes, self.strides)[:, None]
 
 
 class Transcriber(nn.Module):
