@@ -196,7 +196,8 @@ def load(
 ) -> Predictor | published.Published:
     """Loads the best checkpoint of a workdir, on any number of devices, or a published model.
 
-    Of a workdir it needs neither the data set nor the config file.
+    Of a workdir it needs neither the data set nor the config file. The checksums of all that it
+    reads are checked; an older workdir, which has none, is read unchecked, with a warning.
 
     Args:
         workdir: a directory that `mmjax.main` trained in, or one with somebody's checkpoint, or a
@@ -205,13 +206,14 @@ def load(
         batch_size: examples that run at once.
 
     Raises:
-        UserError: no such workdir, no checkpoint in it, or one that does not fit.
+        UserError: no such workdir, no checkpoint in it, one that is damaged or does not fit.
     """
     path = Path(workdir).expanduser().absolute()
     if is_published(path):
         if step is not None:
             raise UserError(f"{path} is a published checkpoint and has no steps")
         return published.load(path, batch_size=batch_size)
+    workdirs.require_whole(path)
     config = read_config(path)
     labels = workdirs.read_json(path / workdirs.LABELS_FILE)
     reads_words = "text" in build.modalities(config) and "text_length" in config.data

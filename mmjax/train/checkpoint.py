@@ -1,33 +1,38 @@
 """Checkpoints in a workdir: `checkpoints/<step>/`, written by Orbax in the background, atomically.
 
-Each holds `state` (the TrainState), `data` (the position of the training data) and `progress` (what
-the loop knows besides). Kept are the last few and the best by validation score.
+Each holds `state` (the TrainState), `data` (the position of the training data), `progress` (what
+the loop knows besides), `metrics` (the score) and the checksums of all their files (see
+`checksums`), which are checked before anything is read. What an older version wrote has none: it is
+read unchecked, with a warning. Kept are the last few and the best by validation score.
 """
 
 import contextlib
+import functools
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import grain.python as grain
 import jax
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
+from mmjax.train import checksums, stored
 from mmjax.train.partition import Base, Params, fill, select
 from mmjax.train.state import TrainState, filled
 from mmjax.types import UserError
 
 log = logging.getLogger("mmjax")
 
-SCORE = "score"
+UNFINISHED = ".orbax-checkpoint-tmp"
 NO_SPACE = ("No space left", "Disk quota", "ENOSPC", "Read-only file system", "Permission denied")
 
 
 def _score(metrics: dict[str, float]) -> float:
-    return metrics[SCORE]
+    return metrics[stored.SCORE]
 
 
 @contextlib.contextmanager
@@ -60,35 +65,57 @@ class Checkpoints:
     def __init__(self, workdir: str | Path, *, keep: int = 1, base: Base | None = None):
         self._base, self._keeps = base, None if base is None else base.keeps
         self.directory = Path(workdir).absolute() / "checkpoints"
+        with _writing(self.directory):
+            self.directory.mkdir(parents=True, exist_ok=True)
+        self._keep = keep
+        self._reader = ocp.Checkpointer(ocp.CompositeCheckpointHandler())
+
+    @functools.cached_property
+    def _manager(self) -> ocp.CheckpointManager:
+        # It reads all scores when it is made, so what is damaged must be out of its way by then.
         policy = AnyPreservationPolicy(
             [
-                LatestN(max(keep, 1)),
+                LatestN(max(self._keep, 1)),
                 BestN(get_metric_fn=_score, n=1, keep_checkpoints_without_metrics=False),
             ]
         )
         with _writing(self.directory):
-            self._manager = ocp.CheckpointManager(
+            return ocp.CheckpointManager(
                 self.directory,
                 options=ocp.CheckpointManagerOptions(
                     best_fn=_score,
                     preservation_policy=policy,
+                    async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
                 ),
             )
 
+    def _seal(self) -> None:
+        # Orbax calls this in its own thread when all files are written, before the directory gets
+        # its name: a checkpoint without checksums never has one.
+        if jax.process_index() == 0:
+            for path in self.directory.glob(f"*{UNFINISHED}*"):
+                checksums.write(path, stored.files_of(path))
+
     def _remove_half_written(self) -> None:
-        for path in self.directory.glob("*orbax-checkpoint-tmp*"):
+        for path in self.directory.glob(f"*{UNFINISHED}*"):
             log.warning("ignoring the half-written checkpoint %s", path)
             if jax.process_index() == 0:
                 shutil.rmtree(path)
 
     def steps(self) -> list[int]:
         """The steps that have a complete checkpoint, oldest first."""
-        return sorted(self._manager.all_steps())
+        return stored.steps_in(self.directory)
 
     def best_step(self) -> int | None:
-        """The step with the highest validation score (the later of equals), or the last step."""
-        scored = self._manager.best_step()
-        return self._manager.latest_step() if scored is None else scored
+        """The step with the highest validation score (the later of equals), or the last step.
+
+        Raises:
+            UserError: a score is damaged.
+        """
+        steps = self.steps()
+        scores = {step: stored.score_of(self.directory / str(step)) for step in steps}
+        scores = {step: score for step, score in scores.items() if score is not None}
+        return max(scores or steps, key=lambda step: (scores.get(step, 0.0), step), default=None)
 
     def save(
         self,
@@ -118,7 +145,7 @@ class Checkpoints:
             "data": grain.PyGrainCheckpointSave(data),
             "progress": ocp.args.JsonSave(progress),
         }
-        metrics = None if score is None else {SCORE: float(score)}
+        metrics = None if score is None else {stored.SCORE: float(score)}
         with _writing(self.directory):
             if step not in self._manager.all_steps():
                 self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics)
@@ -140,24 +167,23 @@ class Checkpoints:
             UserError: there are checkpoints, but none can be read, or the base cannot.
         """
         self._remove_half_written()
-        steps, broken, wanted = self.steps(), [], self._without_base(abstract_state)
+        steps, wanted = self.steps(), self._without_base(abstract_state)
+        broken = stored.damaged(self.directory, steps)
         for step in reversed(steps):
+            if step in broken:
+                continue
+            stored.warn_if_unchecked(self.directory / str(step))
             try:
                 state = self._restore_tree(step, "state", wanted)
-                rest = self._manager.restore(
-                    step,
+                rest = self._reader.restore(
+                    self.directory / str(step),
                     args=ocp.args.Composite(
                         data=grain.PyGrainCheckpointRestore(data), progress=ocp.args.JsonRestore()
                     ),
                 )
-            # A damaged file surfaces as whatever its reader raises; the warning says which.
+            # One without checksums: damage surfaces as whatever the reader of a file raises.
             except Exception as error:  # noqa: BLE001
-                broken.append(step)
-                path, reason = self.directory / str(step), str(error).split("\n")[0][:200]
-                kind = type(error).__name__
-                log.warning(
-                    "ignoring checkpoint %s: it cannot be read (%s: %s)", path, kind, reason
-                )
+                broken[step] = f"{type(error).__name__}: {str(error).split(chr(10))[0][:200]}"
             else:
                 self._set_aside(broken)
                 params = self._with_base(state.params, abstract_state.params)
@@ -165,7 +191,7 @@ class Checkpoints:
         if steps:
             raise UserError(
                 f"none of the checkpoints {steps} in {self.directory} can be read; the newest "
-                f"fails with: {reason}; start again in a new --workdir"
+                f"fails with: {broken[steps[-1]]}; start again in a new --workdir"
             )
         return None
 
@@ -177,15 +203,19 @@ class Checkpoints:
             return params
         return fill(params, filled(abstract, self._base.read(), "params"))
 
-    def _set_aside(self, steps: list[int]) -> None:
+    def _set_aside(self, broken: Mapping[int, str]) -> None:
         """Moves unreadable checkpoints out of the way of those that will be written again."""
-        for step in steps:
+        for step, problem in broken.items():
+            path = self.directory / str(step)
+            log.warning("ignoring checkpoint %s: it cannot be read (%s)", path, problem)
             target = self.directory.parent / "broken-checkpoints" / str(step)
-            target.parent.mkdir(exist_ok=True)
-            if target.exists():
-                shutil.rmtree(target)
-            shutil.move(self.directory / str(step), target)
-        self._manager.reload()
+            if jax.process_index() == 0:
+                target.parent.mkdir(exist_ok=True)
+                if target.exists():
+                    shutil.rmtree(target)
+                shutil.move(path, target)
+        if broken and jax.process_count() > 1:
+            multihost_utils.sync_global_devices("broken checkpoints are set aside")
 
     def _restore_tree(self, step: int, item: str, abstract: Any, *, partial: bool = False) -> Any:
         arguments = ocp.args.PyTreeRestore(
@@ -193,7 +223,8 @@ class Checkpoints:
             restore_args=ocp.checkpoint_utils.construct_restore_args(abstract),
             partial_restore=partial,
         )
-        return self._manager.restore(step, args=ocp.args.Composite(**{item: arguments}))[item]
+        path, wanted = self.directory / str(step), ocp.args.Composite(**{item: arguments})
+        return self._reader.restore(path, args=wanted)[item]
 
     def restore_variables(self, step: int, abstract_state: Any) -> dict[str, Any]:
         """Reads what a model needs to be used: parameters and the model's other collections.
@@ -204,8 +235,9 @@ class Checkpoints:
                 `ema_params` (of those that train) or both, and `model_state`.
 
         Raises:
-            UserError: the checkpoint holds another model, or the base cannot be read.
+            UserError: the checkpoint is damaged or holds another model, or the base cannot be read.
         """
+        stored.require_whole(self.directory / str(step))
         wanted = dict(abstract_state)
         if "params" in wanted:
             wanted["params"] = select(wanted["params"], self._keeps)
@@ -224,9 +256,12 @@ class Checkpoints:
     def wait(self) -> None:
         """Returns when all that was to be saved is on the disk."""
         with _writing(self.directory):
-            self._manager.wait_until_finished()
+            if "_manager" in self.__dict__:
+                self._manager.wait_until_finished()
 
     def close(self) -> None:
         """Waits, and releases the threads."""
         with _writing(self.directory):
-            self._manager.close()
+            if "_manager" in self.__dict__:
+                self._manager.close()
+        self._reader.close()

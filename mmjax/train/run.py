@@ -162,6 +162,8 @@ def train(
         progress = Progress(**progress)
         done = "is finished; testing again" if progress.finished else "goes on from there"
         console.print(f"found a checkpoint at step {int(state.step)}: the run {done}")
+    if jax.process_index() == 0:
+        workdir.seal(directory)
     writer = Writer(directory, resume_step=int(state.step))
     steps = experiment.schedule.steps
     try:

@@ -1,4 +1,8 @@
-"""The directory of a run: it holds all that a later start, or `mmjax.load`, needs."""
+"""The directory of a run: it holds all that a later start, or `mmjax.load`, needs.
+
+The files beside the checkpoints have checksums, too, from the first step on (see `checksums`). A
+workdir of an older version has none until it is started again.
+"""
 
 import json
 from collections.abc import Mapping
@@ -7,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from mmjax.train import checksums
 from mmjax.types import UserError
 
 CONFIG_FILE = "config.json"
@@ -14,6 +19,11 @@ LABELS_FILE = "labels.json"
 TOKENIZER_FILE = "tokenizer.json"
 COUNTS_FILE = "class_counts.json"  # examples of each class in the training split
 TUNED_FILE = "tuned.json"  # what was tuned on the validation split, after training
+# What a later start or `mmjax.load` reads; `base.json` and `pretrained` are of `mmjax.build`.
+READ_AGAIN = (
+    *(CONFIG_FILE, LABELS_FILE, TOKENIZER_FILE, COUNTS_FILE, TUNED_FILE, "base.json"),
+    "pretrained/**/*",
+)
 
 # What may differ when a run is started again: it changes where and how fast, not what.
 FREE = (
@@ -55,9 +65,23 @@ def read_json(path: Path) -> Any:
 
 def write_json(path: Path, value: Any) -> None:
     """Writes a JSON file atomically."""
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(value, indent=2) + "\n")
-    part.replace(path)
+    checksums.replace(path, json.dumps(value, indent=2) + "\n")
+
+
+def seal(path: Path) -> None:
+    """Writes the checksums of all that is read again beside the checkpoints, which have theirs."""
+    found = {file for pattern in READ_AGAIN for file in path.glob(pattern) if file.is_file()}
+    checksums.write(path, found)
+
+
+def require_whole(path: Path) -> None:
+    """Raises UserError if a file beside the checkpoints is damaged, as far as checksums tell."""
+    problem = checksums.damage(path)
+    if problem:
+        raise UserError(
+            f"{path} is damaged: {problem}; restore it from a copy, or, if you trust the files as"
+            f" they are, delete {path / checksums.FILE}"
+        )
 
 
 def write_tuned(path: Path, tuned: Mapping[str, np.ndarray]) -> None:
@@ -96,6 +120,8 @@ def claim(workdir: str | Path, config: dict[str, Any]) -> Path:
         raise UserError(f"--workdir={workdir} is not a directory; choose another") from error
     file = path / CONFIG_FILE
     config = json.loads(json.dumps(config))
+    if has_checkpoints(path):
+        require_whole(path)
     if file.exists() and has_checkpoints(path):
         before, now = _flatten(read_json(file)), _flatten(config)
         keys = sorted(before.keys() | now.keys())
