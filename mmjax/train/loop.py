@@ -3,18 +3,18 @@
 import collections
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
-from clu.metrics import Metric
 
 from mmjax import memory
 from mmjax.train.checkpoint import Checkpoints
 from mmjax.train.console import Bar
 from mmjax.train.evaluate import Evaluation
 from mmjax.train.interrupt import Interrupts
+from mmjax.train.meter import Meter
 from mmjax.train.state import TrainState
 from mmjax.train.writers import Writer
 from mmjax.types import UserError
@@ -50,6 +50,7 @@ class Progress:
     stale: evaluations since then.
     finished: the run is over, by its steps or by patience.
     seconds: time spent in the loop, over all starts.
+    unlogged: what the steps since the last line of the log measured (see `Meter`).
     """
 
     best: float | None = None
@@ -57,6 +58,7 @@ class Progress:
     stale: int = 0
     finished: bool = False
     seconds: float = 0.0
+    unlogged: dict[str, Sequence] = dataclasses.field(default_factory=dict)
 
     def note_score(self, step: int, score: float) -> None:
         """Takes in an evaluation. The later of two equals is kept, but it is no improvement."""
@@ -68,43 +70,6 @@ class Progress:
 
 def _due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
-
-
-class _Meter:
-    """Merges the metrics of the steps since it was last read."""
-
-    def __init__(self) -> None:
-        self._metrics: dict[str, Metric] = {}
-        self._begun = time.monotonic()
-        self._examples = 0.0
-        self.loss = float("nan")
-
-    def add(self, metrics: dict[str, Metric]) -> None:
-        self._examples += float(metrics["examples"].compute())
-        if metrics["loss"].count:
-            self.loss = float(metrics["loss"].compute())
-        for name, value in metrics.items():
-            known = self._metrics.get(name)
-            self._metrics[name] = value if known is None else known.merge(value)
-
-    @property
-    def rate(self) -> float:
-        return self._examples / max(time.monotonic() - self._begun, 1e-9)
-
-    def read(self) -> dict[str, float]:
-        """The means since the last reading, and the examples trained on in a second."""
-        values = {
-            f"train/{name}": float(metric.compute())
-            for name, metric in self._metrics.items()
-            if name not in ("examples", "skipped_in_a_row") and metric.count
-        }
-        values["train/examples_per_sec"] = self.rate
-        self._metrics = {}
-        return values
-
-    def restart(self) -> None:
-        """Starts the clock anew: what came since the reading was no training."""
-        self._examples, self._begun = 0.0, time.monotonic()
 
 
 def fit(
@@ -140,7 +105,7 @@ def fit(
         UserError: the loss was not finite too often in a row.
         Interrupted: after SIGTERM or Ctrl-C, with the state saved.
     """
-    meter, step = _Meter(), int(state.step)
+    meter, step = Meter(progress.unlogged), int(state.step)
     running: collections.deque = collections.deque()
     loop_begun, seconds_before = time.monotonic(), progress.seconds
 
@@ -165,6 +130,7 @@ def fit(
 
     def save(score: float | None, *, wait: bool = False) -> None:
         progress.seconds = seconds_before + time.monotonic() - loop_begun
+        progress.unlogged = meter.unlogged()
         checkpoints.save(step, state, data, dataclasses.asdict(progress), score, wait=wait)
 
     note = ""

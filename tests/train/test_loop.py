@@ -38,10 +38,10 @@ class Poisoned(Stream):
         return batch | {"vector": batch["vector"] * np.float32(np.nan if self.position > 2 else 1)}
 
 
-def run(workdir, *, scores=(), data=None, schedule=SCHEDULE, on_step=None):
-    """Trains the toy; `scores` are the validation accuracies in turn."""
-    toy, data, output = Toy(), data or Stream(), io.StringIO()
-    scores, progress = iter(scores), Progress()
+def run(workdir, *, scores=(), data=None, schedule=SCHEDULE, on_step=None, toy=None):
+    """Trains the toy, on from a checkpoint; `scores` are the validation accuracies in turn."""
+    toy, data, output = toy or Toy(), data or Stream(), io.StringIO()
+    scores = iter(scores)
     console = Console(file=output, width=200)
 
     def evaluate(_):
@@ -53,11 +53,14 @@ def run(workdir, *, scores=(), data=None, schedule=SCHEDULE, on_step=None):
             on_step(int(state.step))
         return toy.step(state, batch)
 
-    checkpoints, writer = Checkpoints(workdir), Writer(workdir, resume_step=0)
+    checkpoints = Checkpoints(workdir)
+    begin, progress = checkpoints.restore_latest(toy.state, data) or (toy.state, {})
+    progress, start = Progress(**progress), int(begin.step)
+    writer = Writer(workdir, resume_step=start)
     try:
-        with Bar(console, start=0, steps=schedule.steps) as bar, Interrupts() as interrupts:
+        with Bar(console, start=start, steps=schedule.steps) as bar, Interrupts() as interrupts:
             state = fit(
-                toy.state,
+                begin,
                 data,
                 step_fn=step,
                 put=lambda batch: jax.tree.map(jnp.array, batch),
@@ -141,3 +144,27 @@ def test_a_signal_saves_the_step_that_runs_and_ends(tmp_path, signum, code):
     state, _ = Checkpoints(tmp_path).restore_latest(Toy().state, data)
     assert same(state, expected)
     assert data.position == 4
+
+
+def timeless(workdir):
+    return [{k: v for k, v in r.items() if "per_sec" not in k} for r in read_metrics(workdir)]
+
+
+def test_a_run_that_is_stopped_and_resumed_logs_what_one_in_one_piece_logs(tmp_path):
+    schedule = dataclasses.replace(SCHEDULE, steps=16, log_every=5, eval_every=7)
+    toy = Toy(dropout=0.3, ema=0.9, batch_norm=True)
+    run(tmp_path / "whole", schedule=schedule, toy=toy)
+    expected = timeless(tmp_path / "whole")
+    assert [r["step"] for r in expected] == [5, 7, 10, 14, 15, 16]
+    for stops in ([0, 1, 2, 3], [3, 4, 5, 6], [6, 8, 13, 15], [14], range(16)):
+        workdir = tmp_path / "-".join(map(str, stops))
+        for stop in stops:
+
+            def interrupt(step, stop=stop):
+                if step == stop:
+                    os.kill(os.getpid(), signal.SIGTERM)
+
+            with pytest.raises(Interrupted):
+                run(workdir, schedule=schedule, toy=toy, on_step=interrupt)
+        run(workdir, schedule=schedule, toy=toy)
+        assert timeless(workdir) == expected, stops
