@@ -4,6 +4,7 @@ import difflib
 import errno
 import importlib.util
 import logging
+import multiprocessing
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -17,6 +18,8 @@ from ml_collections import ConfigDict, config_flags
 from mmjax import memory
 from mmjax.types import UserError
 
+EXHAUSTED = "RESOURCE_EXHAUSTED"  # how XLA says that there is no memory
+LOWER = "lower the batch (config.data), config.width or the model's size"
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -30,9 +33,15 @@ def nearest(name: str, known: Sequence[str]) -> str:
 def run(main: Callable[[list[str]], None], argv: list[str] | None = None) -> None:
     """Runs a command line; a user's mistake ends it with one line and exit code 2.
 
-    --help prints the documentation of the module that `main` is in.
+    --help prints the documentation of the module that `main` is in. Without `argv` it is the
+    process's own, which then ends at once even if a thread still prepares data.
     """
-    argv = sys.argv if argv is None else argv
+    if argv is None:
+        try:
+            run(main, sys.argv)
+        except SystemExit as end:
+            _leave(end)
+        return
     if {"-h", "--help"} & set(argv[1:]):
         print((sys.modules[main.__module__].__doc__ or "").strip())
         return
@@ -42,6 +51,12 @@ def run(main: Callable[[list[str]], None], argv: list[str] | None = None) -> Non
         main(argv)
     except UserError as error:
         print(f"mmjax: {error}", file=sys.stderr)
+        sys.exit(2)
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        if isinstance(error, jax.errors.JaxRuntimeError) and EXHAUSTED not in str(error):
+            raise
+        reason = " ".join(str(error).split())[:200]
+        print(f"mmjax: out of memory ({reason}): {LOWER}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
         if error.errno not in DISK_ERRORS:
@@ -53,6 +68,17 @@ def run(main: Callable[[list[str]], None], argv: list[str] | None = None) -> Non
             file=sys.stderr,
         )
         sys.exit(2)
+
+
+def _leave(end: SystemExit) -> None:
+    # Python would wait for all threads. Several processes, though, have to part from each other.
+    if not isinstance(end.code, int) or jax.distributed.is_initialized():
+        raise end
+    for child in multiprocessing.active_children():
+        child.kill()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(end.code)
 
 
 def parse(values: flags.FlagValues, argv: Sequence[str]) -> None:

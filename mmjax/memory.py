@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import resource
 import sys
 from pathlib import Path
 
@@ -77,7 +78,9 @@ def resident() -> int:
 
 
 def limit() -> int:
-    """Bytes of memory that this process may hold: the machine's, or its container's if less."""
+    """Bytes of memory that this process may hold: the machine's, its container's or its own."""
     limits = [path.read_text().strip() for path in map(Path, LIMITS) if path.exists()]
     machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return min([machine, *(int(text) for text in limits if text != "max")])
+    own, _ = resource.getrlimit(resource.RLIMIT_AS)
+    known = [int(text) for text in limits if text != "max"]
+    return min([machine, *known, *([own] if own != resource.RLIM_INFINITY else [])])

@@ -13,7 +13,7 @@ from mmjax import memory
 from mmjax.train.checkpoint import Checkpoints
 from mmjax.train.console import Bar
 from mmjax.train.evaluate import Evaluation
-from mmjax.train.interrupt import Interrupts
+from mmjax.train.interrupt import Interrupted, Interrupts
 from mmjax.train.meter import Meter
 from mmjax.train.state import TrainState
 from mmjax.train.writers import Writer
@@ -106,6 +106,7 @@ def fit(
         Interrupted: after SIGTERM or Ctrl-C, with the state saved.
     """
     meter, step = Meter(progress.unlogged), int(state.step)
+    begun = step
     running: collections.deque = collections.deque()
     loop_begun, seconds_before = time.monotonic(), progress.seconds
 
@@ -136,7 +137,9 @@ def fit(
     note = ""
     interrupts.defer()
     while step < schedule.steps and not progress.finished:
-        batch = put(next(data))
+        batch = _read(data, put, interrupts)
+        if batch is None:
+            break
         state, metrics = step_fn(state, batch)
         step += 1
         running.append((step, metrics))
@@ -160,12 +163,26 @@ def fit(
                 save(score)
             meter.restart()
         if interrupts.received is not None:
-            absorb(keep=0)
-            save(None, wait=True)
             break
+    if interrupts.received is not None and step > begun:
+        absorb(keep=0)
+        save(None, wait=True)
     checkpoints.wait()
     interrupts.raise_at_once()
     return state
+
+
+def _read(data: Any, put: Callable, interrupts: Interrupts) -> Any:
+    """The next batch on the devices; None, with `data` where it was, if a signal comes first."""
+    if jax.process_count() > 1:
+        return put(next(data))  # all of them must go on, or none
+    position = data.get_state()
+    try:
+        with interrupts.waiting():
+            return put(next(data))
+    except Interrupted:
+        data.set_state(position)
+        return None
 
 
 def _score(values: dict[str, float], schedule: Schedule) -> float:

@@ -7,11 +7,12 @@ from typing import Any
 
 import jax
 import numpy as np
+from clu.metrics import Metric
 from rich.console import Console
 
 from mmjax.tasks.bound import BATCH, PREDICTION, TUNED
 from mmjax.train import console as show
-from mmjax.train import report, sharding, workdir
+from mmjax.train import report, room, sharding, workdir
 from mmjax.train.checkpoint import Checkpoints
 from mmjax.train.evaluate import Evaluation, evaluate
 from mmjax.train.experiment import Experiment
@@ -21,7 +22,7 @@ from mmjax.train.partition import names_of, to_restore
 from mmjax.train.state import TrainState, create_state, overlay
 from mmjax.train.step import eval_step, train_step
 from mmjax.train.writers import Writer, read_metrics
-from mmjax.types import GROUP, LABEL, UserError
+from mmjax.types import GROUP, LABEL, Batch, UserError
 
 Tuned = Mapping[str, np.ndarray]
 
@@ -61,7 +62,8 @@ class Run:
             ema_decay=experiment.ema_decay,
             gather=gather,
         )
-        self.train_step = jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))
+        self._train_step = jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))
+        self._fits = False
         self.eval_step = jax.jit(
             functools.partial(
                 eval_step,
@@ -85,6 +87,18 @@ class Run:
         for note in notes:
             self.console.print(note, markup=False, highlight=False)
         return overlay(state, given)
+
+    def train_step(self, state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Metric]]:
+        """One step on the devices; before the first, whether it fits into memory.
+
+        Raises:
+            UserError: it does not.
+        """
+        if not self._fits:  # what is compiled here is found again by the call
+            compiled = self._train_step.lower(state, batch).compile()
+            room.require_room_for_step(compiled, self.experiment.mesh)
+            self._fits = True
+        return self._train_step(state, batch)
 
     def evaluate(self, variables: Any, split: str, tuned: Tuned | None = None) -> Evaluation:
         """The evaluation of one split; `tuned`: what was tuned on the validation split, by name."""
@@ -154,6 +168,7 @@ def train(
     run = Run(experiment, directory, console)
     params = run.abstract_state.params
     show.print_setup(console, params=params, mesh=experiment.mesh, sizes=experiment.sizes)
+    room.require_room_for_state(run.abstract_state, experiment.mesh)
     data = experiment.train_data()
     checkpoints = Checkpoints(directory, keep=experiment.keep, base=run.base)
     restored = checkpoints.restore_latest(run.abstract_state, data)
@@ -192,9 +207,11 @@ def train(
         minutes = progress.seconds / 60
         console.print(f"trained for {minutes:.1f} min; all results are in {directory}")
     except Interrupted as signal:
-        step = checkpoints.steps()[-1:] or ["none"]
-        console.print(f"{signal.signal_name}: saved at step {step[0]}; start again to go on")
+        steps = checkpoints.steps()
+        saved = f"saved at step {steps[-1]}; start again to go on" if steps else "nothing to save"
+        console.print(f"{signal.signal_name}: {saved}")
         raise
     finally:
+        data.close()
         writer.close()
         checkpoints.close()
