@@ -37,6 +37,8 @@ def run(main: Callable[[list[str]], None], argv: list[str] | None = None) -> Non
     process's own, which then ends at once even if a thread still prepares data.
     """
     if argv is None:
+        # Python's helper process frees what workers that were stopped leave; no need to warn of it.
+        sys.warnoptions.append("ignore:resource_tracker:UserWarning")
         try:
             run(main, sys.argv)
         except SystemExit as end:
