@@ -54,6 +54,7 @@ def fail(capsys, function, *argv):
         ([TINY, "--mode=evaluate"], "mode"),
         ([TINY, "--wrokdir=x"], "workdir"),
         ([TINY, "extra"], "extra"),
+        ([TINY, "--quiet", "--verbose"], "choose one"),
         ([], "--config"),
     ],
 )

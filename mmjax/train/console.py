@@ -1,17 +1,14 @@
-"""What a person sees: tables before and after a run, a progress bar during it."""
+"""What a person sees before and after a run: tables. For what is seen meanwhile see `bar`."""
 
-import time
 from collections.abc import Mapping, Sequence
 
 import jax
 from clu import parameter_overview
 from jax.sharding import Mesh
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 MOST_COLUMNS = 6  # of a table of results; what has more is shown with a row for each metric
-LINE_EVERY = 10.0  # seconds between lines where no bar can be drawn
 
 
 def print_setup(
@@ -36,6 +33,13 @@ def print_setup(
     for name, (records, examples) in sizes.items():
         table.add_row(name, f"{records:,}", f"{examples:,}")
     console.print(table)
+
+
+def print_record(console: Console, record: Mapping[str, int | float]) -> None:
+    """A line of the log: the step, then names and values."""
+    values = (f"{name} {value:.6g}" for name, value in record.items() if name != "step")
+    line = "  ".join((f"step {record['step']}", *values))
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_results(
@@ -89,56 +93,3 @@ def _one_number_a_row(rows: Sequence[Sequence[str]]) -> list[list[str]]:
         if value
     ]
     return [["", "", ""], *cells]
-
-
-class Bar:
-    """A progress bar: step, loss, examples/s, time left; without a terminal, lines."""
-
-    def __init__(self, console: Console, *, start: int, steps: int):
-        self._console, self._step, self._steps = console, start, steps
-        self._first: tuple[int, float] | None = None  # the first step done, and when
-        self._line = time.monotonic()
-        columns: Sequence = (
-            TextColumn("step"),
-            MofNCompleteColumn(),
-            BarColumn(),
-            TextColumn("{task.fields[text]}"),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-        )
-        self._progress = Progress(*columns, console=console, disable=not console.is_terminal)
-        self._task = self._progress.add_task("", total=steps, completed=start, text="compiling")
-
-    def __enter__(self) -> "Bar":
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_) -> None:
-        self._progress.stop()
-
-    def update(self, step: int, *, loss: float, rate: float, note: str = "") -> None:
-        """Shows a finished step.
-
-        Args:
-            step: steps done.
-            loss: the last loss.
-            rate: examples a second.
-            note: anything else, such as the last validation score.
-        """
-        text = f"loss {loss:.4f}  {rate:,.0f} examples/s  {note}"
-        self._progress.update(self._task, completed=step, text=text)
-        now = time.monotonic()
-        if self._console.is_terminal or (now - self._line < LINE_EVERY and step < self._steps):
-            return
-        self._line = now
-        self._console.print(
-            f"step {step}/{self._steps}  {text}{self._left(step, now)}", highlight=False
-        )
-
-    def _left(self, step: int, now: float) -> str:
-        # The first step compiles, so the clock starts after it.
-        if self._first is None:
-            self._first = (step, now)
-            return ""
-        first, begun = self._first
-        return f"  {(now - begun) / (step - first) * (self._steps - step):.0f} s left"

@@ -10,8 +10,8 @@ import jax
 import numpy as np
 
 from mmjax import memory
+from mmjax.train.bar import Bar
 from mmjax.train.checkpoint import Checkpoints
-from mmjax.train.console import Bar
 from mmjax.train.evaluate import Evaluation
 from mmjax.train.interrupt import Interrupted, Interrupts
 from mmjax.train.meter import Meter
@@ -116,7 +116,7 @@ def fit(
             number, metrics = running.popleft()
             metrics = jax.device_get(metrics)
             meter.add(metrics)
-            bar.update(number, loss=meter.loss, rate=meter.rate, note=note)
+            bar.update(number, loss=meter.loss, rate=meter.rate)
             in_a_row = int(metrics["skipped_in_a_row"].compute())
             if in_a_row >= schedule.max_skipped:
                 _stop(number, in_a_row, checkpoints)
@@ -134,7 +134,6 @@ def fit(
         progress.unlogged = meter.unlogged()
         checkpoints.save(step, state, data, dataclasses.asdict(progress), score, wait=wait)
 
-    note = ""
     interrupts.defer()
     while step < schedule.steps and not progress.finished:
         batch = _read(data, put, interrupts)
@@ -156,7 +155,7 @@ def fit(
                 progress.note_score(step, score)
                 stopped = bool(schedule.patience) and progress.stale >= schedule.patience
                 progress.finished = last or stopped
-                note = f"{schedule.monitor} {values[schedule.monitor]:.4f}"
+                _show(bar, step, schedule, values[schedule.monitor], progress)
             writer.write(step, values)
             memory.return_freed()
             if checkpoint:
@@ -193,6 +192,14 @@ def _score(values: dict[str, float], schedule: Schedule) -> float:
     value = sign * values[schedule.monitor]
     # A score that is not a number can never be the best.
     return value if np.isfinite(value) else -np.inf
+
+
+def _show(bar: Bar, step: int, schedule: Schedule, value: float, progress: Progress) -> None:
+    best = ""
+    if progress.best is not None and np.isfinite(progress.best):
+        sign = {"max": 1.0, "min": -1.0}[schedule.mode]
+        best = f"best {sign * progress.best:.4f} at step {progress.best_step}"
+    bar.evaluated(step, f"{schedule.monitor} {value:.4f}", best)
 
 
 def _stop(step: int, in_a_row: int, checkpoints: Checkpoints) -> None:

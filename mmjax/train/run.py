@@ -13,6 +13,7 @@ from rich.console import Console
 from mmjax.tasks.bound import BATCH, PREDICTION, TUNED
 from mmjax.train import console as show
 from mmjax.train import report, room, sharding, workdir
+from mmjax.train.bar import Bar
 from mmjax.train.checkpoint import Checkpoints
 from mmjax.train.evaluate import Evaluation, evaluate
 from mmjax.train.experiment import Experiment
@@ -157,9 +158,17 @@ def test(experiment: Experiment, directory: Path, console: Console) -> None:
 
 
 def train(
-    experiment: Experiment, directory: Path, console: Console, interrupts: Interrupts
+    experiment: Experiment,
+    directory: Path,
+    console: Console,
+    interrupts: Interrupts,
+    *,
+    verbose: bool = False,
 ) -> None:
     """Trains in a workdir, going on where it stopped; then tests the best checkpoint.
+
+    Args:
+        verbose: every line of the log is printed, too.
 
     Raises:
         UserError: see `fit` and `Checkpoints`.
@@ -179,10 +188,11 @@ def train(
         console.print(f"found a checkpoint at step {int(state.step)}: the run {done}")
     if jax.process_index() == 0:
         workdir.seal(directory)
-    writer = Writer(directory, resume_step=int(state.step))
+    echo = functools.partial(show.print_record, console) if verbose else None
+    writer = Writer(directory, resume_step=int(state.step), echo=echo)
     steps = experiment.schedule.steps
     try:
-        with show.Bar(console, start=int(state.step), steps=steps) as bar:
+        with Bar(console, start=int(state.step), steps=steps) as bar:
             state = fit(
                 state,
                 data,

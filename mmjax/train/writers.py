@@ -1,10 +1,11 @@
 """Where numbers go: `metrics.jsonl` and TensorBoard event files, without TensorFlow."""
 
 import json
+import logging
 import sys
 import time
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 # TensorBoard looks for this name before it tries to import TensorFlow, and then uses its own stub.
@@ -14,16 +15,32 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # noqa: E402
 from tensorboard.compat.proto.summary_pb2 import Summary  # noqa: E402
 from tensorboard.summary.writer.event_file_writer import EventFileWriter  # noqa: E402
 
+log = logging.getLogger("mmjax")
+
 METRICS_FILE = "metrics.jsonl"
 
 
 def read_metrics(workdir: str | Path) -> list[dict]:
-    """The records of `metrics.jsonl`, oldest first, without a last line cut short by a crash."""
-    path = Path(workdir) / METRICS_FILE
+    """The records of `metrics.jsonl`, oldest first, without a last line cut short by a crash.
+
+    A line that is damaged is left out with a warning: nothing but the curves depends on it.
+    """
+    path, records = Path(workdir) / METRICS_FILE, []
     if not path.exists():
         return []
-    lines = path.read_text().split("\n")
-    return [json.loads(line) for line in lines[:-1]]
+    for number, line in enumerate(path.read_text(errors="replace").split("\n")[:-1], 1):
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:
+            record = None
+        numbers = isinstance(record, dict) and all(
+            isinstance(value, int | float) for value in record.values()
+        )
+        if numbers and isinstance(record.get("step"), int):
+            records.append(record)
+        else:
+            log.warning("%s, line %d is damaged: it is left out", path, number)
+    return records
 
 
 class Writer:
@@ -32,9 +49,17 @@ class Writer:
     Args:
         workdir: an existing directory.
         resume_step: records after this step are dropped: the run will write them again.
+        echo: is called with every record.
     """
 
-    def __init__(self, workdir: str | Path, *, resume_step: int):
+    def __init__(
+        self,
+        workdir: str | Path,
+        *,
+        resume_step: int,
+        echo: Callable[[Mapping[str, float]], None] | None = None,
+    ):
+        self._echo = echo
         workdir = Path(workdir)
         kept = [r for r in read_metrics(workdir) if r["step"] <= resume_step]
         path = workdir / METRICS_FILE
@@ -56,6 +81,8 @@ class Writer:
         record = {"step": step} | {name: float(value) for name, value in scalars.items()}
         self._file.write(json.dumps(record) + "\n")
         self._file.flush()
+        if self._echo is not None:
+            self._echo(record)
         values = [Summary.Value(tag=k, simple_value=v) for k, v in record.items() if k != "step"]
         self._add(Event(step=step, summary=Summary(value=values)))
 

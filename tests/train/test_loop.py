@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from mmjax.train.bar import Bar
 from mmjax.train.checkpoint import Checkpoints
-from mmjax.train.console import Bar
 from mmjax.train.evaluate import Evaluation
 from mmjax.train.interrupt import Interrupted, Interrupts
 from mmjax.train.loop import Progress, Schedule, fit

@@ -47,3 +47,23 @@ def test_an_installed_tensorflow_is_not_imported(tmp_path):
         check=True,
         env={"PYTHONPATH": str(tmp_path)},
     )
+
+
+def test_a_damaged_line_is_left_out_with_a_warning(tmp_path, caplog):
+    good = b'{"step": 1, "x": 0.5}\n'
+    damaged = (b"{", b"\xff\xfe", b"[1]", b"null", b'{"x": 1.0}', b'{"step": "a"}', b'{"x":[1]}')
+    for line in damaged:
+        (tmp_path / METRICS_FILE).write_bytes(line + b"\n" + good)
+        assert read_metrics(tmp_path) == [{"step": 1, "x": 0.5}]
+        assert "line 1 is damaged" in caplog.text
+        caplog.clear()
+    Writer(tmp_path, resume_step=1).close()
+    assert (tmp_path / METRICS_FILE).read_bytes() == good
+
+
+def test_every_record_is_echoed(tmp_path):
+    heard = []
+    writer = Writer(tmp_path, resume_step=0, echo=heard.append)
+    writer.write(1, {"x": 0.5})
+    writer.close()
+    assert heard == read_metrics(tmp_path)
