@@ -68,7 +68,8 @@ class Interrupts:
 
     def __exit__(self, *_) -> None:
         for signum, handler in self._before.items():
-            signal.signal(signum, handler)
+            if handler is not None:  # one of a C library cannot be set from here
+                signal.signal(signum, handler)
         signal.set_wakeup_fd(self._wakeup)
         self._writer.close()
         self._watcher.join()
