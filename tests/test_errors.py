@@ -5,6 +5,7 @@ import json
 import os
 from pathlib import Path
 
+import jax
 import pytest
 
 from mmjax import cli, main, predict
@@ -146,3 +147,22 @@ def test_paths_in_a_file_of_inputs_are_relative_to_it(tmp_path):
     (tmp_path / "in.jsonl").write_text(json.dumps(row))
     expected = {"image": str(tmp_path / "a.png"), "speech": str(tmp_path / "b" / "c.wav")}
     assert predict.read_lines(f"{tmp_path}/in.jsonl") == [row | expected]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory\nallocating 9")],
+)
+def test_too_little_memory_is_explained(capsys, error):
+    def run_out(argv):
+        raise error
+
+    assert "lower the batch" in fail(capsys, run_out)
+
+
+def test_another_error_of_the_device_is_not_taken_for_too_little_memory():
+    def break_down(argv):
+        raise jax.errors.JaxRuntimeError("INTERNAL: broken")
+
+    with pytest.raises(jax.errors.JaxRuntimeError, match="broken"):
+        cli.run(break_down, ["program"])
