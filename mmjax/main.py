@@ -2,11 +2,18 @@
 
 python -m mmjax.main --config=configs/NAME.py[:VARIANT] --workdir=DIR [--config.KEY=VALUE ...]
                      [--mode=train|eval]
+
+Without --config the run of the workdir goes on, or is tested, with its own config. A key may be any
+of the config's, or any option of a part that it names, such as --config.fusion.dropout=0.1;
+--config.fusion=concat takes another part with none of the old one's options.
 """
+
+from pathlib import Path
 
 from absl import flags
 
 from mmjax import cli
+from mmjax.types import UserError
 
 
 def main(argv: list[str]) -> None:
@@ -14,21 +21,32 @@ def main(argv: list[str]) -> None:
     values = flags.FlagValues()
     flags.DEFINE_string("workdir", None, "Where everything goes.", flag_values=values)
     flags.DEFINE_enum("mode", "train", ["train", "eval"], "What to do.", flag_values=values)
-    cli.parse_with_config(values, argv)
-    cli.require(values, "workdir")
+    given = cli.config_arguments(argv)
+    cli.parse(values, given.rest)
     cli.prepare_devices()
 
     from rich.console import Console
 
     from mmjax import build
-    from mmjax.train import run
+    from mmjax.train import run, workdir
     from mmjax.train.interrupt import Interrupts
 
+    if given.file:
+        config = cli.load_config(given.file)
+        cli.require(values, "workdir")
+    elif values.workdir and workdir.is_claimed(values.workdir):
+        config = build.stored_config(Path(values.workdir))
+    else:
+        raise UserError("no --config; try --config=configs/vqa.py, or name the --workdir of a run")
+    config = build.checked(build.overridden(config, given.keys))
+    tests = values.mode == "eval"
+    if tests:
+        workdir.check_trained(values.workdir)
     console = Console()
     with Interrupts() as interrupts:
-        cli.use_compilation_cache(values.config.compilation_cache)
-        directory, experiment = build.experiment(values.config, values.workdir)
-        if values.mode == "eval":
+        cli.use_compilation_cache(config.compilation_cache)
+        directory, experiment = build.experiment(config, values.workdir, only_test=tests)
+        if tests:
             run.test(experiment, directory, console)
         else:
             run.train(experiment, directory, console, interrupts)

@@ -1,6 +1,5 @@
 """config.tuning and config.optimizer.freeze -> the model with what is tuned, and what trains."""
 
-import re
 from typing import Any
 
 import flax.linen as nn
@@ -45,24 +44,12 @@ def tuning(config: ConfigDict) -> Any:
         lookup(dict.fromkeys(make_model.modalities(config)), name, f"{WHERE}.frozen")
     for part in spec.get("parts", ()):
         lookup(dict.fromkeys(p for parts in PARTS.values() for p in parts), part, f"{WHERE}.parts")
-    for key, patterns in ("where", (spec.get("where", ""),)), ("also", spec.get("also", ())):
-        for pattern in patterns:
-            _check_pattern(pattern, f"{WHERE}.{key}")
-    for pattern in config.optimizer.freeze:
-        _check_pattern(pattern, "config.optimizer.freeze")
     return made
 
 
 def frozen(config: ConfigDict) -> tuple[str, ...]:
     """Regular expressions on paths of parameters that do not train, whatever the tuning."""
     return (*config.optimizer.freeze, *pretrained.frozen(config))
-
-
-def _check_pattern(pattern: str, where: str) -> None:
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise UserError(f"{where}: {pattern!r} is no regular expression: {error}") from error
 
 
 def model(config: ConfigDict, **given: Any) -> nn.Module:
