@@ -1,6 +1,5 @@
 """Everything that a config says is looked at before anything starts: keys, types, ranges, names."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,8 +8,9 @@ from ml_collections import ConfigDict
 from mmjax import cli
 from mmjax.build import pretrained, typed
 from mmjax.build.keys import ABSENT, GROUPS, KEYS, LABELLED, REQUIRED, Key, Part, keys_of
-from mmjax.build.parts import SUPPLIED, Path, children, node_at, part_at
+from mmjax.build.parts import SUPPLIED, Path, children, kind_of, node_at, part_at
 from mmjax.build.tables import RAW, check_complete, check_options, lookup
+from mmjax.build.tuning import check_pattern, patterns_of
 from mmjax.types import UserError
 
 PARTS = ("fusion", "tuning", "alignment", "matching", "critic", "head")
@@ -39,7 +39,9 @@ def checked(config: ConfigDict) -> ConfigDict:
         _part(tree, path)
     _shapes(tree)
     _together(tree)
-    _patterns(tree)
+    for where, patterns in patterns_of(tree).items():
+        for pattern in patterns:
+            check_pattern(pattern, where)
     return ConfigDict(tree)
 
 
@@ -186,9 +188,17 @@ def _shapes(tree: Mapping[str, Any]) -> None:
         shape = typed.typed(shape, tuple[int, ...], where)
         if not shape or min(shape) < 1:
             raise UserError(f"{where}={shape}: give sizes of 1 or more, such as (16,)")
+        kind = kind_of(tree, name)
+        if len(shape) != len(RAW[kind].sizes):
+            raise UserError(f"{where}={shape}: {kind} has the sizes ({', '.join(RAW[kind].sizes)})")
         shapes[name] = shape
-    for name, key in (("image", "image_size"), ("text", "text_length")):
-        if name in tree["modalities"] and not {name, key} & {*shapes, *tree["data"]}:
+    for name in (name for name in tree["modalities"] if name not in shapes):
+        key = {"image": "image_size", "text": "text_length"}.get(name)
+        if key is None:
+            raise UserError(
+                f"config.data.shapes has no {name!r}: give the shape of one example, such as (16,)"
+            )
+        if key not in tree["data"]:
             raise UserError(f"config.data.{key} is missing: {KEYS[f'data.{key}'].about}")
 
 
@@ -230,16 +240,3 @@ def _together(tree: Mapping[str, Any]) -> None:
             f"config.optimizer.accumulate={accumulate}: choose {train['steps']} at most, or"
             " nothing is updated in config.train.steps"
         )
-
-
-def _patterns(tree: Mapping[str, Any]) -> None:
-    tuning, freeze = tree["tuning"], tree["optimizer"]["freeze"]
-    given = {"tuning.where": (tuning.get("where", ""),), "tuning.also": tuning.get("also", ())}
-    for key, patterns in {**given, "optimizer.freeze": freeze}.items():
-        for pattern in patterns:
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                raise UserError(
-                    f"config.{key}: {pattern!r} is no regular expression: {error}"
-                ) from error

@@ -13,6 +13,7 @@ from mmjax.models.decision import COMBINATIONS
 
 REQUIRED, ABSENT = object(), object()
 LABELLED = ("classification", "multilabel")
+ANSWERED = (*LABELLED, "transcription")  # by one head over all modalities
 Names = tuple[str, ...]
 Part = dict  # the type of a part: its own options say what it may hold
 
@@ -73,10 +74,10 @@ KEYS: Mapping[str, Key] = {
     "data.threads": _count("that prepare batches, in each process", 1, least=0),
     "data.prefetch": _count("batches kept ready", 4, least=0),
     "encoders": Key(Part, "the encoder of each modality, by name"),
-    "fusion": Key(Part, "what makes one of all modalities", ABSENT),
+    "fusion": Key(Part, "what makes one of all modalities", ABSENT, tasks=ANSWERED),
     "decision": Key(str, "how decisions are fused", "", names=("", *COMBINATIONS), tasks=LABELLED),
     "mixup": Key(float, "alpha of the mixup of fused vectors", 0.0, least=0, tasks=LABELLED),
-    "head": Key(Part, "from fused vectors or tokens to scores", {}),
+    "head": Key(Part, "from fused vectors or tokens to scores", {}, tasks=ANSWERED),
     "alignment": Key(Part, "the projections into one space", ABSENT, tasks=("alignment",)),
     "matching": Key(Part, "a fusion that tells matching pairs", ABSENT, tasks=("alignment",)),
     "critic": Key(Part, "what tells modalities apart", ABSENT, tasks=("alignment",)),

@@ -27,6 +27,8 @@ Options = Mapping[str, inspect.Parameter]
 # What a part is given by the rest of a config, unless its own options say otherwise.
 SUPPLIED = ("cache", "dir", "dtype", "image_size", "sample_rate", "seed", "vocabulary_size")
 SUPPLIED += ("width",)
+# Keys of config.data that some data sets have, and the modality that they are also of.
+OF_SOME_DATA = {"cache": None, "dir": None, "image_size": "image", "text_length": "text"}
 OPEN = inspect.Parameter.empty  # of any type, so far as is known here
 
 
@@ -146,7 +148,8 @@ def children(tree: Mapping[str, Any], path: Path) -> dict[str, Any] | None:
     if not path:
         return {key: k.kind for key, k in keys_of("").items()} | dict.fromkeys(GROUPS, dict)
     if len(path) == 1 and path[0] in GROUPS:
-        return {key: k.kind for key, k in keys_of(path[0]).items()}
+        known = {key: k.kind for key, k in keys_of(path[0]).items()}
+        return {k: v for k, v in known.items() if path != ("data",) or _is_used(tree, k)}
     modalities = tree.get("modalities", ())
     names = (*tree.get("encoders", {}), *(modalities if isinstance(modalities, tuple) else ()))
     match path:
@@ -172,6 +175,17 @@ def children(tree: Mapping[str, Any], path: Path) -> dict[str, Any] | None:
         return {"name": str} | dict(part.extra)
     lookup(part.table, name, where if name == part.default else f"{where}.name")
     return part.keys(name)
+
+
+def _is_used(tree: Mapping[str, Any], key: str) -> bool:
+    """Whether a key of config.data says anything to the data set or the modalities of a config."""
+    data = node_at(tree, ("data",))
+    if key in data or key not in OF_SOME_DATA:
+        return True
+    modality, modalities = OF_SOME_DATA[key], tree.get("modalities", ())
+    if isinstance(modalities, tuple) and modality in modalities:
+        return True
+    return data.get("name") in DATASETS and key in options_of(DATASETS[data["name"]])
 
 
 def is_group(path: Path) -> bool:

@@ -63,10 +63,16 @@ def check_names(
         UserError: one that there is not, with the nearest, or what the parts raise.
     """
     key = jax.random.PRNGKey(0)
-    variables = jax.eval_shape(lambda k: model.init(k, dict(example)), key)
-    averages, kept = jax.eval_shape(
-        lambda v, b: eval_step(v, b, model=model, task=task, groups=()), variables, dict(batch)
-    )
+    try:
+        variables = jax.eval_shape(lambda k: model.init(k, dict(example)), key)
+        averages, kept = jax.eval_shape(
+            lambda v, b: eval_step(v, b, model=model, task=task, groups=()), variables, dict(batch)
+        )
+    except (TypeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(
+            f"config: encoders, fusion, head and losses do not go together: {reason}"
+        ) from error
     rows = {name: _invented(name, x, max(ROWS, classes), classes) for name, x in kept.items()}
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # the numbers mean nothing

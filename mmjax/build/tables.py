@@ -49,19 +49,20 @@ OPTIMIZERS = {"adamw": optimizer.adamw, "sgd": optimizer.sgd}
 
 
 class Raw(NamedTuple):
-    """How a kind of raw input arrives: its type, and how many axes of an example its mask has."""
+    """How a kind of raw input arrives: its type, the axes of its mask, and the sizes of one."""
 
     dtype: Any
     masked_axes: int
+    sizes: tuple[str, ...]
 
 
 RAW = {
-    "audio": Raw(jnp.float32, 1),
-    "image": Raw(jnp.uint8, 0),
-    "series": Raw(jnp.float32, 1),
-    "text": Raw(jnp.int32, 1),
-    "vector": Raw(jnp.float32, 1),
-    "video": Raw(jnp.uint8, 1),
+    "audio": Raw(jnp.float32, 1, ("samples",)),
+    "image": Raw(jnp.uint8, 0, ("height", "width", "3")),
+    "series": Raw(jnp.float32, 1, ("steps", "features")),
+    "text": Raw(jnp.int32, 1, ("words",)),
+    "vector": Raw(jnp.float32, 1, ("features",)),
+    "video": Raw(jnp.uint8, 1, ("frames", "height", "width", "3")),
 }
 DTYPES = {"bfloat16": jnp.bfloat16, "float32": jnp.float32}
 SCHEDULES = {"constant": optimizer.constant, "warmup_cosine": optimizer.warmup_cosine}

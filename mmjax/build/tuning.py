@@ -1,5 +1,7 @@
 """config.tuning and config.optimizer.freeze -> the model with what is tuned, and what trains."""
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -44,7 +46,28 @@ def tuning(config: ConfigDict) -> Any:
         lookup(dict.fromkeys(make_model.modalities(config)), name, f"{WHERE}.frozen")
     for part in spec.get("parts", ()):
         lookup(dict.fromkeys(p for parts in PARTS.values() for p in parts), part, f"{WHERE}.parts")
+    for where, patterns in patterns_of(config).items():
+        for pattern in patterns:
+            check_pattern(pattern, where)
     return made
+
+
+def patterns_of(config: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """The regular expressions on paths of parameters in a config, by where they stand."""
+    spec = config.get("tuning") or {}
+    return {
+        f"{WHERE}.where": (spec.get("where", ""),),
+        f"{WHERE}.also": spec.get("also", ()),
+        "config.optimizer.freeze": config["optimizer"].get("freeze", ()),
+    }
+
+
+def check_pattern(pattern: str, where: str) -> None:
+    """Raises a UserError for what is no regular expression; `where` is its config key."""
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise UserError(f"{where}: {pattern!r} is no regular expression: {error}") from error
 
 
 def frozen(config: ConfigDict) -> tuple[str, ...]:

@@ -1,0 +1,291 @@
+"""A run that is finished or changed is no dead end: longer, with more metrics, or as a start."""
+
+import copy
+import functools
+import io
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+from rich.console import Console
+
+import mmjax
+from mmjax import build, cli, main
+from mmjax.build import warm_start
+from mmjax.build.keys import KEYS
+from mmjax.build.make_training import rates
+from mmjax.build.trained import completed, read
+from mmjax.train import changes, workdir
+from mmjax.train.interrupt import Interrupts
+from mmjax.train.partition import names_of
+from mmjax.train.run import Run, train
+from mmjax.train.writers import read_metrics
+from mmjax.types import UserError
+from tests.commands import ROOT
+from tests.interop import fakes
+from tests.restart import assert_same, assert_same_checkpoint
+
+FUSION = f"{ROOT}/configs/fusion.py:tiny"
+SMALL = {
+    "compilation_cache": "''",
+    "data.batch_size": "16",
+    "data.options.test": "64",
+    "data.options.train": "64",
+    "data.options.validation": "64",
+    "mesh.data": "1",
+    "optimizer.end_factor": "1.0",
+    "optimizer.schedule": "constant",
+    "optimizer.warmup_steps": "0",
+    "train.eval_every": "0",
+    "train.log_every": "1",
+    "train.steps": "3",
+}
+
+
+def config_with(file=FUSION, **keys):
+    given = SMALL | {key.replace("__", "."): value for key, value in keys.items()}
+    return build.checked(build.overridden(cli.load_config(file), list(given.items())))
+
+
+def go(config, path):
+    """Starts or resumes a run; gives back what it printed."""
+    said = io.StringIO()
+    with Interrupts() as interrupts:
+        directory, experiment = build.experiment(config, str(path))
+        train(experiment, directory, Console(file=said, width=200), interrupts)
+    return said.getvalue()
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory):
+    """The workdir of a finished run of three steps."""
+    path = tmp_path_factory.mktemp("runs") / "short"
+    go(config_with(), path)
+    return path
+
+
+@pytest.fixture
+def copied(short, tmp_path):
+    return shutil.copytree(short, tmp_path / "copied")
+
+
+def test_a_longer_schedule_goes_on_as_if_it_had_been_so_from_the_start(copied, tmp_path):
+    said = go(config_with(train__steps="6"), copied)
+    assert "config.train.steps is now 6 and was 3" in said
+    assert "found a checkpoint at step 3: the run goes on" in said
+    go(config_with(train__steps="6"), tmp_path / "whole")
+    assert_same_checkpoint(copied, tmp_path / "whole", 6)
+    records = read_metrics(copied)
+    assert [r["step"] for r in records if "test/accuracy" in r] == [3, 6]
+    assert workdir.read_json(copied / "config.json")["train"]["steps"] == 6
+
+
+def test_the_learning_rate_is_that_of_the_whole_new_schedule_at_the_step(copied):
+    new = config_with(train__steps="6", optimizer__schedule="warmup_cosine")
+    said = " ".join(go(new, copied).split())
+    assert (
+        f"of 6 steps: from step 3 on it is {float(rates(new)(3)):.3g}, where it was 0.003" in said
+    )
+    logged = {
+        r["step"]: r["train/learning_rate"] for r in read_metrics(copied) if "train/loss" in r
+    }
+    assert logged[2] == pytest.approx(3e-3)
+    for step in (4, 5, 6):
+        assert logged[step] == pytest.approx(float(rates(new)(step - 1)), abs=1e-12)
+
+
+def test_a_finished_run_takes_more_metrics_and_stays_as_it_is(copied, short):
+    before = read_metrics(copied)
+    go(config_with(), copied)
+    assert read_metrics(copied) == before
+    go(config_with(metrics="('accuracy', 'brier')"), copied)
+    last = read_metrics(copied)[-1]
+    assert last["step"] == 3
+    assert last["test/brier"] > 0
+    assert read_metrics(copied)[: len(before)] == before
+    assert_same_checkpoint(copied, short, 3)
+
+
+def test_patience_that_is_raised_lets_a_stopped_run_go_on(tmp_path):
+    still = {"optimizer__learning_rate": "0.0", "train__eval_every": "1", "train__steps": "6"}
+    go(config_with(train__patience="2", **still), tmp_path / "run")
+    assert workdir.newest_step(tmp_path / "run") == 3
+    assert "is finished" in go(config_with(train__patience="2", **still), tmp_path / "run")
+    assert "goes on" in go(config_with(train__patience="0", **still), tmp_path / "run")
+    assert workdir.newest_step(tmp_path / "run") == 6
+
+
+def test_a_workdir_is_tested_by_its_own_config_and_left_as_it_is(copied, capsys):
+    before = {p: p.read_bytes() for p in copied.rglob("*.json*")}
+    for more in ([], ["--config.metrics=('accuracy','brier')", "--config.data.threads=2"]):
+        main.main(["main", f"--workdir={copied}", "--mode=eval", *more])
+        assert ("brier" in capsys.readouterr().out) == bool(more)
+    assert {p: p.read_bytes() for p in copied.rglob("*.json*")} == before
+
+
+def test_a_workdir_written_before_keys_were_added_goes_on_and_loads(copied, short, tmp_path):
+    config = workdir.read_json(copied / "config.json")
+    for key, entry in KEYS.items():
+        group, _, name = key.rpartition(".")
+        node = config[group] if group else config
+        plain = isinstance(entry.default, (str, int, float, tuple, dict))
+        if plain and node.get(name, ...) == json.loads(json.dumps(entry.default)):
+            del node[name]
+    for key in ("init_from", "tuning", "mixup", "decision"):
+        assert key not in config
+    (copied / "config.json").write_text(json.dumps(config))
+    rows = {name: np.ones((1, 16), np.float32) for name in "abc"}
+    loaded = mmjax.load(copied).probabilities(**{k: list(v) for k, v in rows.items()})
+    expected = mmjax.load(short).probabilities(**{k: list(v) for k, v in rows.items()})
+    np.testing.assert_array_equal(loaded, expected)
+    go(config_with(train__steps="4"), copied)
+    go(config_with(train__steps="4"), tmp_path / "whole")
+    assert_same_checkpoint(copied, tmp_path / "whole", 4)
+
+
+OTHER = {int: 7, float: 0.25, bool: None, str: "another", tuple[str, ...]: ("other",)}
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_what_may_change_is_what_the_table_lists(key):
+    before = completed(cli.load_config(FUSION).to_dict())
+    now = copy.deepcopy(before)
+    group, _, name = key.rpartition(".")
+    node = now[group] if group else now
+    value = OTHER.get(KEYS[key].kind, {"name": "other"})
+    node[name] = (not node.get(name, False)) if value is None else value
+    found = changes.between(before, now)
+    assert {c.key for c in found} >= {key} or all(c.key.startswith(f"{key}.") for c in found)
+    assert found
+    free = any(key == f or key.startswith(f"{f}.") for f in changes.FREE)
+    if key == "optimizer.ema":  # from none to one
+        free = False
+    if free:
+        changes.check(found, "runs/a")
+    else:
+        with pytest.raises(UserError, match=r"belongs to another config.*init_from=runs/a"):
+            changes.check(found, "runs/a")
+
+
+@pytest.mark.parametrize(
+    ("key", "before", "now", "words"),
+    [
+        ("optimizer.clip_norm", 0.0, 1.0, "state of the optimizer"),
+        ("optimizer.clip_norm", 1.0, 0.0, "state of the optimizer"),
+        ("optimizer.clip_norm", 1.0, 2.0, None),
+        ("optimizer.options.momentum", 0.9, 0.0, "state of the optimizer"),
+        ("optimizer.options.momentum", None, 0.5, None),
+        ("train.monitor", "a", "b", "best checkpoint"),
+        ("init_from", "", "x", "this one has begun"),
+        ("width", 8, 16, "another model"),
+    ],
+)
+def test_some_changes_depend_on_the_values_and_the_rest_say_why(key, before, now, words):
+    change = [changes.Change(key, before, now)]
+    if words is None:
+        changes.check(change, "runs/a")
+    else:
+        with pytest.raises(UserError, match=words):
+            changes.check(change, "runs/a")
+
+
+def started(config, path):
+    """The state at step 0 of a run, and what it said of it."""
+    said = io.StringIO()
+    directory, experiment = build.experiment(config, str(path))
+    run = Run(experiment, directory, Console(file=said, width=200))
+    return run.start(), said.getvalue()
+
+
+def test_a_run_starts_from_what_another_learned(short, tmp_path):
+    state, said = started(config_with(init_from=str(short)), tmp_path / "run")
+    assert_same(jax.device_get(state.params), read(short).variables["params"])
+    assert f"took {len(names_of(state.params))} of {len(names_of(state.params))} arrays" in said
+    assert "newly initialised: 0 arrays" in said
+    assert int(state.step) == 0
+
+
+def test_what_does_not_fit_is_drawn_and_said(short, tmp_path):
+    other = {"fusion": "concat", "head__hidden": "(8,)", "seed": "1"}
+    state, said = started(config_with(init_from=str(short), **other), tmp_path / "run")
+    drawn, _ = started(config_with(**other), tmp_path / "drawn")
+    source = read(short).variables["params"]
+    assert_same(jax.device_get(state.params["encoders_a"]), source["encoders_a"])
+    for name in ("fusion", "heads_label"):
+        given, fresh = state.params[name], drawn.params[name]
+        taken = [n for n in names_of(given) if n in names_of(source[name])]
+        assert len(taken) < len(names_of(given))
+        for path in set(names_of(given)) - set(taken):
+            pick = functools.partial(functools.reduce, lambda tree, key: tree[key], path.split("/"))
+            np.testing.assert_array_equal(pick(given), pick(fresh))
+    assert "left over there" in said
+    assert "newly initialised" in said
+    with pytest.raises(UserError, match="nothing was trained in it yet"):
+        started(config_with(init_from=str(tmp_path / "drawn")), tmp_path / "more")
+    speech = config_with(f"{ROOT}/configs/speech.py:tiny", **SPEECH, init_from=str(short))
+    with pytest.raises(UserError, match="nothing in it has a place in this model"):
+        started(speech, tmp_path / "speech")
+
+
+SPEECH = {f"data__options__{split}": "32" for split in ("train", "validation", "test")}
+
+
+def test_classes_and_words_are_taken_by_their_names():
+    """Whatever their numbers are: two data sets may count them differently."""
+    config = cli.load_config(f"{ROOT}/configs/vqa.py:tiny")
+    make = functools.partial(build.model, build.checked(config))
+    example = build.example_inputs(config)
+    old = warm_start.Names(("red", "blue", "no"), ("[PAD]", "[UNK]", "is", "what", "shape"))
+    new = warm_start.Names(("no", "green", "red"), ("[PAD]", "[UNK]", "shape", "is", "so", "it"))
+    model = make(classes=3, vocabulary_size=5)
+    source = model.init(jax.random.PRNGKey(0), example)
+
+    class Stored:
+        variables, labels, words, step = source, old.classes, old.words, 7
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(warm_start.trained, "read", lambda _: Stored)
+        patch.setattr(warm_start.workdir, "is_claimed", lambda _: True)
+        config.init_from = "runs/other"
+        found, notes = warm_start.taken(build.checked(config), make, example, new)
+    logits = found["params"]["heads_label"]["logits"]
+    theirs = source["params"]["heads_label"]["logits"]
+    drawn = jax.numpy.zeros((128, 3))
+    put = np.asarray(logits["kernel"].put_into(drawn))
+    np.testing.assert_array_equal(put[:, 0], theirs["kernel"][:, 2])
+    np.testing.assert_array_equal(put[:, 1], 0)
+    np.testing.assert_array_equal(put[:, 2], theirs["kernel"][:, 0])
+    rows = [p for p in names_of(found["params"]["encoders_text"]) if "kernel" in p]
+    text = found["params"]["encoders_text"]
+    sliced = [x for x in jax.tree.leaves(text) if isinstance(x, warm_start.Slices)]
+    assert len(sliced) == 1
+    assert rows
+    first = next(x for x in jax.tree.leaves(source["params"]["encoders_text"]) if 5 in x.shape)
+    put = np.asarray(sliced[0].put_into(jax.numpy.zeros(sliced[0].shape)))
+    np.testing.assert_array_equal(put[:4], np.asarray(first)[[0, 1, 4, 2]])
+    np.testing.assert_array_equal(put[4:], 0)
+    assert any("by the name of class or word" in note for note in notes)
+
+
+def test_a_published_model_starts_encoders_of_its_kind(tmp_path):
+    fakes.write_clip(tmp_path / "clip")
+    fakes.write_clip(tmp_path / "tuned", seed=1)
+    config = cli.load_config(f"{ROOT}/configs/vqa.py:tiny")
+    config.data.options = ConfigDict({"train": 16, "validation": 8, "test": 8})
+    config.data.dir, config.mesh.data = str(tmp_path / "data"), 1
+    del config.encoders.image
+    config.encoders.image = mmjax.pretrained(tmp_path / "clip")
+    config.init_from = str(tmp_path / "tuned")
+    state, said = started(config, tmp_path / "run")
+    assert f"init_from {tmp_path}/tuned: took" in said
+    plain = config.copy_and_resolve_references()
+    plain.encoders.image.path, plain.init_from = str(tmp_path / "tuned"), ""
+    expected, _ = started(plain, tmp_path / "plain")
+    assert_same(state.params["encoders_image"]["tower"], expected.params["encoders_image"]["tower"])
+    del config.encoders.image
+    config.encoders.image = ConfigDict({"name": "cnn"})
+    with pytest.raises(UserError, match=r"set config.encoders.NAME = mmjax.pretrained"):
+        started(config, tmp_path / "cnn")
