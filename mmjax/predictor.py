@@ -1,21 +1,26 @@
 """A trained model as a function of what users have: arrays, file paths and strings."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from ml_collections import ConfigDict
 
 from mmjax import build, published, zero_shot
-from mmjax.build import trained
+from mmjax.build import pretrained
 from mmjax.build.make_readers import make_readers
+from mmjax.data import tokenizer
 from mmjax.models.aligned import MIN_TEMPERATURE
 from mmjax.spread import Spread
 from mmjax.tasks.alignment import MATCH
 from mmjax.tasks.task import Task
 from mmjax.tasks.transcription import WRITTEN, spell
 from mmjax.train import workdir as workdirs
+from mmjax.train.checkpoint import Checkpoints
+from mmjax.train.partition import to_restore
 from mmjax.types import Input, UserError
 
 
@@ -207,15 +212,45 @@ def load(
         if step is not None:
             raise UserError(f"{path} is a published checkpoint and has no steps")
         return published.load(path, batch_size=batch_size)
-    found = trained.read(path, step)
+    config = read_config(path)
+    labels = workdirs.read_json(path / workdirs.LABELS_FILE)
+    reads_words = "text" in build.modalities(config) and "text_length" in config.data
+    kept = pretrained.checkpoints(config, path)
+    encode, vocabulary_size = None, 0
+    if reads_words and "text" in kept:
+        encode = pretrained.encode_texts(kept["text"], config.data.text_length)
+    elif reads_words:
+        words = tokenizer.load(path / workdirs.TOKENIZER_FILE)
+        vocabulary_size = words.get_vocab_size()
+        encode = functools.partial(tokenizer.encode, words, length=config.data.text_length)
+    model = build.model(
+        config, classes=len(labels), vocabulary_size=vocabulary_size, checkpoints=kept
+    )
+    example = build.example_inputs(config)
+    shapes = jax.eval_shape(lambda key: model.init(key, example), jax.random.PRNGKey(0))
+    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    abstract = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), shapes
+    )
+    params = abstract.pop("params")
+    checkpoints = Checkpoints(path, base=build.base(config, path, params))
+    steps = checkpoints.steps()
+    if not steps:
+        raise UserError(
+            f"no checkpoint in {path}; train first, with mmjax.main --workdir={workdir}"
+        )
+    step = checkpoints.best_step() if step is None else step
+    if step not in steps:
+        raise UserError(f"no checkpoint of step {step} in {path}; there are {steps}")
+    wanted = to_restore(params, build.trains(config, params), ema=config.optimizer.ema > 0)
     return Predictor(
-        model=found.model,
-        variables=found.variables,
-        task=build.task(found.config),
-        labels=found.labels,
-        readers=make_readers(found.config, found.encode),
+        model=model,
+        variables=checkpoints.restore_variables(step, wanted | {"model_state": abstract}),
+        task=build.task(config),
+        labels=labels,
+        readers=make_readers(config, encode),
         batch_size=batch_size,
-        thresholds=thresholds(found.config, path, len(found.labels)),
+        thresholds=thresholds(config, path, len(labels)),
     )
 
 

@@ -9,6 +9,7 @@ import shutil
 import jax
 import numpy as np
 import pytest
+from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 from rich.console import Console
 
@@ -17,7 +18,7 @@ from mmjax import build, cli, main
 from mmjax.build import warm_start
 from mmjax.build.keys import KEYS
 from mmjax.build.make_training import rates
-from mmjax.build.trained import completed, read
+from mmjax.build.stored import completed
 from mmjax.train import changes, workdir
 from mmjax.train.interrupt import Interrupts
 from mmjax.train.partition import names_of
@@ -202,7 +203,7 @@ def started(config, path):
 
 def test_a_run_starts_from_what_another_learned(short, tmp_path):
     state, said = started(config_with(init_from=str(short)), tmp_path / "run")
-    assert_same(jax.device_get(state.params), read(short).variables["params"])
+    assert_same(jax.device_get(state.params), jax.device_get(mmjax.load(short).params))
     assert f"took {len(names_of(state.params))} of {len(names_of(state.params))} arrays" in said
     assert "newly initialised: 0 arrays" in said
     assert int(state.step) == 0
@@ -212,7 +213,7 @@ def test_what_does_not_fit_is_drawn_and_said(short, tmp_path):
     other = {"fusion": "concat", "head__hidden": "(8,)", "seed": "1"}
     state, said = started(config_with(init_from=str(short), **other), tmp_path / "run")
     drawn, _ = started(config_with(**other), tmp_path / "drawn")
-    source = read(short).variables["params"]
+    source = jax.device_get(mmjax.load(short).params)
     assert_same(jax.device_get(state.params["encoders_a"]), source["encoders_a"])
     for name in ("fusion", "heads_label"):
         given, fresh = state.params[name], drawn.params[name]
@@ -243,11 +244,9 @@ def test_classes_and_words_are_taken_by_their_names():
     model = make(classes=3, vocabulary_size=5)
     source = model.init(jax.random.PRNGKey(0), example)
 
-    class Stored:
-        variables, labels, words, step = source, old.classes, old.words, 7
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(warm_start.trained, "read", lambda _: Stored)
+        patch.setattr(warm_start, "_trained", lambda _: (flatten_dict(source), 7))
+        patch.setattr(warm_start, "names_in", lambda _, **__: old)
         patch.setattr(warm_start.workdir, "is_claimed", lambda _: True)
         config.init_from = "runs/other"
         found, notes = warm_start.taken(build.checked(config), make, example, new)
@@ -277,7 +276,7 @@ def test_a_published_model_starts_encoders_of_its_kind(tmp_path):
     config.data.options = ConfigDict({"train": 16, "validation": 8, "test": 8})
     config.data.dir, config.mesh.data = str(tmp_path / "data"), 1
     del config.encoders.image
-    config.encoders.image = mmjax.pretrained(tmp_path / "clip")
+    config.encoders.image = mmjax.pretrained(str(tmp_path / "clip"))
     config.init_from = str(tmp_path / "tuned")
     state, said = started(config, tmp_path / "run")
     assert f"init_from {tmp_path}/tuned: took" in said

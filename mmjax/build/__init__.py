@@ -21,6 +21,7 @@ from mmjax.build.make_model import (
 from mmjax.build.make_training import make_augment, make_optimizer, make_schedule
 from mmjax.build.metrics import METRICS
 from mmjax.build.override import overridden
+from mmjax.build.stored import stored_config
 from mmjax.build.tables import (
     AUGMENTATIONS,
     DATASETS,
@@ -32,7 +33,6 @@ from mmjax.build.tables import (
     lookup,
     options_of,
 )
-from mmjax.build.trained import stored_config
 from mmjax.build.tuning import TUNINGS, model, trains
 
 __all__ = [

@@ -36,8 +36,7 @@ def first_variables(
     path: Path,
     make: Callable[..., Any],
     example: Any,
-    classes: tuple[str, ...],
-    words: tuple[str, ...],
+    reads_words: bool,
 ) -> tuple[dict[str, Any], list[str]]:
     """What a run starts with instead of drawn values, and lines that say where it came from.
 
@@ -45,7 +44,8 @@ def first_variables(
 
     Args:
         config, path: of the run, and its workdir.
-        make, example, classes, words: see `warm_start.taken`.
+        make, example: see `warm_start.taken`.
+        reads_words: whether the model has a vocabulary of its own.
 
     Raises:
         UserError: nothing in `config.init_from` fits.
@@ -53,7 +53,7 @@ def first_variables(
     tree, notes = frozen_base.first_variables(config, path)
     if not config.init_from:
         return tree, notes
-    names = warm_start.Names(classes, words)
+    names = warm_start.names_in(path, reads_words=reads_words)
     warm, said = warm_start.taken(config, make, example, names)
     return unflatten_dict({**flatten_dict(tree), **flatten_dict(warm)}), [*notes, *said]
 

@@ -15,8 +15,8 @@ from mmjax.build.bind import Counts, weights
 from mmjax.build.check import checked
 from mmjax.build.make_model import example_inputs, modalities, task
 from mmjax.build.make_training import make_augment, make_optimizer, make_schedule
+from mmjax.build.stored import completed
 from mmjax.build.tables import DATASETS, construct, lookup, options_of
-from mmjax.build.trained import completed
 from mmjax.build.tuning import model, trains
 from mmjax.data import pipeline, resampling, tokenizer
 from mmjax.data.arrays import ArrayExamples, Arrays
@@ -135,21 +135,21 @@ def experiment(
     alphabet: tuple[str, ...] = ()
     if config.task == transcripts.TASK:
         splits, alphabet = transcripts.targets(config, path, given)
-    vocabulary, encode = (), None
+    vocabulary_size, encode = 0, None
     texts = texts_of(splits["train"]) if "text" in modalities(config) else []
     kept = pretrained.checkpoints(config, path)
     if texts and "text" in kept:
         encode = pretrained.encode_texts(kept["text"], c.text_length)
     elif texts:
-        found = make_tokenizer(path, texts)
-        vocabulary = tokenizer.words(found)
-        encode = functools.partial(tokenizer.encode, found, length=c.text_length)
+        words = make_tokenizer(path, texts)
+        vocabulary_size = words.get_vocab_size()
+        encode = functools.partial(tokenizer.encode, words, length=c.text_length)
     classes, groups = alphabet or splits["train"].answers, splits["train"].groups
     workdir.write_json(path / workdir.LABELS_FILE, list(classes))
     counts = class_counts(path, splits["train"])
     built_task = task(config, counts=counts, alphabet=alphabet)
     make = functools.partial(model, config, checkpoints=kept)
-    built_model = make(classes=len(classes), vocabulary_size=len(vocabulary))
+    built_model = make(classes=len(classes), vocabulary_size=vocabulary_size)
     example = example_inputs(config)
     if alphabet:
         transcripts.check_tokens(built_model, example, given, config.data.transcript)
@@ -192,7 +192,7 @@ def experiment(
     return path, Experiment(
         model=built_model,
         first_variables=functools.partial(
-            begin.first_variables, config, path, make, example, tuple(classes), vocabulary
+            begin.first_variables, config, path, make, example, vocabulary_size > 0
         ),
         task=built_task,
         example=example,

@@ -6,15 +6,18 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
-from mmjax.build import pretrained, trained
+from mmjax.build import frozen_base, pretrained
 from mmjax.build.make_model import kind_of
+from mmjax.data import tokenizer
 from mmjax.interop.checkpoint import open_checkpoint
 from mmjax.interop.loading import architecture_of
 from mmjax.interop.variables import read_variables
 from mmjax.train import workdir
+from mmjax.train.checkpoint import Checkpoints
 from mmjax.train.state import Slices
 from mmjax.types import UserError
 
@@ -53,9 +56,8 @@ def taken(
     """
     path, old, of = Path(config.init_from).expanduser(), new, ""
     if workdir.is_claimed(path):
-        source = trained.read(path)
-        given, of = flatten_dict(dict(source.variables)), f" (step {source.step})"
-        old = Names(source.labels, source.words)
+        given, step = _trained(path)
+        old, of = names_in(path, reads_words=bool(new.words)), f" (step {step})"
     else:
         given = _published(config, path)
     wanted = _shapes(make, example, len(new.classes), len(new.words))
@@ -119,6 +121,50 @@ def _by_name(
         here.append(np.array([i for i, _ in both]))
         there.append(np.array([i for _, i in both]))
     return Slices(shape, tuple(here), array[np.ix_(*there)])
+
+
+def names_in(path: Path, *, reads_words: bool) -> Names:
+    """The classes of a workdir, and if it has one its vocabulary."""
+    file = path / workdir.TOKENIZER_FILE
+    words = tokenizer.words(tokenizer.load(file)) if reads_words and file.exists() else ()
+    return Names(tuple(workdir.read_json(path / workdir.LABELS_FILE)), words)
+
+
+def _trained(path: Path) -> tuple[Flat, int]:
+    """The variables in the best checkpoint of a workdir, averages before what they are of.
+
+    Raises:
+        UserError: it cannot be read, or keeps only what trained.
+    """
+    if (path / frozen_base.FILE).exists():
+        raise UserError(
+            f"config.init_from={path}: it was trained with config.train.adapter_only, and its"
+            " checkpoints lack the rest of the model; name a run that keeps all"
+        )
+    checkpoints = Checkpoints(path)
+    step = checkpoints.best_step()
+    if step is None:
+        raise UserError(f"config.init_from={path}: nothing was trained in it yet")
+    reader = ocp.PyTreeCheckpointer()
+    stored = reader.metadata(checkpoints.directory / str(step) / "state").item_metadata.tree
+    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+
+    def read(field: str, other: str = "") -> Flat:
+        shapes = {
+            name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device)
+            for name, leaf in flatten_dict(stored.get(field) or {}).items()
+            if hasattr(leaf, "shape")
+        }
+        if not shapes:
+            return {}
+        wanted = {field: unflatten_dict(shapes)}
+        rest = {other: stored[other]} if other and stored.get(other) else {}
+        rest = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), rest
+        )
+        return flatten_dict(dict(checkpoints.restore_variables(step, wanted | rest)))
+
+    return read("params", "model_state") | read("ema_params"), step
 
 
 def _published(config: ConfigDict, path: Path) -> Flat:
