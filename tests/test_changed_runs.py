@@ -247,7 +247,7 @@ def test_classes_and_words_are_taken_by_their_names():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(warm_start, "_trained", lambda _: (flatten_dict(source), 7))
         patch.setattr(warm_start, "names_in", lambda _, **__: old)
-        patch.setattr(warm_start.workdir, "is_claimed", lambda _: True)
+        patch.setattr(warm_start.workdir, "has_checkpoints", lambda _: True)
         config.init_from = "runs/other"
         found, notes = warm_start.taken(build.checked(config), make, example, new)
     logits = found["params"]["heads_label"]["logits"]

@@ -27,7 +27,8 @@ def check_source(config: ConfigDict, path: Path) -> None:
     there = Path(source).expanduser()
     if not there.exists():
         raise UserError(f"config.init_from={source}: there is no such workdir or checkpoint")
-    if workdir.is_claimed(there) and not workdir.has_checkpoints(there):
+    labelled = (there / workdir.LABELS_FILE).is_file()
+    if labelled and not workdir.has_checkpoints(there) and not any(there.glob("*.safetensors")):
         raise UserError(f"config.init_from={source}: nothing was trained in it yet")
 
 

@@ -1,7 +1,6 @@
 """config.tuning and config.optimizer.freeze -> the model with what is tuned, and what trains."""
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -52,8 +51,8 @@ def tuning(config: ConfigDict) -> Any:
     return made
 
 
-def patterns_of(config: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """The regular expressions on paths of parameters in a config, by where they stand."""
+def patterns_of(config: Any) -> dict[str, tuple[str, ...]]:
+    """The regular expressions on paths in a config (or a plain one), by where they stand."""
     spec = config.get("tuning") or {}
     return {
         f"{WHERE}.where": (spec.get("where", ""),),

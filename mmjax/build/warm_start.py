@@ -55,7 +55,7 @@ def taken(
         UserError: there is nothing at this path, or nothing in it fits.
     """
     path, old, of = Path(config.init_from).expanduser(), new, ""
-    if workdir.is_claimed(path):
+    if workdir.has_checkpoints(path):
         given, step = _trained(path)
         old, of = names_in(path, reads_words=bool(new.words)), f" (step {step})"
     else:
