@@ -22,6 +22,7 @@ from mmjax import memory
 from mmjax.types import UserError
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+PATH_ERRORS = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR)
 
 
 def nearest(name: str, known: Sequence[str]) -> str:
@@ -48,6 +49,9 @@ def run(main: Callable[[list[str]], None], argv: list[str] | None = None) -> Non
         print(f"mmjax: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
+        if error.errno in PATH_ERRORS:
+            print(f"mmjax: {error.filename}: {error.strerror}; check the path", file=sys.stderr)
+            sys.exit(2)
         if error.errno not in DISK_ERRORS:
             raise
         where = f" {error.filename}" if error.filename else ""

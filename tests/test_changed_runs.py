@@ -15,7 +15,7 @@ from rich.console import Console
 
 import mmjax
 from mmjax import build, cli, main
-from mmjax.build import warm_start
+from mmjax.build import pretrained, warm_start
 from mmjax.build.keys import KEYS
 from mmjax.build.make_training import rates
 from mmjax.build.stored import completed
@@ -68,17 +68,24 @@ def short(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def long(tmp_path_factory):
+    """The workdir of a run that was of six steps from the start."""
+    path = tmp_path_factory.mktemp("runs") / "long"
+    go(config_with(train__steps="6"), path)
+    return path
+
+
 @pytest.fixture
 def copied(short, tmp_path):
     return shutil.copytree(short, tmp_path / "copied")
 
 
-def test_a_longer_schedule_goes_on_as_if_it_had_been_so_from_the_start(copied, tmp_path):
+def test_a_longer_schedule_goes_on_as_if_it_had_been_so_from_the_start(copied, long):
     said = go(config_with(train__steps="6"), copied)
     assert "config.train.steps is now 6 and was 3" in said
     assert "found a checkpoint at step 3: the run goes on" in said
-    go(config_with(train__steps="6"), tmp_path / "whole")
-    assert_same_checkpoint(copied, tmp_path / "whole", 6)
+    assert_same_checkpoint(copied, long, 6)
     records = read_metrics(copied)
     assert [r["step"] for r in records if "test/accuracy" in r] == [3, 6]
     assert workdir.read_json(copied / "config.json")["train"]["steps"] == 6
@@ -86,22 +93,16 @@ def test_a_longer_schedule_goes_on_as_if_it_had_been_so_from_the_start(copied, t
 
 def test_the_learning_rate_is_that_of_the_whole_new_schedule_at_the_step(copied):
     new = config_with(train__steps="6", optimizer__schedule="warmup_cosine")
-    said = " ".join(go(new, copied).split())
-    assert (
-        f"of 6 steps: from step 3 on it is {float(rates(new)(3)):.3g}, where it was 0.003" in said
-    )
-    logged = {
-        r["step"]: r["train/learning_rate"] for r in read_metrics(copied) if "train/loss" in r
-    }
-    assert logged[2] == pytest.approx(3e-3)
-    for step in (4, 5, 6):
-        assert logged[step] == pytest.approx(float(rates(new)(step - 1)), abs=1e-12)
+    _, experiment = build.experiment(new, str(copied))
+    said = "\n".join(experiment.notes)
+    rate = float(rates(new)(3))
+    assert 0 < rate < 3e-3
+    assert f"of 6 steps: from step 3 on it is {rate:.3g}, where it was 0.003" in said
+    assert "config.optimizer.schedule is now 'warmup_cosine' and was 'constant'" in said
 
 
 def test_a_finished_run_takes_more_metrics_and_stays_as_it_is(copied, short):
     before = read_metrics(copied)
-    go(config_with(), copied)
-    assert read_metrics(copied) == before
     go(config_with(metrics="('accuracy', 'brier')"), copied)
     last = read_metrics(copied)[-1]
     assert last["step"] == 3
@@ -110,13 +111,22 @@ def test_a_finished_run_takes_more_metrics_and_stays_as_it_is(copied, short):
     assert_same_checkpoint(copied, short, 3)
 
 
-def test_patience_that_is_raised_lets_a_stopped_run_go_on(tmp_path):
-    still = {"optimizer__learning_rate": "0.0", "train__eval_every": "1", "train__steps": "6"}
-    go(config_with(train__patience="2", **still), tmp_path / "run")
-    assert workdir.newest_step(tmp_path / "run") == 3
-    assert "is finished" in go(config_with(train__patience="2", **still), tmp_path / "run")
-    assert "goes on" in go(config_with(train__patience="0", **still), tmp_path / "run")
-    assert workdir.newest_step(tmp_path / "run") == 6
+@pytest.mark.parametrize(
+    ("steps", "patience", "step", "stale", "over"),
+    [
+        (6, 0, 3, 9, False),
+        (6, 0, 6, 0, True),
+        (6, 0, 7, 0, True),
+        (6, 2, 3, 1, False),
+        (6, 2, 3, 2, True),
+        (6, 3, 3, 2, False),
+    ],
+)
+def test_whether_a_run_is_over_follows_from_the_schedule_that_it_has_now(
+    steps, patience, step, stale, over
+):
+    config = config_with(train__steps=str(steps), train__patience=str(patience))
+    assert build.make_schedule(config).is_over(step, stale) == over
 
 
 def test_a_workdir_is_tested_by_its_own_config_and_left_as_it_is(copied, capsys):
@@ -127,7 +137,7 @@ def test_a_workdir_is_tested_by_its_own_config_and_left_as_it_is(copied, capsys)
     assert {p: p.read_bytes() for p in copied.rglob("*.json*")} == before
 
 
-def test_a_workdir_written_before_keys_were_added_goes_on_and_loads(copied, short, tmp_path):
+def test_a_workdir_written_before_keys_were_added_goes_on_and_loads(copied, short, long):
     config = workdir.read_json(copied / "config.json")
     for key, entry in KEYS.items():
         group, _, name = key.rpartition(".")
@@ -142,9 +152,8 @@ def test_a_workdir_written_before_keys_were_added_goes_on_and_loads(copied, shor
     loaded = mmjax.load(copied).probabilities(**{k: list(v) for k, v in rows.items()})
     expected = mmjax.load(short).probabilities(**{k: list(v) for k, v in rows.items()})
     np.testing.assert_array_equal(loaded, expected)
-    go(config_with(train__steps="4"), copied)
-    go(config_with(train__steps="4"), tmp_path / "whole")
-    assert_same_checkpoint(copied, tmp_path / "whole", 4)
+    go(config_with(train__steps="6"), copied)
+    assert_same_checkpoint(copied, long, 6)
 
 
 OTHER = {int: 7, float: 0.25, bool: None, str: "another", tuple[str, ...]: ("other",)}
@@ -280,11 +289,11 @@ def test_a_published_model_starts_encoders_of_its_kind(tmp_path):
     config.init_from = str(tmp_path / "tuned")
     state, said = started(config, tmp_path / "run")
     assert f"init_from {tmp_path}/tuned: took" in said
-    plain = config.copy_and_resolve_references()
-    plain.encoders.image.path, plain.init_from = str(tmp_path / "tuned"), ""
-    expected, _ = started(plain, tmp_path / "plain")
-    assert_same(state.params["encoders_image"]["tower"], expected.params["encoders_image"]["tower"])
+    config.encoders.image.path = str(tmp_path / "tuned")
+    expected, _ = pretrained.first_variables(config, build.kind_of)
+    tower = expected["params"]["encoders_image"]["tower"]
+    assert_same(jax.device_get(state.params["encoders_image"]["tower"]), jax.device_get(tower))
     del config.encoders.image
     config.encoders.image = ConfigDict({"name": "cnn"})
     with pytest.raises(UserError, match=r"set config.encoders.NAME = mmjax.pretrained"):
-        started(config, tmp_path / "cnn")
+        warm_start._published(config, tmp_path / "tuned")

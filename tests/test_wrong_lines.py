@@ -128,10 +128,10 @@ PREDICT = [
     (["--inputs=/proc/self/mem"], "/proc/self/mem"),
     ([f"--inputs={'x' * 300}"], "cannot be read"),
     (["--text=x"], "config.json"),
-    (["--text=x", "--workdir=/proc/version"], "config.json"),
+    (["--text=x", "--workdir=/proc/version"], "/proc/version"),
     (["--text=x", "--workdir=/nothing/there"], "config.json"),
     (["--text=x", "--workdir="], "--workdir is missing"),
-    (["--text=x", f"--workdir={'x' * 300}"], "config.json"),
+    (["--text=x", f"--workdir={'x' * 300}"], "too long"),
 ]
 
 

@@ -148,7 +148,7 @@ ARGUMENTS = [
     (["--config.tuning=lora", "--config.tuning.rank=x"], "a whole number"),
     (["--config.tuning={'name': 'lora', 'parts': 'q'}"], "parts"),
     (["--config.decision=average", "--config.mixup=0.2"], "config.mixup"),
-    (["--config.task=alignment"], "config.alignment is missing"),
+    (["--config.task=alignment"], "config.fusion is for config.task"),
     (["--config.task=transcription"], ""),
     (["--config.optimizer.accumulate=301"], "300 at most"),
     (["--config.data.batch_size=None"], "give one of them"),
@@ -209,6 +209,6 @@ LATER = [
     (["--config.data.options.train=0"], "train"),
     (["--config.data.options.validation=0"], "validation"),
     (["--config.data.options.test=0"], "test"),
-    (["--config.task=multilabel"], "targets"),
+    (["--config.task=multilabel"], "has one label an example"),
     (["--config.init_from=/nothing/there"], "/nothing/there"),
 ]

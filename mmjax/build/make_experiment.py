@@ -165,7 +165,7 @@ def experiment(
     groups = groups if len(groups) > 1 else ()  # a single one is the whole set again
     for split in ("validation", "test"):
         first = rehearsal.sample(make_examples(config, splits[split], encode, train=False))
-        rehearsal.check_shapes(first, example)
+        rehearsal.check_shapes(config, first, example)
     rehearsal.check_names(
         config,
         model=built_model,

@@ -31,8 +31,15 @@ def sample(examples: Examples) -> dict[str, np.ndarray]:
     return examples.batch([examples.take(i) for i in range(min(FEW, examples.eval_length()))])
 
 
-def check_shapes(batch: Mapping[str, np.ndarray], example: Mapping[str, Input]) -> None:
-    """Raises a UserError where the data have another shape or type than the config says."""
+def check_shapes(
+    config: ConfigDict, batch: Mapping[str, np.ndarray], example: Mapping[str, Input]
+) -> None:
+    """Raises a UserError where the data have other shapes, types or labels than the config says."""
+    if config.task == "multilabel" and TARGETS not in batch:
+        raise UserError(
+            f"config.task='multilabel': config.data.name={config.data.name!r} has one label an"
+            " example: choose 'classification', or other data"
+        )
     for name, given in example.items():
         said, there = given.value.shape[1:], batch[name].shape[1:]
         if said != there:

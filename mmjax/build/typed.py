@@ -122,7 +122,7 @@ def _fit_plain(value: Any, kind: type) -> Any:
     return _as_float(value)
 
 
-def _as_float(value: float) -> Any:
+def _as_float(value: int | float) -> Any:
     try:
         return float(value)
     except OverflowError:
