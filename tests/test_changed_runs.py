@@ -92,7 +92,8 @@ def test_a_longer_schedule_goes_on_as_if_it_had_been_so_from_the_start(copied, l
 
 
 def test_the_learning_rate_is_that_of_the_whole_new_schedule_at_the_step(copied):
-    new = config_with(train__steps="6", optimizer__schedule="warmup_cosine")
+    other = {"optimizer__schedule": "warmup_cosine", "optimizer__end_factor": "0.0"}
+    new = config_with(train__steps="6", **other)
     _, experiment = build.experiment(new, str(copied))
     said = "\n".join(experiment.notes)
     rate = float(rates(new)(3))
