@@ -60,6 +60,8 @@ def _set(tree: dict[str, Any], path: Path, index: tuple[int, ...], text: str) ->
         value = _dictionary(tree, path, text, where)
     elif typed.literal(text) is None and annotation is not str:
         value = None
+    elif annotation == tuple[str, ...] and isinstance(typed.literal(text), str):
+        value = (typed.literal(text),)  # one name alone
     else:
         value = typed.from_text(text, annotation, where)
     if value is None and not _fits_none(annotation):
