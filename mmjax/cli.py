@@ -1,19 +1,23 @@
 """What the command lines share: flags, devices, and errors as one line with an exit code."""
 
+import contextlib
 import difflib
 import errno
 import importlib.util
+import inspect
 import logging
 import multiprocessing
 import os
+import re
 import sys
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
 from mmjax import memory
 from mmjax.types import UserError
@@ -21,13 +25,14 @@ from mmjax.types import UserError
 EXHAUSTED = "RESOURCE_EXHAUSTED"  # how XLA says that there is no memory
 LOWER = "lower the batch (config.data), config.width or the model's size"
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+PATH_ERRORS = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR)
 
 
 def nearest(name: str, known: Sequence[str]) -> str:
     """' did you mean X? ' and the list of what there is."""
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"{hint}There is: {', '.join(sorted(known))}"
+    return f"{hint}There is: {', '.join(sorted(known)) or 'none'}"
 
 
 def run(main: Callable[[list[str]], None], argv: list[str] | None = None) -> None:
@@ -52,7 +57,7 @@ def run(main: Callable[[list[str]], None], argv: list[str] | None = None) -> Non
     try:
         main(argv)
     except UserError as error:
-        print(f"mmjax: {error}", file=sys.stderr)
+        print(f"mmjax: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
         if isinstance(error, jax.errors.JaxRuntimeError) and EXHAUSTED not in str(error):
@@ -61,6 +66,9 @@ def run(main: Callable[[list[str]], None], argv: list[str] | None = None) -> Non
         print(f"mmjax: out of memory ({reason}): {LOWER}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
+        if error.errno in PATH_ERRORS:
+            print(f"mmjax: {error.filename}: {error.strerror}; check the path", file=sys.stderr)
+            sys.exit(2)
         if error.errno not in DISK_ERRORS:
             raise
         where = f" {error.filename}" if error.filename else ""
@@ -104,65 +112,136 @@ def require(values: flags.FlagValues, *names: str) -> None:
             raise UserError(f"--{name} is missing: {values[name].help}")
 
 
-def parse_with_config(values: flags.FlagValues, argv: Sequence[str]) -> None:
-    """Parses a command line with --config=FILE.py[:VARIANT] and any number of --config.KEY=VALUE.
+class Given(NamedTuple):
+    """What a command line says of a config.
+
+    file: FILE.py or FILE.py:VARIANT; "" if it names none.
+    keys: of each --config.KEY=VALUE, the key and the value as text, in their order.
+    rest: the command line without these.
+    """
+
+    file: str
+    keys: list[tuple[str, str]]
+    rest: list[str]
+
+
+def config_arguments(argv: Sequence[str]) -> Given:
+    """Takes --config=FILE.py[:VARIANT] and --config.KEY=VALUE out of a command line.
+
+    Values may stand after "=" or as the next word; of several files the last counts.
 
     Raises:
-        UserError: no such file, a file without get_config, an unknown variant, a misspelt key, and
-            as for `parse`.
+        UserError: one of them without a value.
     """
-    argv = list(argv)
-    if "--config" in argv[:-1]:
-        place = argv.index("--config")
-        argv[place : place + 2] = [f"--config={argv[place + 1]}"]
-    given = [a.partition("=")[2] for a in argv if a.startswith("--config=")]
-    if not given:
-        raise UserError("no --config; try --config=configs/vqa.py")
-    config = load_config(given[-1])
-    rest = [a for a in argv if not a.startswith("--config=")]
-    for argument in rest:
-        if argument.startswith("--config."):
-            _check_key(config, argument.partition("=")[0].removeprefix("--config."))
-    config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=rest)
-    parse(values, rest)
+    file, keys, rest = "", [], []
+    words = iter(argv)
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not name.startswith("-") or not re.fullmatch(r"--?config(\..*)?", name):
+            rest.append(word)
+            continue
+        if not equals:
+            value = next(words, "--")
+            if value.startswith("--"):
+                raise UserError(f"{name} has no value; write {name}=VALUE")
+        _, dot, key = name.partition(".")
+        if dot:
+            keys.append((key, value))
+        else:
+            file = value
+    return Given(file, keys, rest)
 
 
 def load_config(argument: str) -> ConfigDict:
     """Runs `get_config` of FILE.py or FILE.py:VARIANT.
 
     Raises:
-        UserError: as for `parse_with_config`.
+        UserError: no such file, a file that does not run or has no get_config, an unknown variant,
+            or a get_config that does not give a ConfigDict.
     """
     name, _, variant = argument.partition(":")
     path = Path(name)
-    if not path.is_file():
-        known = [str(p) for p in sorted(path.parent.glob("*.py"))]
+    if not _is_file(path):
+        known = [str(p) for p in sorted(path.parent.glob("*.py"))] if _is_dir(path.parent) else []
         raise UserError(f"no config file {name!r}; {nearest(name, known)}")
     spec = importlib.util.spec_from_file_location("mmjax_config", path)
     if spec is None or spec.loader is None:
         raise UserError(f"{name} is not a Python file; a config is a .py file with get_config")
     module = importlib.util.module_from_spec(spec)
-    try:
+    with _running(name):
         spec.loader.exec_module(module)
-    except Exception as error:
-        raise UserError(f"{name} does not run: {type(error).__name__}: {error}") from error
-    if not hasattr(module, "get_config"):
+    make = getattr(module, "get_config", None)
+    if not callable(make):
         raise UserError(f"{name} has no function get_config(variant='default')")
     variants = getattr(module, "VARIANTS", None)
     if variant and variants is not None and variant not in variants:
         raise UserError(f"{name} has no variant {variant!r}; {nearest(variant, list(variants))}")
-    return module.get_config(variant) if variant else module.get_config()
+    arguments = (variant,) if variant else ()
+    try:
+        inspect.signature(make).bind(*arguments)
+    except TypeError as error:
+        asked = f"variant {variant!r}" if variant else "no variant: write FILE.py:VARIANT"
+        raise UserError(
+            f"{name}: get_config does not take {asked} ({error});"
+            " it is get_config(variant='default')"
+        ) from error
+    with _running(name):
+        config = make(*arguments)
+    if not isinstance(config, ConfigDict):
+        raise UserError(
+            f"{name}: get_config gives {_said(config)}; let it return an ml_collections.ConfigDict"
+        )
+    return config
 
 
-def _check_key(config: ConfigDict, key: str) -> None:
-    node: Any = config
-    for i, part in enumerate(key.split(".")):
-        part = part.partition("[")[0]
-        known = list(node.keys()) if isinstance(node, ConfigDict) else []
-        if part not in known:
-            full = ".".join(["config", *key.split(".")[: i + 1]])
-            raise UserError(f"--{full}: no such key; {nearest(part, known)}")
-        node = node[part]
+def _said(value: Any) -> str:
+    return "None" if value is None else f"a {type(value).__name__}"
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that is too long, or that no name can be
+        return False
+
+
+def _is_dir(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+@contextlib.contextmanager
+def _running(name: str) -> Iterator[None]:
+    """Whatever the code of a config raises is the user's, with the line that it is in."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == name]
+        line = f", line {lines[-1]}" if lines else ""
+        raise UserError(f"{name}{line} does not run: {type(error).__name__}: {error}") from error
+
+
+def make_directory(path: str | Path, flag: str) -> Path:
+    """A directory, made if it is missing.
+
+    Args:
+        path: of it; ~ is the home of the user.
+        flag: what said the path, for the error.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    try:
+        directory = Path(path).expanduser()
+        directory.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(
+            f"{flag}={path} cannot be made a directory: {reason}; choose another"
+        ) from error
+    return directory
 
 
 def prepare_devices() -> None:
@@ -182,8 +261,7 @@ def prepare_devices() -> None:
 def use_compilation_cache(directory: str) -> None:
     """Keeps compiled programs in a directory, so that the next start is quick; '' keeps none."""
     if directory:
-        path = Path(directory).expanduser()
-        path.mkdir(parents=True, exist_ok=True)
+        path = make_directory(directory, "--config.compilation_cache")
         jax.config.update("jax_compilation_cache_dir", str(path))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)

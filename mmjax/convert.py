@@ -48,12 +48,14 @@ def convert(source: Path, target: Path, kind: str, encoder: str | None) -> None:
     from mmjax.build.export import export
     from mmjax.interop import native
 
+    build.lookup(dict.fromkeys(TARGETS), kind, "--to")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"{target} is there already: choose a new directory")
     if predictor.is_workdir(source):
         if kind != "safetensors":
             raise UserError(f"{source} is a workdir: --to={kind} is for published models")
         config, model = predictor.read_config(source), predictor.load(source)
+        cli.make_directory(target, "DST")
         lacking = export(config, source, model.variables, encoder, target)
         print(f"wrote {target}")
         if lacking:
@@ -61,8 +63,8 @@ def convert(source: Path, target: Path, kind: str, encoder: str | None) -> None:
         return
     if encoder:
         raise UserError(f"--encoder is for workdirs, which {source} is not")
-    build.lookup(dict.fromkeys(TARGETS), kind, "--to")
     model = interop.load(source)
+    cli.make_directory(target, "DST")
     if kind == "safetensors":
         file = interop.save(model, target)
     else:

@@ -3,8 +3,13 @@
 python -m mmjax.main --config=configs/NAME.py[:VARIANT] --workdir=DIR [--config.KEY=VALUE ...]
                      [--mode=train|eval] [--quiet | --verbose]
 
---quiet prints nothing but warnings and errors; --verbose prints every line of the log, too.
+Without --config the run of the workdir goes on, or is tested, with its own config. A key may be any
+of the config's, or any option of a part that it names, such as --config.fusion.dropout=0.1;
+--config.fusion=concat takes another part with none of the old one's options. --quiet prints nothing
+but warnings and errors; --verbose prints every line of the log, too.
 """
+
+from pathlib import Path
 
 from absl import flags
 
@@ -19,8 +24,8 @@ def main(argv: list[str]) -> None:
     flags.DEFINE_enum("mode", "train", ["train", "eval"], "What to do.", flag_values=values)
     flags.DEFINE_bool("quiet", False, "Warnings and errors only.", flag_values=values)
     flags.DEFINE_bool("verbose", False, "Every line of the log, too.", flag_values=values)
-    cli.parse_with_config(values, argv)
-    cli.require(values, "workdir")
+    given = cli.config_arguments(argv)
+    cli.parse(values, given.rest)
     if values.quiet and values.verbose:
         raise UserError("--quiet and --verbose: choose one of them")
     cli.prepare_devices()
@@ -28,14 +33,25 @@ def main(argv: list[str]) -> None:
     from rich.console import Console
 
     from mmjax import build
-    from mmjax.train import run
+    from mmjax.train import run, workdir
     from mmjax.train.interrupt import Interrupts
 
+    if given.file:
+        config = cli.load_config(given.file)
+        cli.require(values, "workdir")
+    elif values.workdir and workdir.is_claimed(values.workdir):
+        config = build.stored_config(Path(values.workdir))
+    else:
+        raise UserError("no --config; try --config=configs/vqa.py, or name the --workdir of a run")
+    config = build.checked(build.overridden(config, given.keys))
+    tests = values.mode == "eval"
+    if tests:
+        workdir.check_trained(values.workdir)
     console = Console(quiet=values.quiet)
     with Interrupts() as interrupts:
-        cli.use_compilation_cache(values.config.compilation_cache)
-        directory, experiment = build.experiment(values.config, values.workdir)
-        if values.mode == "eval":
+        cli.use_compilation_cache(config.compilation_cache)
+        directory, experiment = build.experiment(config, values.workdir, only_test=tests)
+        if tests:
             run.test(experiment, directory, console)
         else:
             run.train(experiment, directory, console, interrupts, verbose=values.verbose)

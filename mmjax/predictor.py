@@ -183,7 +183,7 @@ def is_workdir(path: Path) -> bool:
 
 def read_config(workdir: Path) -> ConfigDict:
     """The config of a workdir; raises UserError if it has none."""
-    return build.as_config(workdirs.read_json(workdir / workdirs.CONFIG_FILE))
+    return build.stored_config(workdir)
 
 
 def is_published(path: Path) -> bool:

@@ -33,10 +33,12 @@ def main(argv: list[str]) -> None:
     """Builds the experiment, measures its step and prints a table."""
     values = flags.FlagValues()
     flags.DEFINE_integer("repeats", 100, "Rounds.", lower_bound=3, flag_values=values)
-    cli.parse_with_config(values, argv)
+    given = cli.config_arguments(argv)
+    cli.parse(values, given.rest)
     cli.prepare_devices()
+    config = build.overridden(cli.load_config(given.file), given.keys)
     with tempfile.TemporaryDirectory() as directory:
-        path, experiment = build.experiment(values.config, directory)
+        path, experiment = build.experiment(config, directory)
         run = Run(experiment, path, Console())
     model, task = experiment.model, experiment.task
     state = run.create()

@@ -5,6 +5,7 @@ and add its line to one of the tables in `encoders`, `fusions`, `losses`, `metri
 """
 
 from mmjax.build.bind import WEIGHTS, Counts, weights
+from mmjax.build.check import checked
 from mmjax.build.encoders import ENCODERS
 from mmjax.build.frozen_base import base
 from mmjax.build.fusions import FUSIONS
@@ -19,6 +20,8 @@ from mmjax.build.make_model import (
 )
 from mmjax.build.make_training import make_augment, make_optimizer, make_schedule
 from mmjax.build.metrics import METRICS
+from mmjax.build.override import overridden
+from mmjax.build.stored import stored_config
 from mmjax.build.tables import (
     AUGMENTATIONS,
     DATASETS,
@@ -49,6 +52,7 @@ __all__ = [
     "Counts",
     "as_config",
     "base",
+    "checked",
     "construct",
     "example_inputs",
     "experiment",
@@ -61,7 +65,9 @@ __all__ = [
     "modalities",
     "model",
     "options_of",
+    "overridden",
     "sources",
+    "stored_config",
     "task",
     "trains",
     "weights",

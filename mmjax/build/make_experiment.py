@@ -9,11 +9,14 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from mmjax.build import frozen_base, pretrained, transcripts
+from mmjax import cli
+from mmjax.build import begin, frozen_base, pretrained, rehearsal, transcripts
 from mmjax.build.bind import Counts, weights
+from mmjax.build.check import checked
 from mmjax.build.make_model import example_inputs, modalities, task
 from mmjax.build.make_training import make_augment, make_optimizer, make_schedule
-from mmjax.build.tables import DATASETS, lookup, options_of
+from mmjax.build.stored import completed
+from mmjax.build.tables import DATASETS, construct, lookup, options_of
 from mmjax.build.tuning import model, trains
 from mmjax.data import pipeline, resampling, tokenizer
 from mmjax.data.arrays import ArrayExamples, Arrays
@@ -29,13 +32,12 @@ FLAT_EVALUATION = 10  # questions an image when training has one; only memory an
 def sources(config: ConfigDict) -> dict[str, Any]:
     """The splits of the data set."""
     c = config.data
-    constructor = lookup(DATASETS, c.name, "config.data.name")
-    known = options_of(constructor)
-    for key in c.options:
-        lookup(known, key, f"config.data.options ({c.name})")
-    names = ("dir", "cache", "image_size")
-    given = {"seed": config.seed} | {name: c[name] for name in names if name in c}
-    return constructor(**{k: v for k, v in given.items() if k in known}, **c.options)
+    known = options_of(lookup(DATASETS, c.name, "config.data.name"))
+    given = {name: c[name] for name in ("dir", "cache", "image_size") if name in c}
+    if "dir" in known and given.get("dir"):
+        cli.make_directory(c.dir, "--config.data.dir")
+    spec = ConfigDict({"name": c.name, **c.options})
+    return construct(DATASETS, spec, "config.data.options", seed=config.seed, **given)
 
 
 def texts_of(train: Arrays | Source) -> list[str]:
@@ -105,18 +107,30 @@ def drawn_as(config: ConfigDict, train: Arrays | Source) -> np.ndarray | None:
     return resampling.draw_probabilities(resampling.row_labels(train), rule)
 
 
-def experiment(config: ConfigDict, directory: str) -> tuple[Path, Experiment]:
+def experiment(
+    config: ConfigDict, directory: str, *, only_test: bool = False
+) -> tuple[Path, Experiment]:
     """Claims the workdir and builds all that a run in it needs.
+
+    Args:
+        config: see `checked`.
+        directory: the workdir.
+        only_test: leaves the config of the workdir as it is.
 
     Raises:
         UserError: whatever is wrong with the config, the workdir or the data.
     """
+    config = checked(config)
     c = config.data
     task(config)  # what it names is checked before any data are prepared
     loss_weights = weights(config)
     rows = leading_sizes(config)
     mesh = sharding.make_mesh(**config.mesh, rows=rows)
-    path = workdir.claim(directory, config.to_dict())
+    path = Path(directory).expanduser().absolute()
+    changed = workdir.differences(directory, config.to_dict(), completed)
+    begin.check_source(config, path)
+    if not changed and not only_test:
+        workdir.claim(directory, config.to_dict(), completed)
     given = splits = sources(config)
     alphabet: tuple[str, ...] = ()
     if config.task == transcripts.TASK:
@@ -134,9 +148,8 @@ def experiment(config: ConfigDict, directory: str) -> tuple[Path, Experiment]:
     workdir.write_json(path / workdir.LABELS_FILE, list(classes))
     counts = class_counts(path, splits["train"])
     built_task = task(config, counts=counts, alphabet=alphabet)
-    built_model = model(
-        config, classes=len(classes), vocabulary_size=vocabulary_size, checkpoints=kept
-    )
+    make = functools.partial(model, config, checkpoints=kept)
+    built_model = make(classes=len(classes), vocabulary_size=vocabulary_size)
     example = example_inputs(config)
     if alphabet:
         transcripts.check_tokens(built_model, example, given, config.data.transcript)
@@ -149,6 +162,20 @@ def experiment(config: ConfigDict, directory: str) -> tuple[Path, Experiment]:
         process_count=jax.process_count(),
     )
 
+    groups = groups if len(groups) > 1 else ()  # a single one is the whole set again
+    for split in ("validation", "test"):
+        first = rehearsal.sample(make_examples(config, splits[split], encode, train=False))
+        rehearsal.check_shapes(config, first, example)
+    rehearsal.check_names(
+        config,
+        model=built_model,
+        task=built_task,
+        example=example,
+        batch=first,
+        classes=len(classes),
+        groups=groups,
+    )
+
     def train_data() -> Any:
         examples = make_examples(config, splits["train"], encode, train=True)
         return pipeline.train_iterator(
@@ -159,9 +186,14 @@ def experiment(config: ConfigDict, directory: str) -> tuple[Path, Experiment]:
         examples = make_examples(config, splits[split], encode, train=False)
         return pipeline.eval_batches(examples, reading)
 
+    notes = begin.notes_on(config, path, changed)
+    if changed and not only_test:  # now that nothing is wrong with it
+        workdir.claim(directory, config.to_dict(), completed)
     return path, Experiment(
         model=built_model,
-        first_variables=functools.partial(frozen_base.first_variables, config, path),
+        first_variables=functools.partial(
+            begin.first_variables, config, path, make, example, vocabulary_size > 0
+        ),
         task=built_task,
         example=example,
         make_optimizer=functools.partial(make_optimizer, config),
@@ -173,10 +205,11 @@ def experiment(config: ConfigDict, directory: str) -> tuple[Path, Experiment]:
         eval_data=eval_data,
         sizes={name: size_of(split) for name, split in splits.items()},
         classes=classes,
-        groups=groups if len(groups) > 1 else (),  # a single one is the whole set again
+        groups=groups,
         trains=functools.partial(trains, config),
         base=functools.partial(frozen_base.base, config, path),
         mesh=mesh,
         schedule=make_schedule(config),
         keep=config.train.keep,
+        notes=notes,
     )

@@ -8,22 +8,32 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from mmjax.build.make_model import modalities
+from mmjax.build.make_model import kind_of, modalities
 from mmjax.build.tables import AUGMENTATIONS, OPTIMIZERS, SCHEDULES, construct, lookup
 from mmjax.build.tuning import trains
 from mmjax.train import augment, loop, optimizer, partition
 from mmjax.types import UserError
 
 
-def make_optimizer(config: ConfigDict, params: Any) -> tuple[Any, Callable[[int], float]]:
-    """The optimizer, and its learning rate at each update."""
+def rates(config: ConfigDict) -> Callable[[int], Any]:
+    """The learning rate of each update: a function of all steps of the schedule, done or to come.
+
+    So a run that is started again with another config.train.steps goes on with the rate that the
+    new schedule has at its step.
+    """
     c = config.optimizer
-    schedule = lookup(SCHEDULES, c.schedule, "config.optimizer.schedule")(
+    end = {"end_factor": c.end_factor} if "end_factor" in c else {}
+    return lookup(SCHEDULES, c.schedule, "config.optimizer.schedule")(
         learning_rate=c.learning_rate,
         steps=config.train.steps // c.accumulate,
         warmup_steps=c.warmup_steps,
-        end_factor=c.end_factor,
+        **end,
     )
+
+
+def make_optimizer(config: ConfigDict, params: Any) -> tuple[Any, Callable[[int], float]]:
+    """The optimizer, and its learning rate at each update."""
+    c, schedule = config.optimizer, rates(config)
     spec = ConfigDict({"name": c.name, **c.options})
 
     def make(schedule: Callable) -> Any:
@@ -55,7 +65,7 @@ def make_augment(config: ConfigDict) -> Callable:
     """The augmentation that runs on the device before each training step."""
 
     def functions(name: str) -> tuple[Callable, ...]:
-        table = lookup(AUGMENTATIONS, name, "config.augment")
+        table = lookup(AUGMENTATIONS, kind_of(config, name), "config.augment")
         where = f"config.augment.{name}"
         return tuple(
             functools.partial(lookup(table, key, where), **options)
@@ -69,9 +79,5 @@ def make_augment(config: ConfigDict) -> Callable:
 def make_schedule(config: ConfigDict) -> loop.Schedule:
     """When to log, evaluate, save and stop."""
     c = config.train
-    lookup({"max": 0, "min": 0}, c.mode, "config.train.mode")
-    for key in ("steps", "max_skipped"):
-        if c[key] < 1:
-            raise UserError(f"config.train.{key}={c[key]} must be at least 1")
     names = [field.name for field in dataclasses.fields(loop.Schedule)]
     return loop.Schedule(**{name: c[name] for name in names})

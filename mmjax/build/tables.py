@@ -1,13 +1,14 @@
 """The tables of data sets, tasks and ways to train, and how all tables are read."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from mmjax import cli
+from mmjax.build.typed import said, typed
 from mmjax.data.controlled import controlled
 from mmjax.data.digit_arithmetic import digit_arithmetic
 from mmjax.data.digit_halves import digit_halves
@@ -48,19 +49,20 @@ OPTIMIZERS = {"adamw": optimizer.adamw, "sgd": optimizer.sgd}
 
 
 class Raw(NamedTuple):
-    """How a kind of raw input arrives: its type, and how many axes of an example its mask has."""
+    """How a kind of raw input arrives: its type, the axes of its mask, and the sizes of one."""
 
     dtype: Any
     masked_axes: int
+    sizes: tuple[str, ...]
 
 
 RAW = {
-    "audio": Raw(jnp.float32, 1),
-    "image": Raw(jnp.uint8, 0),
-    "series": Raw(jnp.float32, 1),
-    "text": Raw(jnp.int32, 1),
-    "vector": Raw(jnp.float32, 1),
-    "video": Raw(jnp.uint8, 1),
+    "audio": Raw(jnp.float32, 1, ("samples",)),
+    "image": Raw(jnp.uint8, 0, ("height", "width", "3")),
+    "series": Raw(jnp.float32, 1, ("steps", "features")),
+    "text": Raw(jnp.int32, 1, ("words",)),
+    "vector": Raw(jnp.float32, 1, ("features",)),
+    "video": Raw(jnp.uint8, 1, ("frames", "height", "width", "3")),
 }
 DTYPES = {"bfloat16": jnp.bfloat16, "float32": jnp.float32}
 SCHEDULES = {"constant": optimizer.constant, "warmup_cosine": optimizer.warmup_cosine}
@@ -133,14 +135,42 @@ def construct(table: Mapping[str, Callable], spec: ConfigDict, where: str, **giv
         given: options that apply unless `spec` says otherwise, where the constructor has them.
 
     Raises:
-        UserError: an unknown name or option, or a number that cannot be.
+        UserError: an unknown name or option, one of another type, a number that cannot be, or an
+            option that is missing.
     """
     if "name" not in spec:
         raise UserError(f"{where} has no 'name'; {cli.nearest('', list(table))}")
     constructor = lookup(table, spec["name"], f"{where}.name")
     known = options_of(constructor)
     options = {key: value for key, value in spec.items() if key not in ("name", "kind")}
+    options = check_options(known, options, where, spec["name"])
+    options = {k: v for k, v in given.items() if k in known} | options
+    check_complete(known, options, where, spec["name"])
+    return constructor(**options)
+
+
+def check_options(
+    known: Mapping[str, inspect.Parameter], options: Mapping[str, Any], where: str, name: str
+) -> dict[str, Any]:
+    """The options that a part called `name` is given, in the types that it has for them.
+
+    Raises:
+        UserError: an unknown option, one of another type, or a number that cannot be.
+    """
+    found = {}
     for key, value in options.items():
-        option = lookup(known, key, f"{where} ({spec['name']})")
-        check_number(where, key, value, option.default)
-    return constructor(**{k: v for k, v in given.items() if k in known} | options)
+        option = lookup(known, key, f"{where} ({name})" if name else where)
+        found[key] = typed(value, option.annotation, f"{where}.{key}")
+        check_number(where, key, found[key], option.default)
+    return found
+
+
+def check_complete(
+    known: Mapping[str, inspect.Parameter], given: Collection[str], where: str, name: str
+) -> None:
+    """Raises a UserError for the first option without a default that is not given."""
+    for key, option in known.items():
+        if option.default is option.empty and key not in given:
+            raise UserError(
+                f"{where}.{key} is missing: {name or 'it'} needs {said(option.annotation)}"
+            )

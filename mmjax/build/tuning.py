@@ -45,24 +45,33 @@ def tuning(config: ConfigDict) -> Any:
         lookup(dict.fromkeys(make_model.modalities(config)), name, f"{WHERE}.frozen")
     for part in spec.get("parts", ()):
         lookup(dict.fromkeys(p for parts in PARTS.values() for p in parts), part, f"{WHERE}.parts")
-    for key, patterns in ("where", (spec.get("where", ""),)), ("also", spec.get("also", ())):
+    for where, patterns in patterns_of(config).items():
         for pattern in patterns:
-            _check_pattern(pattern, f"{WHERE}.{key}")
-    for pattern in config.optimizer.freeze:
-        _check_pattern(pattern, "config.optimizer.freeze")
+            check_pattern(pattern, where)
     return made
+
+
+def patterns_of(config: Any) -> dict[str, tuple[str, ...]]:
+    """The regular expressions on paths in a config (or a plain one), by where they stand."""
+    spec = config.get("tuning") or {}
+    return {
+        f"{WHERE}.where": (spec.get("where", ""),),
+        f"{WHERE}.also": spec.get("also", ()),
+        "config.optimizer.freeze": config["optimizer"].get("freeze", ()),
+    }
+
+
+def check_pattern(pattern: str, where: str) -> None:
+    """Raises a UserError for what is no regular expression; `where` is its config key."""
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise UserError(f"{where}: {pattern!r} is no regular expression: {error}") from error
 
 
 def frozen(config: ConfigDict) -> tuple[str, ...]:
     """Regular expressions on paths of parameters that do not train, whatever the tuning."""
     return (*config.optimizer.freeze, *pretrained.frozen(config))
-
-
-def _check_pattern(pattern: str, where: str) -> None:
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise UserError(f"{where}: {pattern!r} is no regular expression: {error}") from error
 
 
 def model(config: ConfigDict, **given: Any) -> nn.Module:

@@ -55,6 +55,12 @@ def encode(
     return ids[order], mask[order]
 
 
+def words(tokenizer: Tokenizer) -> tuple[str, ...]:
+    """The vocabulary, by id."""
+    vocabulary = tokenizer.get_vocab()
+    return tuple(sorted(vocabulary, key=vocabulary.__getitem__))
+
+
 def save(tokenizer: Tokenizer, path: str | Path) -> None:
     """Writes `tokenizer` to `path` as one JSON file, whole or not at all.
 

@@ -35,6 +35,7 @@ class Experiment:
     trains: parameters -> which of them train, as a tree of booleans; None if all do.
     base: parameters -> what the checkpoints leave out; None if they hold all.
     mesh, schedule, keep: the devices, what happens when, and how many checkpoints stay.
+    notes: lines to print before a run that goes on with another config.
     """
 
     model: nn.Module
@@ -56,3 +57,4 @@ class Experiment:
     mesh: Mesh
     schedule: Schedule
     keep: int
+    notes: tuple[str, ...] = ()

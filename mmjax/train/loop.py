@@ -41,6 +41,10 @@ class Schedule:
     patience: int
     max_skipped: int
 
+    def is_over(self, step: int, stale: int) -> bool:
+        """Whether a run ends at a step, after so many evaluations without a better one."""
+        return step >= self.steps or 0 < self.patience <= stale
+
 
 @dataclasses.dataclass
 class Progress:
@@ -153,8 +157,7 @@ def fit(
                 values |= {f"val/{name}": value for name, value in evaluation.metrics.items()}
                 score = _score(values, schedule)
                 progress.note_score(step, score)
-                stopped = bool(schedule.patience) and progress.stale >= schedule.patience
-                progress.finished = last or stopped
+                progress.finished = schedule.is_over(step, progress.stale)
                 _show(bar, step, schedule, values[schedule.monitor], progress)
             writer.write(step, values)
             memory.return_freed()

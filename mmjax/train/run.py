@@ -1,7 +1,7 @@
 """A whole run in a workdir: start or resume, train, test, report."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -84,10 +84,14 @@ class Run:
             return state
         loaded = set(names_of(given.get("params", {})))
         fresh = [name for name in names_of(state.params) if name not in loaded]
-        notes.append(f"newly initialised: {len(fresh)} arrays ({', '.join(fresh[:4])}, …)")
-        for note in notes:
-            self.console.print(note, markup=False, highlight=False)
+        some = f" ({', '.join(fresh[:4])}{', …' * (len(fresh) > 4)})" if fresh else ""
+        self.say([*notes, f"newly initialised: {len(fresh)} arrays{some}"])
         return overlay(state, given)
+
+    def say(self, lines: Iterable[str]) -> None:
+        """Prints lines as they are."""
+        for line in lines:
+            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def train_step(self, state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Metric]]:
         """One step on the devices; before the first, whether it fits into memory.
@@ -176,6 +180,7 @@ def train(
     """
     run = Run(experiment, directory, console)
     params = run.abstract_state.params
+    run.say(experiment.notes)
     show.print_setup(console, params=params, mesh=experiment.mesh, sizes=experiment.sizes)
     room.require_room_for_state(run.abstract_state, experiment.mesh)
     data = experiment.train_data()
@@ -184,6 +189,7 @@ def train(
     state, progress = (run.start(), Progress()) if restored is None else restored
     if restored is not None:
         progress = Progress(**progress)
+        progress.finished = experiment.schedule.is_over(int(state.step), progress.stale)
         done = "is finished; testing again" if progress.finished else "goes on from there"
         console.print(f"found a checkpoint at step {int(state.step)}: the run {done}")
     if jax.process_index() == 0:
@@ -211,7 +217,8 @@ def train(
         run.tune(variables)
         results = run.report_test(variables, step)
         records = read_metrics(directory)
-        if not any(results.keys() & record.keys() for record in records):
+        done = [record for record in records if record["step"] == int(state.step)]
+        if not any(results.keys() <= record.keys() for record in done):
             writer.write(int(state.step), results | {"test/checkpoint": step})
         report.plot_curves(records, directory / "curves.png")
         minutes = progress.seconds / 60

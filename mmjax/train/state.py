@@ -1,11 +1,13 @@
 """All that a training run carries from one step to the next."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from mmjax.train.partition import fill, map_selected, select
@@ -96,8 +98,24 @@ def overlay(state: TrainState, given: Mapping[str, Any]) -> TrainState:
     return state.replace(params=params, ema_params=average, model_state=variables)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Slices:
+    """Some entries of an array of a shape: those at the crossings of so many indices an axis."""
+
+    shape: tuple[int, ...]
+    index: tuple[np.ndarray, ...]
+    values: np.ndarray
+
+    def put_into(self, drawn: jax.Array) -> jax.Array:
+        """The array with these entries in it."""
+        new = drawn.at[np.ix_(*self.index)].set(self.values.astype(drawn.dtype))
+        return jax.device_put(new, drawn.sharding)
+
+
 def filled(drawn: Any, given: Any, path: str) -> Any:
     """A tree of arrays, or their shapes, with those given in their places; raises as `overlay`."""
+    if isinstance(given, Slices) and given.shape == drawn.shape:
+        return given.put_into(drawn)
     if not isinstance(given, Mapping):
         if drawn.shape != given.shape:
             raise UserError(

@@ -5,13 +5,14 @@ workdir of an older version has none until it is started again.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mmjax.train import checksums
+from mmjax.train import changes, checksums
+from mmjax.train.changes import Change
 from mmjax.types import UserError
 
 CONFIG_FILE = "config.json"
@@ -25,26 +26,7 @@ READ_AGAIN = (
     "pretrained/**/*",
 )
 
-# What may differ when a run is started again: it changes where and how fast, not what.
-FREE = (
-    "compilation_cache",
-    "data.cache",
-    "data.dir",
-    "data.prefetch",
-    "data.threads",
-    "data.workers",
-    "mesh.data",
-    "mesh.fsdp",
-    "mesh.tensor",
-    "train.keep",
-)
-
-
-def _flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
-    if isinstance(tree, dict) and tree:
-        items = [_flatten(v, f"{prefix}.{k}" if prefix else k) for k, v in tree.items()]
-        return {key: value for item in items for key, value in item.items()}
-    return {prefix: tree}
+Complete = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def read_json(path: Path) -> Any:
@@ -101,40 +83,87 @@ def has_checkpoints(path: Path) -> bool:
     return any((path / "checkpoints").glob("[0-9]*"))
 
 
-def claim(workdir: str | Path, config: dict[str, Any]) -> Path:
+def newest_step(path: Path) -> int:
+    """The last step that has a checkpoint in a workdir; 0 if none has."""
+    return max((int(p.name) for p in (path / "checkpoints").glob("[0-9]*")), default=0)
+
+
+def is_claimed(workdir: str | Path) -> bool:
+    """Whether a directory is one of a run, trained or not."""
+    try:
+        return (Path(workdir).expanduser() / CONFIG_FILE).is_file()
+    except OSError:  # a name that is too long: making it a directory says so
+        return False
+
+
+def check_trained(workdir: str | Path) -> None:
+    """Raises a UserError for a directory in which nothing was trained."""
+    path = Path(workdir).expanduser().absolute()
+    if not has_checkpoints(path):
+        raise UserError(f"no checkpoint in {path}; train first, without --mode=eval")
+
+
+def differences(
+    workdir: str | Path, config: dict[str, Any], complete: Complete = lambda stored: stored
+) -> list[Change]:
+    """How a config differs from that of what was trained in `workdir`; [] if nothing was.
+
+    Args:
+        workdir: of a run, or of none yet.
+        config: plain nested dictionaries, lists, numbers and strings.
+        complete: gives a stored config, which may be of an older version, what it lacks.
+
+    Raises:
+        UserError: it differs in what may not change while a run goes on (see `changes`).
+    """
+    path = Path(workdir).expanduser().absolute()
+    if not (is_claimed(path) and has_checkpoints(path)):
+        return []
+    require_whole(path)
+    try:
+        before = json.loads(json.dumps(complete(read_json(path / CONFIG_FILE))))
+    except UserError as error:
+        raise UserError(
+            f"--workdir={workdir} belongs to another config, in which {error}; choose another"
+        ) from error
+    found = changes.between(before, json.loads(json.dumps(config)))
+    changes.check(found, workdir)
+    return found
+
+
+def claim(
+    workdir: str | Path, config: dict[str, Any], complete: Complete = lambda stored: stored
+) -> Path:
     """Makes `workdir` the directory of this config, or finds that it already is.
 
-    A config that was never trained here gives way: it may have been a slip of the pen.
+    A config that was never trained here gives way: it may have been a slip of the pen. One that was
+    may differ in what `changes.FREE` lists.
 
     Args:
         workdir: made if missing.
-        config: plain nested dictionaries, lists, numbers and strings.
+        config, complete: see `differences`.
 
     Raises:
         UserError: the directory belongs to another config, cannot be made or holds other things.
     """
+    path = _directory(workdir)
+    differences(workdir, config, complete)
+    if not is_claimed(path) and any(path.iterdir()):
+        raise UserError(
+            f"--workdir={workdir} is not empty and has no {CONFIG_FILE}; choose a new directory"
+        )
+    write_json(path / CONFIG_FILE, config)
+    return path
+
+
+def _directory(workdir: str | Path) -> Path:
     path = Path(workdir).expanduser().absolute()
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise UserError(f"--workdir={workdir} is not a directory; choose another") from error
-    file = path / CONFIG_FILE
-    config = json.loads(json.dumps(config))
-    if has_checkpoints(path):
-        require_whole(path)
-    if file.exists() and has_checkpoints(path):
-        before, now = _flatten(read_json(file)), _flatten(config)
-        keys = sorted(before.keys() | now.keys())
-        changed = [k for k in keys if k not in FREE and before.get(k) != now.get(k)]
-        if changed:
-            key = changed[0]
-            raise UserError(
-                f"--workdir={workdir} belongs to another config: {key} is {before.get(key)!r} "
-                f"there and {now.get(key)!r} here ({len(changed)} differences); choose another"
-            )
-    elif not file.exists() and any(path.iterdir()):
+    except OSError as error:
         raise UserError(
-            f"--workdir={workdir} is not empty and has no {CONFIG_FILE}; choose a new directory"
-        )
-    write_json(file, config)
+            f"--workdir={workdir} cannot be made: {error.strerror}; make room, or choose another"
+        ) from error
     return path

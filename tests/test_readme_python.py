@@ -1,0 +1,86 @@
+"""The README's blocks of Python run as they are written, on small models and data."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+import soundfile
+
+from mmjax import build, cli, main
+from mmjax.data.arrays import Arrays
+from tests.interop import fakes
+
+ROOT = Path(__file__).parent.parent
+BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+RATE, ROWS = 8000, 64
+SOUND = np.sin(np.arange(RATE * 2) / 9).astype(np.float32)
+WORDS = ("one", "two", "seven")
+
+
+def rows(**values):
+    """Splits of a few rows, with what they are also called."""
+    generator = np.random.default_rng(0)
+    texts = [" ".join(generator.choice(WORDS, 2)) for _ in range(ROWS)]
+    zero = np.zeros(ROWS, int)
+    arrays = Arrays(
+        name="few",
+        values=values,
+        masks={n: np.ones((ROWS,) if n == "image" else v.shape, bool) for n, v in values.items()},
+        texts={"text": texts},
+        labels=zero,
+        kinds=zero,
+        answers=("any",),
+        groups=("any",),
+    )
+    return dict.fromkeys(("train", "validation", "test"), arrays)
+
+
+def stamps(*, image_size: int, language: str, stamps: str):
+    assert (language, stamps) == ("en", "")
+    shape = (ROWS, image_size, image_size, 3)
+    return rows(image=np.random.default_rng(0).integers(0, 256, shape, np.uint8))
+
+
+def numbers(*, seconds: float, recordings: str, new_voices: tuple[str, ...], louder: float):
+    assert (recordings, new_voices, louder) == ("", ("george",), 10.0)
+    return rows(speech=np.zeros((ROWS, int(seconds * RATE)), np.float32))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A directory with runs of the configs that the README names, and the files that it names."""
+    path = tmp_path_factory.mktemp("readme")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(build.DATASETS, "tux_paint", stamps)
+        patch.setitem(build.DATASETS, "spoken_numbers", numbers)
+        few = ["--config.train.steps=1", "--config.compilation_cache=", "--config.mesh.data=1"]
+        for name in ("vqa:tiny", "align", "speech"):
+            config = f"--config={ROOT}/configs/{name.partition(':')[0]}.py:{name.partition(':')[2]}"
+            small = ["--config.data.batch_size=8"] if ":" not in name else []
+            workdir = f"--workdir={path}/runs/{name.partition(':')[0]}"
+            small += [f"--config.data.dir={path}/data"]
+            main.main(["main", config.removesuffix(":"), workdir, *few, *small])
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    for name in ("IMAGE.png", "a.png", "b.png"):
+        PIL.Image.fromarray(image).save(path / name)
+    soundfile.write(path / "RECORDING.wav", SOUND, RATE)
+    fakes.write_clip(path / "clip-vit-base-patch32")
+    return path
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_a_block_runs_as_it_is_written(place, monkeypatch, block):
+    monkeypatch.chdir(place)
+    ids = np.array([[0, 3, 1, 1]] * 2)
+    names = {
+        "array": SOUND if "speech" in block else np.zeros((32, 32, 3), np.uint8),
+        "pixels": np.zeros((2, 3, 16, 16), np.float32),
+        "ids": ids,
+        "mask": np.ones_like(ids),
+        "config": cli.load_config(f"{ROOT}/configs/align.py"),
+    }
+    import mmjax
+
+    exec(compile(block, "README.md", "exec"), names | {"mmjax": mmjax})
