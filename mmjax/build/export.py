@@ -115,9 +115,7 @@ def _as_it_is(workdir: Path, variables: Any, directory: Path) -> list[str]:
     return [f"the whole model, in the layout of mmjax: mmjax.load({str(directory)!r})"]
 
 
-def _own(
-    config: ConfigDict, workdir: Path, tree: Any, name: str, directory: Path
-) -> list[str]:
+def _own(config: ConfigDict, workdir: Path, tree: Any, name: str, directory: Path) -> list[str]:
     """An encoder that was trained from nothing."""
     words, vocabulary_size = workdir / workdirs.TOKENIZER_FILE, 0
     reads = make_model.kind_of(config, name) == "text" and words.is_file()

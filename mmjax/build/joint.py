@@ -6,6 +6,7 @@ without an entry in `config.encoders` are is what it encodes; others may be alig
 Parameters lie where those of `mmjax.models.aligned.AlignedModel` do.
 """
 
+import functools
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -119,6 +120,9 @@ def whole(config: ConfigDict, checkpoint: Checkpoint, dtype: Any) -> Whole:
             check_pictures(config, checkpoint, part.module, name)
         rate = sample_rate(config, name)
         prepare = pretrained.prepared(checkpoint, architecture, part, spec, kind, rate)
+        if kind == "text":
+            padding = text_processor(checkpoint.path, checkpoint.config).codec.pad or 0
+            prepare = functools.partial(prepare, **{"padding": padding} | part.options)
         encoders[name] = PretrainedEncoder(part.module, prepare, None, "pooled", dtype)
         projections[name] = joint.projections[kind].module
     frozen(config)  # its words are checked

@@ -39,7 +39,9 @@ def make_readers(
         kind = kind_of(config, name)
         sees = joint.pictures(config, checkpoints, name) if kind == "image" else None
         if sees is not None:
-            made[name] = functools.partial(readers.read_sized, shape=example.value.shape[1:], see=sees)
+            made[name] = functools.partial(
+                readers.read_sized, shape=example.value.shape[1:], see=sees
+            )
         elif kind == "image":
             made[name] = functools.partial(readers.read_images, size=config.data.image_size)
         elif kind == "text" and encode is not None:

@@ -93,7 +93,11 @@ def read(directory: Path, shapes: Any) -> dict[str, Any]:
     """
     tensors, wanted = open_weights(directory / FILE), flat(shapes)
     given = {name: tensor.shape for name, tensor in tensors.items()}
-    odd = [n for n in sorted(given.keys() | wanted) if given.get(n) != getattr(wanted.get(n), "shape", None)]
+    odd = [
+        n
+        for n in sorted(given.keys() | wanted)
+        if given.get(n) != getattr(wanted.get(n), "shape", None)
+    ]
     if odd:
         raise UserError(
             f"{directory / FILE} does not hold the model of the config.json beside it: {odd[0]} is"

@@ -38,7 +38,9 @@ WHOLE = ("name", "path", "freeze", "kinds", "sample_rate")  # of config.model
 Checkpoints = Mapping[str, Checkpoint]
 
 
-def pretrained(path: str, *, freeze: bool = False, **options: Any) -> ConfigDict:
+def pretrained(
+    path: str | Path, *, freeze: bool | tuple[str, ...] = False, **options: Any
+) -> ConfigDict:
     """The entry of a config for an encoder from somebody's checkpoint, or for a whole model.
 
     As `config.model` it is a model of one space, with its own projections and temperature: see
