@@ -8,12 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
+from ml_collections import ConfigDict
 
 import mmjax
 from mmjax import build
 from mmjax.build import frozen_base, joint, make_training, pretrained
 from mmjax.build.export import export
 from mmjax.interop.formats.open_weights import open_weights
+from mmjax.losses.alignment import contrastive
 from mmjax.types import UserError
 from tests.interop import fakes
 from tests.joint_config import config_of
@@ -211,3 +213,30 @@ def test_a_model_without_a_common_space_is_no_whole_model(tmp_path):
     config = config_of(tmp_path / "bert", modalities=("text",))
     with pytest.raises(UserError, match="of the family bert, has no space that two kinds"):
         made(config)
+
+
+@pytest.mark.parametrize("order", [("heard", "text"), ("text", "heard")])
+def test_of_two_temperatures_each_is_of_what_asks(order):
+    """CLAP's texts have one of their own."""
+    config = ConfigDict(
+        {
+            "modalities": order,
+            "model": mmjax.pretrained("clap", kinds={"heard": "audio"}),
+            "losses": {"info_nce": {}, "sigmoid": {"bias": -3.0}},
+            "metrics": (),
+            "task": "alignment",
+        }
+    )
+    x = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)
+    named = dict(zip(("heard", "text"), map(jnp.asarray, x), strict=True))
+    temperatures = {"heard": 0.5, "text": 2.0}
+    values = {f"embedding/{name}": value for name, value in named.items()}
+    values |= {f"temperature/{name}": value for name, value in temperatures.items()}
+    values["temperature"] = temperatures["heard"]  # where a loss has one only
+    losses = build.task(config).losses(values, {"_mask": jnp.ones(3, bool)})
+    a, b = order
+    mixed = {"temperature": temperatures[a], "temperature_b": temperatures[b]}
+    expected = contrastive.info_nce(named[a], named[b], **mixed)
+    np.testing.assert_allclose(losses["info_nce"].value, expected, rtol=1e-6)
+    expected = contrastive.sigmoid(named[a], named[b], temperature=0.5, bias=-3.0)
+    np.testing.assert_allclose(losses["sigmoid"].value, expected, rtol=1e-6)

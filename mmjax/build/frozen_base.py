@@ -69,12 +69,8 @@ def _own(config: ConfigDict, params: Any, name: str) -> Any:
     """The parameters that came from the checkpoint of an entry."""
     if name != joint.MODEL:
         return params[f"encoders_{name}"]
-    starts = joint.prefixes(config)
-    return {key: tree for key, tree in params.items() if f"{key}/".startswith(_tops(starts))}
-
-
-def _tops(starts: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(start.removesuffix("tower/") for start in starts)
+    starts = tuple(start.removesuffix("tower/") for start in joint.prefixes(config))
+    return {key: tree for key, tree in params.items() if f"{key}/".startswith(starts)}
 
 
 def _read(config: ConfigDict, workdir: Path) -> dict[str, Any]:

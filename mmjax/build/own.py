@@ -167,7 +167,7 @@ def variables(checkpoint: Checkpoint, kind: str, where: str) -> dict[str, Any]:
 
 
 def encode_texts(checkpoint: Checkpoint, length: int) -> Any:
-    """texts -> (ids int32 [n length], mask bool [n length]), by the words that it was trained on."""
+    """texts -> (ids int32 [n length], mask bool [n length]), by its own words."""
     words = tokenizer.load(checkpoint.path / TOKENIZER_FILE)
     return functools.partial(tokenizer.encode, words, length=length)
 
@@ -175,9 +175,9 @@ def encode_texts(checkpoint: Checkpoint, length: int) -> Any:
 def refuse(path: Path) -> None:
     """Raises UserError if a folder holds such an encoder, which alone answers nothing."""
     file = path / "config.json"
-    if path.is_dir() and (path / FILE).is_file() and file.is_file():
-        if read_config_file(file).get("model_type") == TYPE:
-            raise UserError(
-                f"{path} is an encoder that mmjax trained, without what was behind it: use it in a"
-                f" config, as mmjax.pretrained({str(path)!r})"
-            )
+    ours = (path / FILE).is_file() and file.is_file()
+    if ours and read_config_file(file).get("model_type") == TYPE:
+        raise UserError(
+            f"{path} is an encoder that mmjax trained, without what was behind it: use it in a"
+            f" config, as mmjax.pretrained({str(path)!r})"
+        )

@@ -132,8 +132,11 @@ OPEN_CLIP = {
     "quick_gelu": True,
     "vision_cfg": {"width": 64, "layers": 1, "patch_size": 4, "image_size": SIDE},
     "text_cfg": {
-        **{"width": 64, "heads": 1, "layers": 1},
-        **{"context_length": LENGTH, "vocab_size": VOCABULARY},
+        "width": 64,
+        "heads": 1,
+        "layers": 1,
+        "context_length": LENGTH,
+        "vocab_size": VOCABULARY,
     },
 }
 # What lies behind a text is read: no causal mask, and no mask of padding.
@@ -201,7 +204,9 @@ def big_vision(folder):
         text = open_clip.transformer.TextTransformer(
             context_length=LENGTH,
             vocab_size=test_big_vision.VOCABULARY,
-            **{"width": words["width"], "heads": words["heads"], "layers": words["layers"]},
+            width=words["width"],
+            heads=words["heads"],
+            layers=words["layers"],
             mlp_ratio=words["ratio"],
             output_dim=size["width"],
             no_causal_mask=True,
