@@ -8,14 +8,14 @@ import pytest
 from ml_collections import ConfigDict
 
 import mmjax
-from mmjax import build
+from mmjax import build, interop
 from mmjax.build import joint, pretrained
 from mmjax.build.export import export
 from mmjax.interop.encoding.encoder import preprocessor
 from mmjax.interop.preprocess.images import image_processor
 from mmjax.interop.preprocess.sounds import sound_processor
 from mmjax.interop.preprocess.texts import text_processor
-from mmjax.types import Input
+from mmjax.types import Input, UserError
 from tests.parity.interop import published
 
 models = pytest.importorskip("tests.parity.interop.joint_models")
@@ -135,3 +135,38 @@ def test_a_run_starts_as_the_original_and_gives_back_what_it_became(name, tmp_pa
         max(np.abs(found[n] - before[n]).max() for n in found if n in before and "logits" in n)
         > 0.01
     )
+
+
+@pytest.mark.parametrize("name", ["clip", "siglip", "siglip2", "clap", "openai"])
+def test_one_tower_that_trained_apart_goes_back_alone(name, tmp_path):
+    """Without projections and a partner that did not train with it; or not at all."""
+    case = models.CASES[name](tmp_path / "original")
+    config = config_of(case, models.SIDE)
+    del config.model
+    first, kinds = config.modalities[0], {config.modalities[0]: case.kind, "text": "text"}
+    config.encoders = {m: mmjax.pretrained(str(case.path), kind=k) for m, k in kinds.items()}
+    pretrained.checkpoints(config, tmp_path / "run")
+    variables, _ = pretrained.first_variables(config, build.kind_of)
+    variables["params"] = jax.tree.map(lambda x: 1.1 * x, variables["params"])
+    for modality in (first, "text"):
+        back = tmp_path / modality
+        given = (config, tmp_path / "run", variables, modality, "safetensors", back)
+        if name == "openai":
+            with pytest.raises(UserError, match="open_clip cannot be given back alone"):
+                export(*given)
+            continue
+        assert "tower alone" in export(*given)[0]
+        theirs, notes = models.transformers.AutoModel.from_pretrained(
+            back, output_loading_info=True
+        )
+        missing = [k for k in notes["missing_keys"] if not k.endswith(("_ids", "_index"))]
+        assert not missing, theirs
+        assert not notes["unexpected_keys"]
+        own = {
+            c: tree[f"encoders_{modality}"]["tower"]
+            for c, tree in variables.items()
+            if f"encoders_{modality}" in tree
+        }
+        model = interop.load(back)
+        jax.tree.map(np.testing.assert_array_equal, model.params, own["params"])
+        assert not model.report.left_over
