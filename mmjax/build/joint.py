@@ -19,10 +19,11 @@ from ml_collections import ConfigDict
 from mmjax.build import own, pretrained
 from mmjax.build.tables import lookup, sample_rate
 from mmjax.interop.architecture import Architecture, Checkpoint
-from mmjax.interop.encoding.encoder import PretrainedEncoder, preprocessor
+from mmjax.interop.encoding.encoder import PretrainedEncoder
 from mmjax.interop.encoding.sizing import sized
 from mmjax.interop.joint import Joint, joint_of, moves, to_run, width_of
 from mmjax.interop.loading import architecture_of
+from mmjax.interop.preprocess.processors import of_pictures
 from mmjax.interop.preprocess.texts import text_processor
 from mmjax.interop.report import Report
 from mmjax.interop.variables import read_variables
@@ -117,7 +118,7 @@ def whole(config: ConfigDict, checkpoint: Checkpoint, dtype: Any) -> Whole:
     for name, kind in names.items():
         part = architecture.parts[kind]
         if kind == "image":
-            check_pictures(config, checkpoint, part.module, name)
+            check_pictures(config, checkpoint, architecture, name)
         rate = sample_rate(config, name)
         prepare = pretrained.prepared(checkpoint, architecture, part, spec, kind, rate)
         if kind == "text":
@@ -136,16 +137,19 @@ def whole(config: ConfigDict, checkpoint: Checkpoint, dtype: Any) -> Whole:
     return Whole(encoders, projections, options, width_of(architecture))
 
 
-def check_pictures(config: ConfigDict, checkpoint: Checkpoint, tower: Any, name: str) -> None:
+def check_pictures(
+    config: ConfigDict, checkpoint: Checkpoint, architecture: Architecture, name: str
+) -> None:
     """Raises UserError if no file says how pictures are made, or theirs is not the model's size.
 
     A model that takes any size (NaFlex) has no grid.
     """
-    if not preprocessor(checkpoint):
+    if not of_pictures(checkpoint, architecture.family):
         raise UserError(
             f"{checkpoint.path}: no file there says how a picture becomes an input: add its"
             " preprocessor_config.json"
         )
+    tower = architecture.parts["image"].module
     if not hasattr(tower, "grid"):
         return
     shapes = config.data.get("shapes", {})
@@ -288,5 +292,7 @@ def pictures(
     """
     if name not in kinds(config) or kept is None:
         return None
-    tower = architecture_of(kept[MODEL], np.float32).parts["image"].module
-    return sized(preprocessor(kept[MODEL])) if hasattr(tower, "grid") else None
+    architecture = architecture_of(kept[MODEL], np.float32)
+    if not hasattr(architecture.parts["image"].module, "grid"):
+        return None
+    return sized(of_pictures(kept[MODEL], architecture.family))

@@ -11,8 +11,9 @@ import mmjax
 from mmjax import build, interop
 from mmjax.build import joint, pretrained
 from mmjax.build.export import export
-from mmjax.interop.encoding.encoder import preprocessor
+from mmjax.interop.loading import family_of
 from mmjax.interop.preprocess.images import image_processor
+from mmjax.interop.preprocess.processors import of_pictures, of_sounds
 from mmjax.interop.preprocess.sounds import sound_processor
 from mmjax.interop.preprocess.texts import text_processor
 from mmjax.types import Input, UserError
@@ -63,9 +64,10 @@ def inputs_of(case, kept, kind, value):
     folder = case.path if case.path.is_dir() else case.path.parent
     words = text_processor(folder, kept.config)
     found = words(TEXTS, padding="max_length", max_length=models.LENGTH)
-    make = sound_processor if kind == "audio" else image_processor
-    more = {"sampling_rate": models.RATE} if kind == "audio" else {}
-    prepared = make(preprocessor(kept))(list(value), **more)
+    if kind == "audio":
+        prepared = sound_processor(of_sounds(kept))(list(value), sampling_rate=models.RATE)
+    else:
+        prepared = image_processor(of_pictures(kept, family_of(kept)))(list(value))
     prepared.pop("is_longer", None)
     return {
         k: x.astype(np.int64) if x.dtype == np.int32 else x for k, x in (found | prepared).items()
