@@ -1,11 +1,15 @@
-"""Converts a published model, or the encoder that was trained from one, and looks into files.
+"""Converts a published model, or what was trained in a workdir, and looks into files.
 
 python -m mmjax.convert SRC DST --to=safetensors|mmjax|npz [--encoder=NAME]
 python -m mmjax.convert SRC --inspect
 
-SRC is a directory or file of another library, what this command wrote, or a workdir of mmjax.main
-with a pretrained encoder (--encoder says which). DST is a new directory: "safetensors" is for the
-original library, "mmjax" and "npz" hold our parameters by path; mmjax loads all three.
+SRC is a directory or file of another library, what this command wrote, or a workdir of mmjax.main.
+DST is a new directory: "safetensors" is for the original library, "mmjax" and "npz" hold our
+parameters by path; mmjax loads all three.
+
+Of a workdir, config.model and pretrained encoders (--encoder says which) go back to their library.
+An encoder that was trained from nothing is written by path, for mmjax.pretrained(DST); without one
+of the others, or with --to=mmjax, so is the whole model, for mmjax.load(DST).
 """
 
 from collections.abc import Sequence
@@ -52,14 +56,11 @@ def convert(source: Path, target: Path, kind: str, encoder: str | None) -> None:
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"{target} is there already: choose a new directory")
     if predictor.is_workdir(source):
-        if kind != "safetensors":
-            raise UserError(f"{source} is a workdir: --to={kind} is for published models")
+        build.lookup(dict.fromkeys(TARGETS), kind, "--to")
         config, model = predictor.read_config(source), predictor.load(source)
         cli.make_directory(target, "DST")
-        lacking = export(config, source, model.variables, encoder, target)
-        print(f"wrote {target}")
-        if lacking:
-            print(f"{len(lacking)} tensors of the original are not in it, such as {lacking[0]}")
+        notes = export(config, source, model.variables, encoder, kind, target)
+        print("\n".join([f"wrote {target}", *notes]))
         return
     if encoder:
         raise UserError(f"--encoder is for workdirs, which {source} is not")

@@ -10,7 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mmjax import build, published, zero_shot
-from mmjax.build import pretrained
+from mmjax.build import joint, own, pretrained
 from mmjax.build.make_readers import make_readers
 from mmjax.data import tokenizer
 from mmjax.models.aligned import MIN_TEMPERATURE
@@ -50,13 +50,16 @@ class Predictor(zero_shot.ZeroShot):
         readers: Mapping[str, Callable[[Sequence[Any]], Input]],
         batch_size: int,
         thresholds: np.ndarray | None = None,
+        logits: tuple[float, float | None] | None = None,
     ):
         self.model, self.variables, self.task = model, variables, task
         self.params = variables["params"]
         self.labels, self.modalities = tuple(labels), tuple(readers)
         self.batch_size, self.thresholds = batch_size, thresholds
         self._readers = readers
-        if "logit_scale" in self.params:
+        if logits is not None:
+            self.scale, self.bias = logits
+        elif "logit_scale" in self.params:
             temperature = float(np.exp(-self.params["logit_scale"]))
             self.scale = 1 / max(temperature, MIN_TEMPERATURE)
         self._apply = Spread(lambda v, inputs: task.predict(model.apply(v, inputs)))
@@ -186,6 +189,11 @@ def read_config(workdir: Path) -> ConfigDict:
     return build.stored_config(workdir)
 
 
+def is_portable(path: Path) -> bool:
+    """Whether `mmjax.convert` wrote the whole model of a run to a directory."""
+    return (path / workdirs.LABELS_FILE).is_file() and (path / own.FILE).is_file()
+
+
 def is_published(path: Path) -> bool:
     """Whether a path is somebody's checkpoint: a file, or a directory of weights as no workdir."""
     return path.is_file() or any(any(path.glob(pattern)) for pattern in WEIGHTS)
@@ -200,8 +208,8 @@ def load(
     reads are checked; an older workdir, which has none, is read unchecked, with a warning.
 
     Args:
-        workdir: a directory that `mmjax.main` trained in, or one with somebody's checkpoint, or a
-            file (see `mmjax.published.Published`).
+        workdir: a directory that `mmjax.main` trained in or that `mmjax.convert` wrote, or one with
+            somebody's checkpoint, or a file (see `mmjax.published.Published`).
         step: a checkpoint other than the best.
         batch_size: examples that run at once.
 
@@ -209,19 +217,23 @@ def load(
         UserError: no such workdir, no checkpoint in it, one that is damaged or does not fit.
     """
     path = Path(workdir).expanduser().absolute()
-    if is_published(path):
+    portable = is_portable(path)
+    if portable or is_published(path):
         if step is not None:
-            raise UserError(f"{path} is a published checkpoint and has no steps")
-        return published.load(path, batch_size=batch_size)
+            kind = "one model" if portable else "a published checkpoint"
+            raise UserError(f"{path} is {kind} and has no steps")
+        if not portable:
+            own.refuse(path)
+            return published.load(path, batch_size=batch_size)
     workdirs.require_whole(path)
     config = read_config(path)
     labels = workdirs.read_json(path / workdirs.LABELS_FILE)
     reads_words = "text" in build.modalities(config) and "text_length" in config.data
     kept = pretrained.checkpoints(config, path)
     encode, vocabulary_size = None, 0
-    if reads_words and "text" in kept:
-        encode = pretrained.encode_texts(kept["text"], config.data.text_length)
-    elif reads_words:
+    if reads_words:
+        encode = joint.encode_texts(config, kept, "text")
+    if reads_words and encode is None:
         words = tokenizer.load(path / workdirs.TOKENIZER_FILE)
         vocabulary_size = words.get_vocab_size()
         encode = functools.partial(tokenizer.encode, words, length=config.data.text_length)
@@ -234,26 +246,35 @@ def load(
     abstract = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), shapes
     )
+    variables = own.read(path, abstract) if portable else restored(config, path, abstract, step)
+    return Predictor(
+        model=model,
+        variables=variables,
+        task=build.task(config),
+        labels=labels,
+        readers=make_readers(config, encode, kept),
+        logits=joint.logits_of(config, variables["params"]),
+        batch_size=batch_size,
+        thresholds=thresholds(config, path, len(labels)),
+    )
+
+
+def restored(config: ConfigDict, path: Path, abstract: Any, step: int | None) -> dict[str, Any]:
+    """The variables in a checkpoint of a workdir, by default in the best one.
+
+    Raises:
+        UserError: there is no such checkpoint, or it does not fit.
+    """
     params = abstract.pop("params")
     checkpoints = Checkpoints(path, base=build.base(config, path, params))
     steps = checkpoints.steps()
     if not steps:
-        raise UserError(
-            f"no checkpoint in {path}; train first, with mmjax.main --workdir={workdir}"
-        )
+        raise UserError(f"no checkpoint in {path}; train first, with mmjax.main --workdir={path}")
     step = checkpoints.best_step() if step is None else step
     if step not in steps:
         raise UserError(f"no checkpoint of step {step} in {path}; there are {steps}")
     wanted = to_restore(params, build.trains(config, params), ema=config.optimizer.ema > 0)
-    return Predictor(
-        model=model,
-        variables=checkpoints.restore_variables(step, wanted | {"model_state": abstract}),
-        task=build.task(config),
-        labels=labels,
-        readers=make_readers(config, encode),
-        batch_size=batch_size,
-        thresholds=thresholds(config, path, len(labels)),
-    )
+    return checkpoints.restore_variables(step, wanted | {"model_state": abstract})
 
 
 def thresholds(config: ConfigDict, path: Path, classes: int) -> np.ndarray | None:

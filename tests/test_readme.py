@@ -7,10 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mmjax.build import gallery
+from mmjax.build import gallery, pretrained
 from mmjax.train.writers import read_metrics
 
 ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
 
 
 def blocks():
@@ -56,3 +57,8 @@ def test_the_main_command_and_the_one_that_uses_its_result(tmp_path):
     image = easy_vqa.get_test_image_paths()[0]
     answer = [a.replace("IMAGE.png", image) for a in command("mmjax.predict")]
     assert '"answers"' in run(answer, tmp_path)
+    (line,) = re.findall(
+        r"^python (-m mmjax.convert runs/vqa .*--encoder=\S+)", README, re.MULTILINE
+    )
+    run([sys.executable, *shlex.split(line)], tmp_path)
+    assert pretrained.own.is_own(pretrained.open_checkpoint(tmp_path / "DST"))

@@ -139,7 +139,7 @@ def bind(
             names = {"names": group} if "names" in known and len(group) == len(PAIR) else {}
             bound[f"{label}/{between}" if between else label] = Bound(
                 functools.partial(function, **options, **names),
-                reads | {p: space + m for p, m in zip(missing, group, strict=True)},
+                of_group(reads | {p: space + m for p, m in zip(missing, group, strict=True)}),
                 where=key,
                 part_name=part_name(label, between, own=name == label),
             )
@@ -166,6 +166,15 @@ def applied_to(
             f" {missing[0]}='{space}{modalities[0]}'"
         )
     return [()]
+
+
+def of_group(reads: Mapping[str, str]) -> dict[str, str]:
+    """With the modalities that `a` and `b` are of in place of "{a}" and "{b}"."""
+    of = {f"{{{p}}}": reads[p].rpartition("/")[2] for p in PAIR if p in reads}
+    return {
+        parameter: functools.reduce(lambda name, mark: name.replace(mark, of[mark]), of, name)
+        for parameter, name in reads.items()
+    }
 
 
 def part_name(label: str, pair: str, *, own: bool) -> str:

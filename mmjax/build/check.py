@@ -8,12 +8,12 @@ from ml_collections import ConfigDict
 from mmjax import cli
 from mmjax.build import pretrained, typed
 from mmjax.build.keys import ABSENT, GROUPS, KEYS, LABELLED, REQUIRED, Key, Part, keys_of
-from mmjax.build.parts import SUPPLIED, Path, children, kind_of, node_at, part_at
+from mmjax.build.parts import SUPPLIED, Path, children, kind_of, node_at, part_at, with_inputs
 from mmjax.build.tables import RAW, check_complete, check_options, lookup
 from mmjax.build.tuning import check_pattern, patterns_of
 from mmjax.types import UserError
 
-PARTS = ("fusion", "tuning", "alignment", "matching", "critic", "head")
+PARTS = (pretrained.MODEL, "fusion", "tuning", "alignment", "matching", "critic", "head")
 
 
 def checked(config: ConfigDict) -> ConfigDict:
@@ -99,7 +99,7 @@ def _modalities(tree: dict[str, Any]) -> None:
             f"config.modalities={names!r} must be a tuple of different names such as ('image',)"
         )
     for name in names:
-        lookup(encoders, name, "config.modalities")
+        lookup(with_inputs(tree), name, "config.modalities")
 
 
 def _shorthands(tree: dict[str, Any]) -> None:
@@ -137,7 +137,7 @@ def _paths(tree: Mapping[str, Any]) -> list[Path]:
         names = tree[label]
         found += [(label, name) for name in names]
     for name, functions in tree["augment"].items():
-        lookup(dict.fromkeys(tree["encoders"]), name, "config.augment")
+        lookup(with_inputs(tree), name, "config.augment")
         if not isinstance(functions, dict):
             raise UserError(f"config.augment.{name}={functions!r}: give a table of options by name")
         for function in functions:
@@ -184,11 +184,12 @@ def _shapes(tree: Mapping[str, Any]) -> None:
     shapes = tree["data"]["shapes"]
     for name, shape in shapes.items():
         where = f"config.data.shapes.{name}"
-        lookup(dict.fromkeys(tree["encoders"]), name, "config.data.shapes")
+        lookup(with_inputs(tree), name, "config.data.shapes")
         shape = typed.typed(shape, tuple[int, ...], where)
         if not shape or min(shape) < 1:
             raise UserError(f"{where}={shape}: give sizes of 1 or more, such as (16,)")
         kind = kind_of(tree, name)
+        lookup(RAW, kind, f"config.{pretrained.MODEL}.kinds.{name}")
         if len(shape) != len(RAW[kind].sizes):
             raise UserError(f"{where}={shape}: {kind} has the sizes ({', '.join(RAW[kind].sizes)})")
         shapes[name] = shape
@@ -212,7 +213,8 @@ def _together(tree: Mapping[str, Any]) -> None:
                 f"config.{path} is for config.task={' or '.join(map(repr, key.tasks))}, not for"
                 f" {task!r}: leave it out"
             )
-    if task == "alignment" and "alignment" not in tree:
+    whole = tree.get(pretrained.MODEL) is not None and not tree["encoders"]
+    if task == "alignment" and "alignment" not in tree and not whole:
         raise UserError("config.alignment is missing: the projections, such as {'embedding': 64}")
     if task in LABELLED and not tree["decision"] and not tree.get("fusion"):
         raise UserError(

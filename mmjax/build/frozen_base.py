@@ -9,14 +9,15 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from mmjax.build import pretrained
+from mmjax.build import joint, pretrained
 from mmjax.build.make_model import kind_of
 from mmjax.build.tuning import trains
 from mmjax.train.partition import Base, names_of, path_name
 from mmjax.train.workdir import read_json, write_json
 from mmjax.types import UserError
 
-FILE = "base.json"  # of a workdir: by modality, where its encoder came from, and a hash of it
+# Of a workdir: by modality, where its encoder came from, and a hash of it; "model": config.model.
+FILE = "base.json"
 
 
 def base(config: ConfigDict, workdir: Path, params: Any) -> Base | None:
@@ -30,6 +31,7 @@ def base(config: ConfigDict, workdir: Path, params: Any) -> Base | None:
     if not config.train.get("adapter_only", False):
         return None
     towers = tuple(f"encoders_{name}/tower/" for name in pretrained.chosen(config))
+    towers += joint.prefixes(config)
     keeps = jax.tree_util.tree_map_with_path(
         lambda path, free: free or not path_name(path).startswith(towers), trains(config, params)
     )
@@ -42,28 +44,46 @@ def base(config: ConfigDict, workdir: Path, params: Any) -> Base | None:
 
 
 def first_variables(config: ConfigDict, workdir: Path) -> tuple[dict[str, Any], list[str]]:
-    """As those of `pretrained`; the workdir notes what later starts must find again."""
-    tree, notes = pretrained.first_variables(config, kind_of)
+    """As those of `pretrained` and `joint`; the workdir notes what later starts must find again."""
+    tree, notes = _given(config)
     if config.train.get("adapter_only", False):
         noted = {}
-        for name in pretrained.chosen(config):
-            path = str(Path(config.encoders[name].path).expanduser().absolute())
-            noted[name] = {"path": path, "sha256": _hash(tree["params"][f"encoders_{name}"])}
+        for name, spec in pretrained.entries(config).items():
+            path = str(Path(spec.path).expanduser().absolute())
+            noted[name] = {"path": path, "sha256": _hash(_own(config, tree["params"], name))}
         write_json(workdir / FILE, noted)
     return tree, notes
+
+
+def _given(config: ConfigDict) -> tuple[dict[str, Any], list[str]]:
+    tree, notes = pretrained.first_variables(config, kind_of)
+    if joint.kinds(config):
+        whole, report = joint.first_variables(config)
+        for collection, values in whole.items():
+            tree[collection] = tree.get(collection, {}) | values
+        notes.append(f"{joint.WHERE} from {config.model.path}: {report}")
+    return tree, notes
+
+
+def _own(config: ConfigDict, params: Any, name: str) -> Any:
+    """The parameters that came from the checkpoint of an entry."""
+    if name != joint.MODEL:
+        return params[f"encoders_{name}"]
+    starts = tuple(start.removesuffix("tower/") for start in joint.prefixes(config))
+    return {key: tree for key, tree in params.items() if f"{key}/".startswith(starts)}
 
 
 def _read(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     noted, config = read_json(workdir / FILE), config.copy_and_resolve_references()
     advice = f"put it back, or write its new place into {workdir / FILE}"
     for name, entry in noted.items():
-        config.encoders[name].path = entry["path"]
+        pretrained.entries(config)[name].path = entry["path"]
     try:
-        tree = pretrained.first_variables(config, kind_of)[0]["params"]
+        tree = _given(config)[0]["params"]
     except UserError as error:
         raise UserError(f"{workdir} keeps only what trained, and {error}; {advice}") from error
     for name, entry in noted.items():
-        if _hash(tree[f"encoders_{name}"]) != entry["sha256"]:
+        if _hash(_own(config, tree, name)) != entry["sha256"]:
             raise UserError(
                 f"{entry['path']} has changed since {workdir} was trained from it; {advice}"
             )

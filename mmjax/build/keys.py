@@ -78,6 +78,7 @@ KEYS: Mapping[str, Key] = {
     "decision": Key(str, "how decisions are fused", "", names=("", *COMBINATIONS), tasks=LABELLED),
     "mixup": Key(float, "alpha of the mixup of fused vectors", 0.0, least=0, tasks=LABELLED),
     "head": Key(Part, "from fused vectors or tokens to scores", {}, tasks=ANSWERED),
+    "model": Key(Part, "a published model of one space", ABSENT, tasks=("alignment",)),
     "alignment": Key(Part, "the projections into one space", ABSENT, tasks=("alignment",)),
     "matching": Key(Part, "a fusion that tells matching pairs", ABSENT, tasks=("alignment",)),
     "critic": Key(Part, "what tells modalities apart", ABSENT, tasks=("alignment",)),

@@ -10,10 +10,10 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mmjax import cli
-from mmjax.build import begin, frozen_base, pretrained, rehearsal, transcripts
+from mmjax.build import begin, frozen_base, joint, pretrained, rehearsal, transcripts
 from mmjax.build.bind import Counts, weights
 from mmjax.build.check import checked
-from mmjax.build.make_model import example_inputs, modalities, task
+from mmjax.build.make_model import ALIGNMENT, example_inputs, modalities, task
 from mmjax.build.make_training import make_augment, make_optimizer, make_schedule
 from mmjax.build.stored import completed
 from mmjax.build.tables import DATASETS, construct, lookup, options_of
@@ -138,9 +138,11 @@ def experiment(
     vocabulary_size, encode = 0, None
     texts = texts_of(splits["train"]) if "text" in modalities(config) else []
     kept = pretrained.checkpoints(config, path)
-    if texts and "text" in kept:
-        encode = pretrained.encode_texts(kept["text"], c.text_length)
-    elif texts:
+    if config.task == ALIGNMENT:
+        joint.warn_of_halves(config, kept)
+    if texts:
+        encode = joint.encode_texts(config, kept, "text")
+    if texts and encode is None:
         words = make_tokenizer(path, texts)
         vocabulary_size = words.get_vocab_size()
         encode = functools.partial(tokenizer.encode, words, length=c.text_length)

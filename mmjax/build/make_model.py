@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from mmjax.build import pretrained, transcripts
+from mmjax.build import joint, pretrained, transcripts
 from mmjax.build.bind import Counts, bind, entries
 from mmjax.build.encoders import ENCODERS
 from mmjax.build.fusions import FUSIONS
@@ -45,18 +45,21 @@ def as_config(tree: Any) -> Any:
 
 
 def modalities(config: ConfigDict) -> tuple[str, ...]:
-    """The modalities of a config, each of which must have an encoder."""
+    """The modalities of a config, each of which must have an encoder, or be config.model's."""
     names = config.modalities
     if not isinstance(names, tuple) or not names:
         raise UserError(f"config.modalities={names!r} must be a tuple of names such as ('image',)")
+    whole = joint.kinds(config)
     for name in names:
-        lookup(dict.fromkeys(config.encoders), name, "config.modalities")
+        if name not in whole:
+            lookup(dict.fromkeys(config.encoders), name, "config.modalities")
     return names
 
 
 def kind_of(config: ConfigDict, name: str) -> str:
     """The kind of raw input of a modality, a key of ENCODERS: its name unless `kind` says so."""
-    return config.encoders[name].get("kind", name)
+    whole = joint.kinds(config)
+    return whole[name] if name in whole else config.encoders[name].get("kind", name)
 
 
 def model(
@@ -71,15 +74,25 @@ def model(
     For "alignment" a projection of each modality, for "transcription" a head over each token, else
     a fusion and a head for the labels. With `config.decision` each modality has a head of its own
     and the decisions are fused. Pretrained encoders are those of `checkpoints`; None: those that
-    the config names.
+    the config names. So is config.model, which brings its own projections.
     """
     dtype = lookup(DTYPES, config.dtype, "config.dtype")
-    check_number("config", "width", config.width, None)
-    given = {"width": config.width, "dtype": dtype}
     names = modalities(config)
     given_weights = pretrained.checkpoints(config) if checkpoints is None else checkpoints
-    encoders: dict[str, Any] = {}
-    for name in names:
+    whole = None
+    if joint.kinds(config):
+        if config.task != ALIGNMENT:
+            raise UserError(
+                f"{joint.WHERE} is for config.task='alignment', not for {config.task!r}: name its"
+                " checkpoint in config.encoders"
+            )
+        whole = joint.whole(config, given_weights[joint.MODEL], dtype)
+    encoders: dict[str, Any] = dict(whole.encoders) if whole else {}
+    given = {"dtype": dtype}
+    if len(encoders) < len(names):
+        check_number("config", "width", config.width, None)
+        given["width"] = config.width
+    for name in (name for name in names if name not in encoders):
         spec, where, kind = config.encoders[name], f"config.encoders.{name}", kind_of(config, name)
         table = lookup(ENCODERS, kind, f"{where}.kind")
         rate = sample_rate(config, name)
@@ -90,7 +103,7 @@ def model(
             made = construct(table, spec, where, **options)
         encoders[name] = made
     if config.task == ALIGNMENT:
-        return aligned(config, encoders, given)
+        return aligned(config, encoders, given, whole)
     for key in ("matching", "critic"):
         if config.get(key) is not None:
             raise UserError(
@@ -117,9 +130,12 @@ def model(
 
 
 def aligned(
-    config: ConfigDict, encoders: Mapping[str, Any], given: Mapping[str, Any]
+    config: ConfigDict,
+    encoders: Mapping[str, Any],
+    given: Mapping[str, Any],
+    whole: joint.Whole | None,
 ) -> AlignedModel:
-    """The encoders and projections of `config.alignment` behind them.
+    """The encoders and projections of `config.alignment` behind them, or those of config.model.
 
     With `config.matching`, a fusion, also a head that says whether two inputs match; with
     `config.critic` one that tells the modalities of embeddings apart.
@@ -127,19 +143,32 @@ def aligned(
     where, dtype = "config.alignment", given["dtype"]
     learned = {name: options_of(AlignedModel)[name] for name in ("temperature", "bias")}
     known = options_of(Projection) | learned
-    options = dict(config.alignment)
+    options = dict(config.get("alignment") or {})
+    if whole is not None:
+        own = [*learned, "embedding"] if len(whole.encoders) < len(encoders) else known
+        for key in (key for key in options if key in own):
+            raise UserError(f"{where}.{key}: {joint.WHERE} has its own: leave it out")
+        options["embedding"] = whole.width
     for key, value in options.items():
         check_number(where, key, value, lookup(known, key, where).default)
     if options.get("temperature", 1.0) <= 0:
         raise UserError(f"{where}.temperature={options['temperature']} must be above 0")
     of_model = {key: options.pop(key) for key in learned if key in options}
     if config.get("matching") is not None:
+        if whole is not None:
+            raise UserError(
+                f"config.matching reads tokens, of which {joint.WHERE} gives none: leave it out, or"
+                " name its checkpoint in config.encoders"
+            )
         fusion = construct(FUSIONS, config.matching, "config.matching", **given)
         of_model["matcher"] = Matcher(fusion=fusion, dtype=dtype)
     if config.get("critic") is not None:
         spec = ConfigDict({"name": "dense", **config.critic})
         of_model["critic"] = construct({"dense": Critic}, spec, "config.critic", dtype=dtype)
     projections = {name: Projection(dtype=dtype, **options) for name in encoders}
+    if whole is not None:
+        projections |= whole.projections
+        of_model |= whole.options
     return AlignedModel(encoders=encoders, projections=projections, **of_model)
 
 
@@ -164,6 +193,7 @@ def task(
             table, part, where, modalities=names, space=space, counts=counts, task_reads=task_reads
         )
 
+    learned = ConfigDict(joint.losses(config, entries(config.losses, "config.losses")))
     asked = entries(config.metrics, "config.metrics")
     for label, spec in asked.items():
         lookup(METRICS, spec.get("name", label), "config.metrics")
@@ -174,7 +204,7 @@ def task(
 
     return lookup(TASKS, config.task, "config.task")(
         modalities=names,
-        losses=bound(LOSSES, config.losses, "config.losses"),
+        losses=bound(LOSSES, learned, "config.losses"),
         metrics=bound(ROW_METRICS, those_of(ROW_METRICS), "config.metrics"),
         whole_set=bound(SET_METRICS, those_of(SET_METRICS), "config.metrics"),
         **({"alphabet": alphabet} if writes else {}),

@@ -6,20 +6,23 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from mmjax.build import joint
 from mmjax.build.make_model import example_inputs, kind_of
+from mmjax.build.pretrained import Checkpoints
 from mmjax.build.tables import sample_rate
 from mmjax.data import lengths, readers
 from mmjax.types import Input
 
 
 def make_readers(
-    config: ConfigDict, encode: Callable | None
+    config: ConfigDict, encode: Callable | None, checkpoints: Checkpoints | None = None
 ) -> dict[str, Callable[[Sequence[Any]], Input]]:
     """For each modality of a config what turns the users' values into inputs.
 
     Args:
         config: of the model.
         encode: texts -> (ids, mask); None without text.
+        checkpoints: of the config; what config.model encodes is read as its files say.
     """
 
     def arrays(name: str, example: Input) -> Callable[[Sequence[Any]], Input]:
@@ -34,7 +37,12 @@ def make_readers(
     made = {}
     for name, example in example_inputs(config).items():
         kind = kind_of(config, name)
-        if kind == "image":
+        sees = joint.pictures(config, checkpoints, name) if kind == "image" else None
+        if sees is not None:
+            made[name] = functools.partial(
+                readers.read_sized, shape=example.value.shape[1:], see=sees
+            )
+        elif kind == "image":
             made[name] = functools.partial(readers.read_images, size=config.data.image_size)
         elif kind == "text" and encode is not None:
             made[name] = functools.partial(readers.read_texts, encode=encode)

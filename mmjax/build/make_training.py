@@ -49,13 +49,19 @@ def make_optimizer(config: ConfigDict, params: Any) -> tuple[Any, Callable[[int]
         if decay < 1:
             factors = partition.layer_factors(params, decay)
         base = optimizer.paced(make, schedule, factors, first)
+    free = trains(config, params)
+    if free is not None and not any(jax.tree.leaves(free)):
+        raise UserError(
+            "nothing trains: all parameters are frozen by config.tuning, config.optimizer.freeze or"
+            " a pretrained model's freeze; leave something out of these"
+        )
     wrapped = optimizer.make_optimizer(
         base or make(schedule),
         params=params,
         clip_norm=c.clip_norm,
         accumulate=c.accumulate,
         freeze=c.freeze,
-        trains=trains(config, params),
+        trains=free,
         first=first if unfreeze else None,
     )
     return wrapped, lambda step: schedule(step // c.accumulate)

@@ -65,8 +65,11 @@ class Named(NamedTuple):
 
 
 def kind_of(tree: Mapping[str, Any], name: str) -> Any:
-    """The kind of input of a modality: what its encoder says, else its name."""
+    """The kind of input of a modality: what its encoder or config.model says, else its name."""
     spec = tree.get("encoders", {}).get(name)
+    if spec is None:
+        said = node_at(tree, (pretrained.MODEL, "kinds"))
+        return said.get(name, name) if isinstance(said, Mapping) else name
     return spec.get("kind", name) if isinstance(spec, Mapping) else name
 
 
@@ -89,6 +92,7 @@ _PIXELS = float | tuple[float, ...]
 PRETRAINED = _parameters(
     path=str, freeze=bool, output=str, pixel_mean=_PIXELS, pixel_std=_PIXELS, sample_rate=int
 )
+WHOLE = _parameters(path=str, freeze=bool | tuple[str, ...], kinds=OPEN, sample_rate=int)
 ALIGNMENT = options_of(Projection) | {
     k: options_of(AlignedModel)[k] for k in ("temperature", "bias")
 }
@@ -107,6 +111,8 @@ def part_at(tree: Mapping[str, Any], path: Path) -> Named | None:
             return Named(FUSIONS)
         case ("tuning",):
             return Named(TUNINGS)
+        case (pretrained.MODEL,):
+            return Named({pretrained.NAME: WHOLE})
         case ("alignment",):
             return Named({"": ALIGNMENT}, unnamed=True)
         case ("critic",):
@@ -186,6 +192,12 @@ def _is_used(tree: Mapping[str, Any], key: str) -> bool:
     if isinstance(modalities, tuple) and modality in modalities:
         return True
     return data.get("name") in DATASETS and key in options_of(DATASETS[data["name"]])
+
+
+def with_inputs(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """By name the modalities that a config can read: its encoders', and config.model's own."""
+    whole = tree["modalities"] if tree.get(pretrained.MODEL) is not None else ()
+    return dict.fromkeys((*tree["encoders"], *whole))
 
 
 def is_group(path: Path) -> bool:

@@ -1,4 +1,7 @@
-"""config.encoders.NAME with name "pretrained" -> an encoder, its first weights, its tokenizer."""
+"""config.encoders.NAME with name "pretrained" -> an encoder, its first weights, its tokenizer.
+
+A whole model in `config.model` is read here, too; what is made of it is in `mmjax.build.joint`.
+"""
 
 import functools
 from collections.abc import Mapping
@@ -8,6 +11,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from mmjax.build import own
 from mmjax.build.tables import lookup
 from mmjax.interop import skeleton
 from mmjax.interop.architecture import Checkpoint
@@ -27,13 +31,20 @@ from mmjax.interop.variables import read_variables
 from mmjax.types import UserError
 
 NAME = "pretrained"
+MODEL = "model"  # config.model: one checkpoint for several modalities
 FOLDER = "pretrained"  # of a workdir: what a checkpoint had besides its weights
 OPTIONS = ("path", "freeze", "output", "pixel_mean", "pixel_std", "sample_rate")
+WHOLE = ("name", "path", "freeze", "kinds", "sample_rate")  # of config.model
 Checkpoints = Mapping[str, Checkpoint]
 
 
-def pretrained(path: str, *, freeze: bool = False, **options: Any) -> ConfigDict:
-    """The entry of a config for an encoder from somebody's checkpoint.
+def pretrained(
+    path: str | Path, *, freeze: bool | tuple[str, ...] = False, **options: Any
+) -> ConfigDict:
+    """The entry of a config for an encoder from somebody's checkpoint, or for a whole model.
+
+    As `config.model` it is a model of one space, with its own projections and temperature: see
+    `mmjax.build.joint`. As an encoder it may be one that mmjax trained and `mmjax.convert` wrote.
 
     Sounds are resampled to the rate that the model hears (most: 16 kHz; CLAP: 48 kHz). They come
     at `sample_rate`, or as the data set says (see `mmjax.build.tables.sample_rate`). A model of
@@ -41,21 +52,36 @@ def pretrained(path: str, *, freeze: bool = False, **options: Any) -> ConfigDict
 
     Args:
         path: a directory or file; see `mmjax.interop.load`.
-        freeze: whether it stays as it is.
+        freeze: whether it stays as it is. Of a whole model also a tuple of what does: modalities,
+            "projections", "temperature" (and the bias).
         options: `kind` of the input, if that is not the modality's name; `output`: "sequence" (all
             tokens) or "pooled" (the model's own summary); `pixel_mean`, `pixel_std`, with pixels
             in 0..1, where no file of the checkpoint says them; `sample_rate` of the data in Hz.
+            Of a whole model `kinds`, by modality, where its name is not the kind of input.
     """
     return ConfigDict({"name": NAME, "path": str(path), "freeze": freeze, **options})
 
 
 def chosen(config: ConfigDict) -> tuple[str, ...]:
     """The modalities of a config whose encoders are pretrained."""
-    return tuple(n for n in config.modalities if config.encoders[n].get("name") == NAME)
+    encoders = config.get("encoders", {})
+    names = [n for n in config.modalities if n in encoders]
+    return tuple(n for n in names if encoders[n].get("name") == NAME)
+
+
+def entries(config: ConfigDict) -> dict[str, ConfigDict]:
+    """The entries of a config that name a checkpoint: by modality, and config.model as MODEL."""
+    found = {name: config.encoders[name] for name in chosen(config)}
+    return found if config.get(MODEL) is None else found | {MODEL: config[MODEL]}
+
+
+def key_of(name: str) -> str:
+    """The config key of an entry."""
+    return f"config.{MODEL}" if name == MODEL else f"config.encoders.{name}"
 
 
 def checkpoints(config: ConfigDict, workdir: Path | None = None) -> dict[str, Checkpoint]:
-    """The checkpoints of the pretrained encoders, by modality.
+    """The checkpoints that a config names, by modality, and that of config.model as MODEL.
 
     Args:
         config: of the run.
@@ -66,10 +92,11 @@ def checkpoints(config: ConfigDict, workdir: Path | None = None) -> dict[str, Ch
         UserError: an option that there is not, or a checkpoint that is missing or damaged.
     """
     found = {}
-    for name in chosen(config):
-        spec, where = config.encoders[name], f"config.encoders.{name}"
+    for name, spec in entries(config).items():
+        where = key_of(name)
+        options = WHOLE if name == MODEL else ("name", "kind", *OPTIONS)
         for key in spec:
-            lookup(dict.fromkeys(("name", "kind", *OPTIONS)), key, where)
+            lookup(dict.fromkeys(options), key, where)
         lookup(OUTPUTS, spec.get("output", "sequence"), f"{where}.output")
         kept = None if workdir is None else workdir / FOLDER / name
         if kept is None or not (kept / TENSORS_FILE).exists():
@@ -92,7 +119,7 @@ def encoder(
     width: int,
     dtype: Any,
     rate: int = hearing.RATE,
-) -> PretrainedEncoder:
+) -> Any:
     """The encoder that an entry of a config describes.
 
     Args:
@@ -106,17 +133,27 @@ def encoder(
     """
     if kind != "audio" and "sample_rate" in spec:
         raise UserError(f"{where}.sample_rate is for kind='audio', not {kind!r}: leave it out")
+    if own.is_own(checkpoint):
+        return own.encoder(checkpoint, spec, kind, where, width=width, dtype=dtype, rate=rate)
     architecture = architecture_of(checkpoint, dtype)
-    part, sees = part_of(architecture, kind, where), sees_sounds(architecture, kind)
+    part = part_of(architecture, kind, where)
+    prepare = prepared(checkpoint, architecture, part, spec, kind, rate)
+    return PretrainedEncoder(part.module, prepare, width, spec.get("output", "sequence"), dtype)
+
+
+def prepared(
+    checkpoint: Checkpoint, architecture: Any, part: Any, spec: ConfigDict, kind: str, rate: int
+) -> Any:
+    """What turns raw input of a kind, sounds at `rate` Hz, into the inputs of a part."""
+    sees = sees_sounds(architecture, kind)
     wanted = {name: spec.get(f"pixel_{name}") for name in ("mean", "std")}
     prepare = preparation(part, "image" if sees else kind, checkpoint, wanted, architecture.family)
     if sees:
-        prepare = functools.partial(seen, sample_rate=rate, see=prepare)
-    elif kind == "audio":
+        return functools.partial(seen, sample_rate=rate, see=prepare)
+    if kind == "audio":
         heard = prepare.keywords.get("sample_rate", hearing.RATE)
-        prepare = functools.partial(hearing.resampled, rate=rate, heard=heard, prepare=prepare)
-    output = spec.get("output", "sequence")
-    return PretrainedEncoder(part.module, prepare, width, output, dtype)
+        return functools.partial(hearing.resampled, rate=rate, heard=heard, prepare=prepare)
+    return prepare
 
 
 def frozen(config: ConfigDict) -> tuple[str, ...]:
@@ -138,27 +175,42 @@ def first_variables(config: ConfigDict, kind_of: Any) -> tuple[dict[str, Any], l
     tree: dict[str, Any] = {}
     notes = []
     for name, checkpoint in checkpoints(config).items():
+        if name == MODEL:
+            continue
+        if own.is_own(checkpoint):
+            note(tree, name, own.variables(checkpoint, kind_of(config, name), key_of(name)))
+            notes.append(f"{name} from {checkpoint.path}: an encoder that mmjax trained")
+            continue
         architecture = architecture_of(checkpoint, np.float32)
         part = part_of(architecture, kind_of(config, name), f"config.encoders.{name}")
         variables, report = read_variables(checkpoint, architecture, part.path)
-        for collection, values in variables.items():
-            tree.setdefault(collection, {})[f"encoders_{name}"] = {"tower": values}
+        note(tree, name, variables)
         notes.append(f"{name} from {checkpoint.path}: {report}")
     return tree, notes
 
 
-def encode_texts(checkpoint: Checkpoint, length: int) -> Any:
+def note(tree: dict[str, Any], name: str, variables: Mapping[str, Any]) -> None:
+    """Puts the variables of a tower, by collection, where the encoder of a modality has them."""
+    for collection, values in variables.items():
+        tree.setdefault(collection, {})[f"encoders_{name}"] = {"tower": values}
+
+
+def encode_texts(checkpoint: Checkpoint, length: int, *, padded: bool = False) -> Any:
     """texts -> (ids int32 [n length], mask bool [n length]), by the checkpoint's own tokenizer.
 
-    A text that is empty is one that is missing: its mask is all False.
+    A text that is empty is one that is missing: its mask is all False. `padded`: the model reads
+    the padding as it reads words, so that it is real.
     """
+    if own.is_own(checkpoint):
+        return own.encode_texts(checkpoint, length)
     processor = text_processor(checkpoint.path, checkpoint.config)
 
     def encode(texts: Any) -> tuple[np.ndarray, np.ndarray]:
         rows = {text: row for row, text in enumerate(dict.fromkeys(texts))}
         found = processor(list(rows), padding="max_length", max_length=length)
         ids = found["input_ids"]
-        mask = found.get("attention_mask", np.ones_like(ids)).astype(bool)
+        ones = np.ones_like(ids)
+        mask = (ones if padded else found.get("attention_mask", ones)).astype(bool)
         mask &= np.array([bool(text) for text in rows])[:, None]
         order = np.array([rows[text] for text in texts], np.intp)
         return ids[order], mask[order]

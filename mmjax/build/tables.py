@@ -91,15 +91,16 @@ def options_of(constructor: Callable) -> dict[str, inspect.Parameter]:
 def sample_rate(config: ConfigDict, name: str) -> int:
     """Of the sounds of a modality as they reach its encoder, in Hz.
 
-    What config.encoders.NAME.sample_rate says, else what the data set's options do, else what it
-    always has, else 16,000.
+    What config.encoders.NAME.sample_rate says (config.model.sample_rate of what that encodes), else
+    what the data set's options do, else what it always has, else 16,000.
     """
     data = config.get("data", {})
     known = options_of(DATASETS[data.name]) if data.get("name") in DATASETS else {}
     always = known["sample_rate"].default if "sample_rate" in known else SAMPLE_RATE
     always = SAMPLE_RATES.get(data.get("name"), always)
     of_data = data.get("options", {}).get("sample_rate", always)
-    return config.encoders[name].get("sample_rate", of_data)
+    entry = config.get("encoders", {}).get(name, config.get("model") or {})
+    return entry.get("sample_rate", of_data)
 
 
 # Counts that may be zero though their default is not.

@@ -6,7 +6,7 @@ from typing import Any
 import flax.linen as nn
 from ml_collections import ConfigDict
 
-from mmjax.build import make_model, pretrained
+from mmjax.build import joint, make_model, pretrained
 from mmjax.build.tables import construct, lookup
 from mmjax.models.tuning import tuned
 from mmjax.models.tuning.adapter import Adapter
@@ -71,7 +71,7 @@ def check_pattern(pattern: str, where: str) -> None:
 
 def frozen(config: ConfigDict) -> tuple[str, ...]:
     """Regular expressions on paths of parameters that do not train, whatever the tuning."""
-    return (*config.optimizer.freeze, *pretrained.frozen(config))
+    return (*config.optimizer.freeze, *pretrained.frozen(config), *joint.frozen(config))
 
 
 def model(config: ConfigDict, **given: Any) -> nn.Module:

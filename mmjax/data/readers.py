@@ -25,6 +25,31 @@ def read_images(values: Sequence[Any], *, size: int) -> Input:
     return Input(pixels, np.array([value is not None for value in values]))
 
 
+def read_sized(
+    values: Sequence[Any],
+    *,
+    shape: tuple[int, ...],
+    see: Callable[[Sequence[Any]], Sequence[np.ndarray]],
+) -> Input:
+    """Paths, PIL images or uint8 arrays [H W 3] -> uint8 [B *shape], by `see`: images -> pixels.
+
+    Raises:
+        UserError: an image that cannot be read, or that comes out in another size.
+    """
+    pixels = np.zeros((len(values), *shape), np.uint8)
+    for row, value in zip(pixels, values, strict=True):
+        if value is None:
+            continue
+        found = see([value])[0]
+        if found.shape != shape:
+            raise UserError(
+                f"image: {found.shape[0]}x{found.shape[1]} pixels when resized as the model's files"
+                f" say, but it sees {shape[0]}x{shape[1]}: crop it to a square"
+            )
+        row[:] = found
+    return Input(pixels, np.array([value is not None for value in values]))
+
+
 def read_texts(
     values: Sequence[Any], *, encode: Callable[[Sequence[str]], tuple[np.ndarray, np.ndarray]]
 ) -> Input:

@@ -23,6 +23,7 @@ BESIDE = (
     *(*CONFIGS, "preprocessor_config.json", "processor_config.json"),
     *("video_preprocessor_config.json", "tokenizer.json", "tokenizer_config.json"),
     *("special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "vocab.txt"),
+    *("spiece.model", "sentencepiece.bpe.model", "bpe_simple_vocab_16e6.txt.gz"),
 )
 COPIED = (".json", ".txt", ".model", ".gz")  # configs, vocabularies and tokenizers
 

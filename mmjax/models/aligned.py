@@ -26,8 +26,10 @@ class AlignedModel(nn.Module):
     Attributes:
         encoders: by modality: (value, mask, *, deterministic) -> Tokens.
         projections: by the same modalities: the mean of the tokens [B D] -> [B E].
-        temperature: the first value of the learned temperature; it stays above 0.01.
-        bias: the first value of the learned bias.
+        temperature: the first value of the learned temperature.
+        bias: the first value of the learned bias; None: there is none.
+        lowest: what the temperature stays above.
+        asking: modalities that have a temperature of their own where they ask, as CLAP's texts.
         matcher: tokens of two modalities -> the logit that they match (see models.matching).
         critic: embeddings [B E] -> scores [B], high for those of one modality (see models.critic).
     """
@@ -35,7 +37,9 @@ class AlignedModel(nn.Module):
     encoders: Mapping[str, nn.Module]
     projections: Mapping[str, nn.Module]
     temperature: float = 0.07
-    bias: float = -10.0
+    bias: float | None = -10.0
+    lowest: float = MIN_TEMPERATURE
+    asking: tuple[str, ...] = ()
     matcher: nn.Module | None = None
     critic: nn.Module | None = None
 
@@ -49,6 +53,7 @@ class AlignedModel(nn.Module):
             embedding/NAME: [B E], the same of length one
             projection/NAME_mask, embedding/NAME_mask: [B], whether it is there
             temperature, bias: scalars
+            temperature/NAME: a scalar, of what NAME asks, where some have one of their own
             match/A-B, matching/...: with a matcher, the scores of pairs (see match_pairs); in
                 training negatives are drawn (random stream "sample")
             critic/NAME: [B], with a critic, its score for a loss of the critic, and its _mask
@@ -61,15 +66,22 @@ class AlignedModel(nn.Module):
         def constant(name: str, value: float) -> Float[Array, ""]:
             return self.param(name, nn.initializers.constant(value), (), jnp.float32)
 
-        scale = constant("logit_scale", -math.log(self.temperature))
-        outputs = {
-            "temperature": jnp.maximum(jnp.exp(-scale), MIN_TEMPERATURE),
-            "bias": constant("logit_bias", self.bias),
-        }
+        def learned(name: str) -> Float[Array, ""]:
+            scale = constant(name, -math.log(self.temperature))
+            return jnp.maximum(jnp.exp(-scale), self.lowest)
+
+        outputs = {"temperature": learned("logit_scale")}
+        if self.bias is not None:
+            outputs["bias"] = constant("logit_bias", self.bias)
+        for name in self.encoders if self.asking else ():
+            own = name in self.asking
+            x = learned(f"logit_scale_{name}") if own else outputs["temperature"]
+            outputs[f"temperature/{name}"] = x
         tokens = encode(self.encoders, inputs, deterministic=deterministic)
         for name in tokens:
             mean, present = pool_tokens(tokens[name])
-            x = jnp.where(present[:, None], self.projections[name](mean), 0)
+            projected = self.projections[name](mean).astype(jnp.float32)
+            x = jnp.where(present[:, None], projected, 0)
             made = {"projection": x, "embedding": unit_length(x)}
             if self.critic is not None:
                 made["critic"], made["fooling"] = judge(self.critic, made["embedding"])

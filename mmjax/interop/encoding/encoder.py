@@ -55,13 +55,14 @@ class PretrainedEncoder(nn.Module):
         tower: (the inputs of its library) -> a dict with "last_hidden_state" [B N d].
         prepare: (value, mask) -> the inputs, and which examples [B] or tokens [B N] are real.
         width: D of the tokens; a last dense layer takes them there if the model is of another.
+            None: that of the model.
         output: "sequence" (all tokens) or "pooled" (one: the model's own summary).
         dtype: type of the computation.
     """
 
     tower: nn.Module
     prepare: Callable
-    width: int
+    width: int | None
     output: str = "sequence"
     dtype: Any = jnp.float32
 
@@ -88,7 +89,7 @@ class PretrainedEncoder(nn.Module):
         if real.ndim == 1 or self.output == "pooled":
             rows = real if real.ndim == 1 else jnp.any(real, axis=1)
             real = jnp.broadcast_to(rows[:, None], x.shape[:2])
-        if x.shape[-1] != self.width:
+        if self.width is not None and x.shape[-1] != self.width:
             x = Dense(self.width, dtype=self.dtype, name="to_width")(x)
         return Tokens(zero_masked(x, real), real)
 

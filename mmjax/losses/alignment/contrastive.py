@@ -30,20 +30,23 @@ def info_nce(
     b: Embeddings,
     *,
     temperature: Number = 0.07,
+    temperature_b: Number | None = None,
     mask: Rows | None = None,
     positives: Pairs | None = None,
 ) -> Float[Array, " B"]:
     """log sum_k exp(l_ik) - l_ij with l = a b^T / temperature, averaged over i's positives j.
 
     InfoNCE; NT-Xent between two sets, and CLIP's loss with exp(-logit_scale) as temperature. The
-    same for columns, and the mean of both.
+    same for columns, and the mean of both. `temperature_b` is that of the columns, where it is
+    another one, as in CLAP.
 
     References:
         van den Oord et al. 2018, https://arxiv.org/abs/1807.03748;
         Radford et al. 2021, https://arxiv.org/abs/2103.00020
     """
     logits, right, both = _pairs(a, b, temperature, mask, positives)
-    return (_softmax(logits, right, both) + _softmax(logits.T, right.T, both)) / 2
+    columns = logits.T if temperature_b is None else logits.T * (temperature / temperature_b)
+    return (_softmax(logits, right, both) + _softmax(columns, right.T, both)) / 2
 
 
 def supervised(

@@ -112,6 +112,20 @@ NAIVE = {
 }
 
 
+def test_columns_may_have_a_temperature_of_their_own():
+    a, b = unit(7), unit(7, 1)
+    got = contrastive.info_nce(a, b, temperature=0.2, temperature_b=0.5)
+    ours, theirs = (contrastive.info_nce(a, b, temperature=t) for t in (0.2, 0.5))
+    back = contrastive.info_nce(b, a, temperature=0.5, temperature_b=0.2)
+    np.testing.assert_allclose(got, back, rtol=1e-5)
+    s = np.float64(a) @ np.float64(b).T
+    rows, columns = s / 0.2, s.T / 0.5
+    lost = [np.log(np.exp(x).sum(axis=1)) - np.diag(x) for x in (rows, columns)]
+    np.testing.assert_allclose(got, np.mean(lost, axis=0), rtol=1e-5)
+    assert abs(got - ours).max() > 0.01
+    assert abs(got - theirs).max() > 0.01
+
+
 def unit(rows, seed=0, width=WIDTH):
     x = np.random.default_rng(seed).normal(size=(rows, width))
     return jnp.asarray(x / np.linalg.norm(x, axis=1, keepdims=True), jnp.float32)
