@@ -152,7 +152,7 @@ class Published(zero_shot.ZeroShot):
         """summary [inputs E], and logits [inputs C] if the model classifies."""
         values = self._checked(name, values)
         if name not in self._readers:
-            self._readers[name] = reader(self.model, name)
+            self._readers[name] = in_batches(self.model, name)
         rows: list[dict[str, np.ndarray]] = [{} for _ in values]
         for start in range(0, len(values), self.batch_size):
             chosen = values[start : start + self.batch_size]
@@ -222,16 +222,26 @@ def summary(name: str, outputs: Mapping[str, Any], mask: np.ndarray | None) -> n
     return (x * mask[..., None]).sum(axis=1) / np.maximum(mask.sum(axis=1, keepdims=True), 1)
 
 
-def reader(model: interop.Pretrained, name: str) -> Reader:
+def reader(model: interop.Pretrained, name: str) -> Callable[[Sequence[Any]], dict[str, Any]]:
     """What turns values of a modality into the model's inputs, as the checkpoint's files say.
 
     Raises:
         UserError: no file says it.
     """
+    return processors.reader(model.checkpoint, model.architecture.family, name)
+
+
+def in_batches(model: interop.Pretrained, name: str) -> Reader:
+    """What gives a model values of a modality, each as if it were alone, with their places; the
+    second argument is the place of the first of them, for messages.
+
+    Raises:
+        UserError: as `reader`.
+    """
     if name == "audio":
         hear = ears(model)
         return lambda values, first: iter([(range(len(values)), hear(values, first))])
-    read = processors.reader(model.checkpoint, model.architecture.family, name)
+    read = reader(model, name)
 
     def given(values: Sequence[Any], first: int) -> Iterator[tuple[Sequence[int], Heard]]:
         del first
