@@ -154,14 +154,14 @@ def test_paths_in_a_file_of_inputs_are_relative_to_it(tmp_path):
     [MemoryError(), jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory\nallocating 9")],
 )
 def test_too_little_memory_is_explained(capsys, error):
-    def run_out(argv):
+    def run_out(_):
         raise error
 
     assert "lower the batch" in fail(capsys, run_out)
 
 
 def test_another_error_of_the_device_is_not_taken_for_too_little_memory():
-    def break_down(argv):
+    def break_down(_):
         raise jax.errors.JaxRuntimeError("INTERNAL: broken")
 
     with pytest.raises(jax.errors.JaxRuntimeError, match="broken"):
