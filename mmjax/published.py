@@ -42,6 +42,7 @@ class Published(zero_shot.ZeroShot):
         modalities: what it takes.
         labels: the names of its classes, if it classifies and its config names them.
         batch_size: inputs that run at once; more are cut into batches of this size.
+        files: the modalities whose strings are paths.
     """
 
     def __init__(self, model: interop.Pretrained, batch_size: int):
@@ -52,6 +53,7 @@ class Published(zero_shot.ZeroShot):
             self.scale = float(np.exp(np.asarray(model.params[name]).reshape(())))
         for name in (name for name in BIASES if name in model.params):
             self.bias = float(np.asarray(model.params[name]).reshape(()))
+        self.files = tuple(name for name in self.modalities if name != "text")
         self._readers: dict[str, Reader] = {}
 
     def __call__(self, *, top: int | None = None, **inputs: Any) -> Any:
@@ -74,13 +76,11 @@ class Published(zero_shot.ZeroShot):
         name, value = self._single(inputs)
         if transcription.writes(self.model):
             raise UserError("this model writes what it hears: use transcribe(...) or embed(...)")
-        found = self._run(name, zero_shot.listed(value))
+        found = self._run(name, self.listed(name, value))
         if "logits" not in found:
             raise UserError("this model does not classify: use embed(...) or classify(labels, ...)")
-        where, classes = str(self.model.path), found["logits"].shape[-1]
-        problem = answers.problem_of(self.model.config, classes, where)
-        rows = answers.answers(found["logits"], self.labels, problem, top, where)
-        return rows if isinstance(value, (list, tuple)) else rows[0]
+        rows = self._answers(found["logits"], top)
+        return rows[0] if self.several(name, value) is None else rows
 
     def embed(self, **inputs: Any) -> dict[str, np.ndarray]:
         """The embeddings [inputs E] of each modality that is given, of length one, by name.
@@ -94,9 +94,45 @@ class Published(zero_shot.ZeroShot):
             raise UserError(f"nothing to embed: give {' or '.join(self.modalities)}")
         found = {}
         for name, value in inputs.items():
-            x = self._run(name, zero_shot.listed(value))["summary"]
-            found[name] = x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
+            found[name] = _directions(self._run(name, self.listed(name, value))["summary"])
         return found
+
+    def respond(
+        self, rows: Sequence[Mapping[str, Any]], *, top: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Of each row of inputs {"answers": ...}, where the model classifies or writes, or
+        {"embeddings": {name: ...}}. For the errors see `__call__`.
+        """
+        said: list[dict[str, Any]] = [{} for _ in rows]
+        for name in self.modalities:
+            places = [i for i, row in enumerate(rows) if row.get(name) is not None]
+            values = [rows[i][name] for i in places]
+            if not values:
+                continue
+            if transcription.writes(self.model):
+                texts = self.transcribe(**{name: values})
+                for i, text in zip(places, texts, strict=True):
+                    said[i]["answers"] = [{"answer": text}]
+                continue
+            found = self._run(name, values)
+            if "logits" in found:
+                for i, row in zip(places, self._answers(found["logits"], top), strict=True):
+                    said[i]["answers"] = row
+                continue
+            for i, x in zip(places, _directions(found["summary"]), strict=True):
+                said[i].setdefault("embeddings", {})[name] = x.tolist()
+        return said
+
+    def check(self, row: Mapping[str, Any]) -> None:
+        """Reads the inputs of a row, to no end; raises UserError for what cannot be read."""
+        for name, value in row.items():
+            if value is not None:
+                list(self._reader(name)([value], 0))
+
+    def _answers(self, logits: np.ndarray, top: int | None) -> list[list[dict[str, Any]]]:
+        where = str(self.model.path)
+        problem = answers.problem_of(self.model.config, logits.shape[-1], where)
+        return answers.answers(logits, self.labels, problem, top, where)
 
     def _single(self, inputs: Mapping[str, Any]) -> tuple[str, Any]:
         if len(inputs) != 1:
@@ -129,7 +165,7 @@ class Published(zero_shot.ZeroShot):
                 language or task, or a sound cannot be read.
         """
         name, value = self._single(inputs)
-        values = self._checked(name, zero_shot.listed(value))
+        values = self._checked(name, self.listed(name, value))
         if not transcription.writes(self.model):
             raise UserError("this model does not write: use embed(...)")
         texts = transcription.transcribe(
@@ -139,7 +175,7 @@ class Published(zero_shot.ZeroShot):
             batch_size=self.batch_size,
             options={"language": language, "task": task, "max_new_tokens": max_new_tokens},
         )
-        return texts if isinstance(value, (list, tuple)) else texts[0]
+        return texts[0] if self.several(name, value) is None else texts
 
     def _checked(self, name: str, values: Sequence[Any]) -> Sequence[Any]:
         if name not in self.modalities:
@@ -151,16 +187,20 @@ class Published(zero_shot.ZeroShot):
     def _run(self, name: str, values: Sequence[Any]) -> dict[str, np.ndarray]:
         """summary [inputs E], and logits [inputs C] if the model classifies."""
         values = self._checked(name, values)
-        if name not in self._readers:
-            self._readers[name] = reader(self.model, name)
+        read = self._reader(name)
         rows: list[dict[str, np.ndarray]] = [{} for _ in values]
         for start in range(0, len(values), self.batch_size):
             chosen = values[start : start + self.batch_size]
-            for places, given in self._readers[name](chosen, start):
+            for places, given in read(chosen, start):
                 found = self._apply(name, given)
                 for row, place in enumerate(places):
                     rows[start + place] = {key: x[row] for key, x in found.items()}
         return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
+
+    def _reader(self, name: str) -> Reader:
+        if name not in self._readers:
+            self._readers[name] = reader(self.model, name)
+        return self._readers[name]
 
     def _apply(self, name: str, given: Heard) -> dict[str, np.ndarray]:
         """As `_run`, of one batch."""
@@ -173,6 +213,10 @@ class Published(zero_shot.ZeroShot):
         found = {"summary": summary(name, outputs, given.real)}
         found |= {"logits": outputs["logits"]} if "logits" in outputs else {}
         return {key: averaged(x, given.owners) for key, x in found.items()}
+
+
+def _directions(x: np.ndarray) -> np.ndarray:
+    return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
 
 
 def averaged(x: np.ndarray, owners: np.ndarray | None) -> np.ndarray:

@@ -12,6 +12,7 @@ from mmjax.types import UserError
 CONFIG_FILE = "config.json"
 LABELS_FILE = "labels.json"
 TOKENIZER_FILE = "tokenizer.json"
+SCALES_FILE = "scales.json"  # of the features of vectors and series in the training split
 COUNTS_FILE = "class_counts.json"  # examples of each class in the training split
 TUNED_FILE = "tuned.json"  # what was tuned on the validation split, after training
 
@@ -28,6 +29,10 @@ FREE = (
     "mesh.tensor",
     "train.keep",
 )
+
+
+# What runs of before it was an option do without: they go on as they began.
+ADDED = ("data.scale_features",)
 
 
 def _flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
@@ -69,7 +74,7 @@ def read_tuned(path: Path) -> dict[str, np.ndarray]:
     """What was tuned on the validation split, by name; empty if nothing was."""
     file = path / TUNED_FILE
     stored = read_json(file) if file.exists() else {}
-    return {name: np.asarray(values, np.float32) for name, values in stored.items()}
+    return {name: np.asarray(values, np.float64) for name, values in stored.items()}
 
 
 def has_checkpoints(path: Path) -> bool:
@@ -99,7 +104,8 @@ def claim(workdir: str | Path, config: dict[str, Any]) -> Path:
     if file.exists() and has_checkpoints(path):
         before, now = _flatten(read_json(file)), _flatten(config)
         keys = sorted(before.keys() | now.keys())
-        changed = [k for k in keys if k not in FREE and before.get(k) != now.get(k)]
+        free = {*FREE, *(key for key in ADDED if key not in before)}
+        changed = [k for k in keys if k not in free and before.get(k) != now.get(k)]
         if changed:
             key = changed[0]
             raise UserError(
