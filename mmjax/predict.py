@@ -20,7 +20,7 @@ import logging
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 from absl import flags
 
@@ -63,7 +63,7 @@ def read_lines(path: str) -> Iterator[Row]:
         raise UserError(f"--inputs={path} cannot be read: {error}") from error
 
 
-def _rows(path: str, file: BinaryIO) -> Iterator[Row]:
+def _rows(path: str, file: Iterable[bytes]) -> Iterator[Row]:
     for number, line in enumerate(file, 1):
         if number == 1 and line[:2] in BOMS:
             raise UserError(f"--inputs={path} is in {BOMS[line[:2]]}: save it in UTF-8")

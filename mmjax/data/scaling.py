@@ -29,7 +29,7 @@ class Scale(NamedTuple):
         """(values - mean) / deviation as float32, and 0 where the mask is False."""
         with np.errstate(invalid="ignore", over="ignore"):
             scaled = (values - self.mean) / self.deviation
-        return np.where(beside(mask, values), scaled, 0).astype(np.float32)
+            return np.where(beside(mask, values), scaled, 0).astype(np.float32)
 
 
 def measure(values: Rows, mask: Bool[np.ndarray, "n ..."], feature_axes: int = 1) -> Scale:
@@ -55,8 +55,7 @@ def measure(values: Rows, mask: Bool[np.ndarray, "n ..."], feature_axes: int = 1
         squares += np.sum((values[rows] - mean) ** 2, axis=seen, where=there)
     deviation = np.sqrt(squares / np.maximum(count, 1))
     # The mean of equal numbers is off by rounding, which is no variation.
-    digits = np.finfo(values.dtype if values.dtype.kind == "f" else np.float64).eps
-    constant = deviation <= 2 * digits * np.abs(mean)
+    constant = deviation <= 64 * np.finfo(np.float64).eps * np.abs(mean)
     return Scale(mean, np.where(constant, 1.0, deviation))
 
 

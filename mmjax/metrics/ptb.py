@@ -98,7 +98,7 @@ def _patterns() -> list[tuple[str, str, int]]:
         (word, "", 0),
         (thing, "", 0),
         (joined, "", 0),
-        (f"https?://[^{no_space}()]+[^{no_space}.!?,;:{{}}()-]", "", 0),
+        (f"https?://[^{no_space}()]+[^{no_space}.!?,{{}}()-]", "", 0),
         (
             rf"(?:www\.(?:[^{no_space}.!?()}}{{,]+\.)+[a-zA-Z]{{2,4}}"
             rf"|(?:[^{no_space}`'!()}}{{$,-_]+\.)+(?:com|net|org|edu))"
