@@ -60,7 +60,7 @@ def trained(directory, **data):
     }
     config.metrics = ("accuracy",)
     config.train.monitor = "val/accuracy"
-    config.train.steps, config.train.eval_every = 150, 150
+    config.train.steps, config.train.eval_every = 100, 100
     config.data.update(data)
     path, experiment = build.experiment(config, str(directory))
     with Interrupts() as interrupts:
@@ -137,7 +137,7 @@ def test_missing_numbers_may_be_told_in_several_ways(runs):
     # What is missing does not count, whatever stands in its place.
     full = rows["row"][0].copy()
     full[2] = np.nan
-    other = np.ma.array(full, mask=np.isnan(full))
+    other = np.ma.array(full, mask=np.isnan(full), copy=True)
     other.data[2] = 1e30
     np.testing.assert_array_equal(model.probabilities(row=full), model.probabilities(row=other))
     whole = rows["log"][0].copy()
