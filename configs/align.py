@@ -35,6 +35,7 @@ def get_config(variant: str = "default") -> ConfigDict:
     config.data.image_size = 32  # pixels; 64 find no more
     config.data.text_length = 16  # words
     config.data.batch_size = 128
+    config.data.scale_features = True  # vectors and series: less their mean, by their deviation
     config.data.workers = 0  # processes
     config.data.threads = 1
     config.data.prefetch = 4  # batches

@@ -35,6 +35,7 @@ def get_config(variant: str = "default") -> ConfigDict:
     config.data.options = ConfigDict({"task": "sum", "classes": 5, "flip": 0.05, "missing": 0.1})
     config.data.shapes = ConfigDict(dict.fromkeys(config.modalities, (16,)))
     config.data.batch_size = 64
+    config.data.scale_features = True  # vectors and series: less their mean, by their deviation
     config.data.resample = ""  # "balanced" or "square_root" draws rare classes more often
     config.data.workers = 0  # processes
     config.data.threads = 1

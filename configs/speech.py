@@ -36,6 +36,7 @@ def get_config(variant: str = "default") -> ConfigDict:
     config.data.transcript = "text"  # which texts of the data set are to be written
     config.data.shapes = ConfigDict({"speech": (28000,)})  # samples at 8 kHz
     config.data.batch_size = 32
+    config.data.scale_features = True  # vectors and series: less their mean, by their deviation
     config.data.resample = ""
     config.data.workers = 0  # processes
     config.data.threads = 1

@@ -1,14 +1,26 @@
-"""Answers with a trained model, one JSON object a line.
+"""Answers with a model, one JSON object a line.
 
 python -m mmjax.predict --workdir=DIR --image=a.png --text='what color is the shape?'
-python -m mmjax.predict --workdir=DIR --inputs=FILE.jsonl
+python -m mmjax.predict --workdir=DIR --inputs=FILE.jsonl [--on_error=stop|skip]
 
-A line of the file is an object such as {"image": "a.png", "text": "is there a circle?"}.
+DIR is what mmjax.main trained in, or a published checkpoint. A line of the file, in UTF-8, is an
+object such as {"image": "a.png", "text": "is there a circle?", "id": 7}. Paths are relative to the
+file; null is a missing input. Each gives a line, in the same order: what is no input, such as the
+id, and inputs that are strings come back, with "answers", or with "embeddings" by a model that
+answers nothing.
+
+--on_error=stop ends at the first line that cannot be answered, with exit code 2 and its number,
+after the answers of the lines before it. --on_error=skip writes that line with an "error" and goes
+on; they are counted at the end, and the exit code is 0, but 2 if no line could be answered.
 """
 
+import itertools
 import json
+import logging
 import sys
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from absl import flags
 
@@ -16,34 +28,159 @@ from mmjax import cli
 from mmjax.types import UserError
 
 CHUNK = 256  # lines answered at once
-FILES = ("image", "speech")  # inputs whose strings are paths
+SINGLE = ("image", "speech", "audio", "text")  # inputs that have a flag
+RESERVED = ("answers", "embeddings", "error")  # what is written
+BOMS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+
+_logger = logging.getLogger(__name__)
 
 
-def read_lines(path: str) -> list[dict]:
-    """The inputs of a .jsonl file; paths in it are relative to the file.
+class Row(NamedTuple):
+    """A line of the inputs.
+
+    place: "FILE, line 3: ", for messages; "" for the command line.
+    given: the object; {} where the line is none.
+    error: why it is none, if it is.
+    """
+
+    place: str
+    given: dict[str, Any]
+    error: str = ""
+
+
+def read_lines(path: str) -> Iterator[Row]:
+    """The lines of a .jsonl file that are not blank, or of stdin for "-".
+
+    Only a line feed ends a line: the other characters that Unicode calls line ends are text.
 
     Raises:
-        UserError: it cannot be read, or a line of it is not a JSON object.
+        UserError: the file cannot be read, or is in UTF-16.
     """
     try:
-        text = sys.stdin.read() if path == "-" else Path(path).read_text()
-    except (OSError, UnicodeDecodeError) as error:
+        with sys.stdin.buffer if path == "-" else Path(path).open("rb") as file:
+            yield from _rows(path, file)
+    except OSError as error:
         raise UserError(f"--inputs={path} cannot be read: {error}") from error
-    rows = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
+
+
+def _rows(path: str, file: Iterable[bytes]) -> Iterator[Row]:
+    for number, line in enumerate(file, 1):
+        if number == 1 and line[:2] in BOMS:
+            raise UserError(f"--inputs={path} is in {BOMS[line[:2]]}: save it in UTF-8")
+        row, error = {}, ""
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}, line {number}: not JSON: {error}") from error
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            if not text.strip():
+                continue
+            row = json.loads(text)
+        except UnicodeDecodeError as wrong:
+            error = f"not UTF-8: {wrong.reason} at byte {wrong.start}"
+        except (json.JSONDecodeError, RecursionError) as wrong:
+            error = f"not JSON: {wrong}"
         if not isinstance(row, dict):
-            raise UserError(f"{path}, line {number}: not an object such as {{'image': 'a.png'}}")
-        for name in FILES:
-            if path != "-" and isinstance(row.get(name), str):
-                row[name] = str(Path(path).parent / row[name])
-        rows.append(row)
-    return rows
+            row, error = {}, "not an object such as {'image': 'a.png'}; one a line, without [ ]"
+        yield Row(f"{path}, line {number}: ", row, error)
+
+
+def check_row(row: Row, model: Any) -> None:
+    """Raises a UserError for a row that is none, has no input, or has a reserved key."""
+    names = model.modalities
+    if row.error:
+        raise UserError(row.error)
+    taken = [key for key in row.given if key in RESERVED]
+    if taken:
+        raise UserError(f"{taken[0]!r} is a name of what is written: rename it")
+    if all(row.given.get(name) is None for name in names):
+        hint = cli.nearest(next((key for key in row.given if key not in names), ""), names)
+        raise UserError(f"nothing to predict from: give {' or '.join(names)}; {hint}")
+
+
+def answer(rows: list[Row], model: Any, folder: Path | None, top: int | None) -> Iterator[tuple]:
+    """Each row with what the model says of it, a dict, or with the UserError that it met.
+
+    Args:
+        rows: some.
+        model: a Predictor or Published.
+        folder: what paths are relative to; None for the current directory.
+        top: how many answers.
+    """
+    found: list[dict | UserError | None] = [_error(check_row, row, model) for row in rows]
+    given = [_inputs(row.given, model, folder) for row in rows]
+
+    def run() -> None:
+        places = [i for i, result in enumerate(found) if result is None]
+        results = model.respond([given[i] for i in places], top=top) if places else ()
+        for i, result in zip(places, results, strict=True):
+            found[i] = result
+
+    try:
+        run()
+    except UserError:
+        for i, result in enumerate(found):
+            found[i] = _error(model.check, given[i]) if result is None else result
+        run()  # what is wrong with all of them is raised again
+    yield from zip(rows, found, strict=True)
+
+
+def _error(function: Any, *arguments: Any) -> UserError | None:
+    try:
+        function(*arguments)
+    except UserError as error:
+        return error
+    return None
+
+
+def _inputs(row: Mapping[str, Any], model: Any, folder: Path | None) -> dict[str, Any]:
+    inputs = {name: row.get(name) for name in model.modalities}
+    for name in model.files:
+        if folder is not None and isinstance(inputs[name], str):
+            inputs[name] = str(folder / inputs[name])
+    return inputs
+
+
+def echoed(row: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """What of a row is written again: not the numbers of its inputs."""
+    return {k: v for k, v in row.items() if k not in names or isinstance(v, (str, type(None)))}
+
+
+def write(
+    rows: Iterable[Row], model: Any, folder: Path | None, top: int | None, skip: bool
+) -> None:
+    """Prints a line for each row, in order; see the module.
+
+    Raises:
+        UserError: a row that cannot be answered, unless such rows are skipped; or all of them.
+    """
+    clash = sorted({*model.modalities} & {*RESERVED})
+    if clash:
+        raise UserError(f"the model's input {clash[0]!r} has a name of what is written: use Python")
+    failed, total, told = 0, 0, set(model.modalities)
+    rows = iter(rows)
+    while chunk := list(itertools.islice(rows, CHUNK)):
+        for row, result in answer(chunk, model, folder, top):
+            total += 1
+            _tell(row, told, model.modalities)
+            if isinstance(result, UserError) and not skip:
+                raise UserError(f"{row.place}{result}") from result
+            if isinstance(result, UserError):
+                failed += 1
+                result = {"error": f"{row.place}{result}"}
+            kept = {k: v for k, v in row.given.items() if k not in RESERVED}
+            print(json.dumps({**echoed(kept, model.modalities), **result}), flush=True)
+    if failed:
+        line = f"{failed} of {total} lines could not be answered; each has an 'error'"
+        if failed == total:
+            raise UserError(line)
+        _logger.warning("mmjax: %s", line)
+
+
+def _tell(row: Row, told: set[str], names: tuple[str, ...]) -> None:
+    # What such a key holds is not used: it may be a slip of the pen.
+    for key in row.given.keys() - told:
+        told.add(key)
+        hint = cli.nearest(key, names)
+        if "did you mean" in hint:
+            _logger.warning("mmjax: %s%r is no input and only copied; %s", row.place, key, hint)
 
 
 def main(argv: list[str]) -> None:
@@ -52,29 +189,30 @@ def main(argv: list[str]) -> None:
     flags.DEFINE_string("workdir", None, "What mmjax.main trained in.", flag_values=values)
     flags.DEFINE_string("image", None, "An image file.", flag_values=values)
     flags.DEFINE_string("speech", None, "A sound file.", flag_values=values)
+    flags.DEFINE_string("audio", None, "A sound file.", flag_values=values)
     flags.DEFINE_string("text", None, "A text, such as a question.", flag_values=values)
     flags.DEFINE_string("inputs", None, "A .jsonl file, or - for stdin.", flag_values=values)
+    flags.DEFINE_enum(
+        "on_error", "stop", ["stop", "skip"], "What a bad line does.", flag_values=values
+    )
     flags.DEFINE_integer("top", None, "How many answers.", lower_bound=1, flag_values=values)
     cli.parse(values, argv)
     cli.require(values, "workdir")
-    single = {k: values[k].value for k in (*FILES, "text") if values[k].value is not None}
+    single = {name: values[name].value for name in SINGLE if values[name].value is not None}
     if bool(single) == bool(values.inputs):
-        raise UserError("give either some of --image, --speech and --text, or --inputs")
-    rows = read_lines(values.inputs) if values.inputs else [single]
+        raise UserError("give either some of --image, --speech, --audio and --text, or --inputs")
+    path = values.inputs
+    if path not in (None, "-") and not Path(path).is_file():
+        raise UserError(f"--inputs={path} cannot be read: no such file")
 
     from mmjax import build, predictor
 
     model = predictor.load(values.workdir)
-    for number, row in enumerate(rows, 1):
-        if not any(row.get(name) is not None for name in model.modalities):
-            raise UserError(f"input {number} is empty; give {' or '.join(model.modalities)}")
-        for key in row:
-            build.lookup(dict.fromkeys(model.modalities), key, "predict: input")
-    for i in range(0, len(rows), CHUNK):
-        chunk = rows[i : i + CHUNK]
-        inputs = {name: [row.get(name) for row in chunk] for name in model.modalities}
-        for row, answers in zip(chunk, model(top=values.top, **inputs), strict=True):
-            print(json.dumps({**row, "answers": answers}), flush=True)
+    for name in single:
+        build.lookup(dict.fromkeys(model.modalities), name, "predict: input")
+    folder = Path(path).parent if path not in (None, "-") else None
+    rows = read_lines(path) if path else [Row("", single)]
+    write(rows, model, folder, values.top, values.on_error == "skip")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """A trained model as a function of what users have: arrays, file paths and strings."""
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +11,16 @@ from ml_collections import ConfigDict
 
 from mmjax import build, published, zero_shot
 from mmjax.build import joint, own, pretrained
-from mmjax.build.make_readers import make_readers
-from mmjax.data import tokenizer
+from mmjax.build.make_readers import file_inputs, input_axes, make_readers
+from mmjax.build.restore import restored, thresholds
+from mmjax.data import scaling, tokenizer
 from mmjax.models.aligned import MIN_TEMPERATURE
 from mmjax.spread import Spread
 from mmjax.tasks.alignment import MATCH
+from mmjax.tasks.answers import LOG_ODDS, PROBABILITIES, Answers, answers_of, probabilities_of
 from mmjax.tasks.task import Task
 from mmjax.tasks.transcription import WRITTEN, spell
 from mmjax.train import workdir as workdirs
-from mmjax.train.checkpoint import Checkpoints
-from mmjax.train.partition import to_restore
 from mmjax.types import Input, UserError
 
 
@@ -38,6 +38,8 @@ class Predictor(zero_shot.ZeroShot):
         modalities: the names of the inputs.
         batch_size: examples that run at once; more are cut into batches of this size.
         thresholds: [C] where any number of labels may be right: the probability from which each is.
+        axes: by modality, how many one input has as an array; an array with one more is several.
+        files: the modalities whose strings are paths.
     """
 
     def __init__(
@@ -48,6 +50,8 @@ class Predictor(zero_shot.ZeroShot):
         task: Task,
         labels: Sequence[str],
         readers: Mapping[str, Callable[[Sequence[Any]], Input]],
+        axes: Mapping[str, int],
+        files: Collection[str],
         batch_size: int,
         thresholds: np.ndarray | None = None,
         logits: tuple[float, float | None] | None = None,
@@ -56,7 +60,7 @@ class Predictor(zero_shot.ZeroShot):
         self.params = variables["params"]
         self.labels, self.modalities = tuple(labels), tuple(readers)
         self.batch_size, self.thresholds = batch_size, thresholds
-        self._readers = readers
+        self._readers, self.axes, self.files = readers, axes, tuple(files)
         if logits is not None:
             self.scale, self.bias = logits
         elif "logit_scale" in self.params:
@@ -71,8 +75,10 @@ class Predictor(zero_shot.ZeroShot):
             inputs: by modality; an image is a path, a PIL image or a uint8 array [H W 3], a sound a
                 path or an array no longer than an example, a series or video an array with no more
                 steps, a text a string, everything else an array of the shape of an example. Or
-                lists of these, or both: a single input beside a list serves all of it. A modality
-                may be missing, or None in a list: the model then answers from what there is.
+                lists of these, or arrays with one axis more, or both: a single input beside a list
+                serves all of it. A modality may be missing, or None in a list: the model then
+                answers from what there is. So may a number of a vector, or a step of a series:
+                None, NaN, or masked in a numpy.ma array.
             top: how many answers at most. None: 3; where any number of labels may be right, all
                 those that reach their thresholds. A model that writes has one answer, a text.
 
@@ -85,28 +91,46 @@ class Predictor(zero_shot.ZeroShot):
                 model that gives embeddings.
         """
         rows, single = self._predict(inputs)
-        if WRITTEN in rows:
-            texts = zip(spell(rows[WRITTEN], self.labels), rows["probability"], strict=True)
-            said = [[{"answer": text, "probability": float(p)}] for text, p in texts]
-            return said[0] if single else said
-        probabilities = self._find(rows, "probabilities", "use embed(...)")
-        order = np.argsort(-probabilities, axis=-1, kind="stable")
-        if self.thresholds is None:
-            right, top = np.ones_like(probabilities, bool), 3 if top is None else top
-        else:
-            right = probabilities >= self.thresholds
-        answers = [
-            [
-                {"answer": self.labels[i], "probability": float(row[i])}
-                for i in [i for i in best if reached[i]][:top]
-            ]
-            for row, best, reached in zip(probabilities, order, right, strict=True)
-        ]
+        answers = self._answers(rows, top)
         return answers[0] if single else answers
+
+    def respond(
+        self, rows: Sequence[Mapping[str, Any]], *, top: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Of each row of inputs {"answers": ...} as of `__call__`, or {"embeddings": {name: ...}}.
+
+        For the errors see `__call__`.
+        """
+        found, _ = self._predict({name: [row[name] for row in rows] for name in self.modalities})
+        if WRITTEN in found or LOG_ODDS in found:
+            return [{"answers": answers} for answers in self._answers(found, top)]
+        return [
+            {"embeddings": {n: found[n][i].tolist() for n in found if row.get(n) is not None}}
+            for i, row in enumerate(rows)
+        ]
+
+    def check(self, row: Mapping[str, Any]) -> None:
+        """Reads the inputs of a row, to no end; raises UserError for what cannot be read."""
+        for name, read in self._readers.items():
+            read([row[name]])
+
+    def _answers(self, rows: Mapping[str, np.ndarray], top: int | None) -> Answers:
+        if WRITTEN not in rows:
+            self._find(rows, LOG_ODDS, "use embed(...)")
+        return answers_of(rows, self.labels, self.thresholds, top)
 
     def probabilities(self, **inputs: Any) -> np.ndarray:
         """The probability of every class, [examples C] in the order of `labels`; see `__call__`."""
-        return self._find(self._predict(inputs)[0], "probabilities", "use embed(...)")
+        rows, _ = self._predict(inputs)
+        self._find(rows, PROBABILITIES, "use embed(...)")
+        return probabilities_of(rows, self.thresholds)
+
+    def log_odds(self, **inputs: Any) -> np.ndarray:
+        """log p / (1 - p) of the `probabilities`, float32 [examples C]: what to rank examples by.
+
+        In float32 a probability is 1.0 from a log-odds of 17 on, and all order above that is lost.
+        """
+        return self._find(self._predict(inputs)[0], LOG_ODDS, "use embed(...)")
 
     def transcribe(self, **inputs: Any) -> str | list[str]:
         """The text of each example, by a model that writes; inputs and errors as of `__call__`."""
@@ -151,26 +175,33 @@ class Predictor(zero_shot.ZeroShot):
             build.lookup(dict.fromkeys(self.modalities), name, "predict: input")
         if not given:
             raise UserError(f"nothing to predict from: give {' or '.join(self.modalities)}")
-        lists = {name: v for name, v in given.items() if isinstance(v, (list, tuple))}
+        listed = {name: self.several(name, value) for name, value in given.items()}
+        lists = {name: values for name, values in listed.items() if values is not None}
         if len({len(v) for v in lists.values()}) > 1:
             sizes = ", ".join(f"{len(v)} {name}" for name, v in lists.items())
             raise UserError(f"inputs of different lengths: {sizes}; give one of each an example")
         count = len(next(iter(lists.values()))) if lists else 1
         rows = {name: lists.get(name, [given.get(name)] * count) for name in self.modalities}
         # With nothing in the lists one blank row runs all the same, for the shapes.
+        size = self.batch_size
         parts = [
-            self._batch({name: values[i : i + self.batch_size] for name, values in rows.items()})
-            for i in range(0, count, self.batch_size)
-        ] or [self._batch({name: [None] for name in rows})]
+            self._batch({name: values[i : i + size] for name, values in rows.items()}, i, lists)
+            for i in range(0, count, size)
+        ] or [self._batch({name: [None] for name in rows}, 0, lists)]
         joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         return {name: array[:count] for name, array in joined.items()}, not lists
 
-    def _batch(self, rows: Mapping[str, Sequence[Any]]) -> dict[str, np.ndarray]:
+    def _batch(
+        self, rows: Mapping[str, Sequence[Any]], first: int, lists: Collection[str]
+    ) -> dict[str, np.ndarray]:
         count = len(next(iter(rows.values())))
         # Padded to a power of two, so that few programs are compiled.
         size = min(1 << (count - 1).bit_length(), self.batch_size)
         padded = {name: [*values, *[None] * (size - count)] for name, values in rows.items()}
-        inputs = {name: self._readers[name](values) for name, values in padded.items()}
+        inputs = {
+            name: zero_shot.read_rows(self._readers[name], values, first, name in lists)
+            for name, values in padded.items()
+        }
         predicted = self._apply(self.variables, inputs)
         return {name: np.asarray(rows)[:count] for name, rows in predicted.items()}
 
@@ -237,6 +268,7 @@ def load(
         words = tokenizer.load(path / workdirs.TOKENIZER_FILE)
         vocabulary_size = words.get_vocab_size()
         encode = functools.partial(tokenizer.encode, words, length=config.data.text_length)
+    scales = scaling.read(path / workdirs.SCALES_FILE)
     model = build.model(
         config, classes=len(labels), vocabulary_size=vocabulary_size, checkpoints=kept
     )
@@ -252,33 +284,10 @@ def load(
         variables=variables,
         task=build.task(config),
         labels=labels,
-        readers=make_readers(config, encode, kept),
+        readers=make_readers(config, encode, scales, kept),
+        axes=input_axes(config, encode),
+        files=file_inputs(config),
         logits=joint.logits_of(config, variables["params"]),
         batch_size=batch_size,
         thresholds=thresholds(config, path, len(labels)),
     )
-
-
-def restored(config: ConfigDict, path: Path, abstract: Any, step: int | None) -> dict[str, Any]:
-    """The variables in a checkpoint of a workdir, by default in the best one.
-
-    Raises:
-        UserError: there is no such checkpoint, or it does not fit.
-    """
-    params = abstract.pop("params")
-    checkpoints = Checkpoints(path, base=build.base(config, path, params))
-    steps = checkpoints.steps()
-    if not steps:
-        raise UserError(f"no checkpoint in {path}; train first, with mmjax.main --workdir={path}")
-    step = checkpoints.best_step() if step is None else step
-    if step not in steps:
-        raise UserError(f"no checkpoint of step {step} in {path}; there are {steps}")
-    wanted = to_restore(params, build.trains(config, params), ema=config.optimizer.ema > 0)
-    return checkpoints.restore_variables(step, wanted | {"model_state": abstract})
-
-
-def thresholds(config: ConfigDict, path: Path, classes: int) -> np.ndarray | None:
-    """Those that the workdir stores; 0.5 before the end of its training; None for one label."""
-    if config.task != "multilabel":
-        return None
-    return workdirs.read_tuned(path).get("thresholds", np.full(classes, 0.5, np.float32))

@@ -1,6 +1,6 @@
 """A published checkpoint as a function of what users have: files, pictures and sentences."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +8,8 @@ import numpy as np
 
 from mmjax import interop, zero_shot
 from mmjax.interop import answers, transcription
-from mmjax.interop.architecture import Architecture
+from mmjax.interop.inputs import Reader, in_batches, inputs_of, reader
 from mmjax.interop.listening import Heard, ears, repeated
-from mmjax.interop.preprocess import processors
 from mmjax.types import UserError
 
 # Of the outputs of a model, by kind of input, those that stand for the whole of it; the first that
@@ -23,14 +22,9 @@ EMBEDDINGS: Mapping[str, tuple[str, ...]] = {
 }
 # Else the mean of its tokens.
 TOKENS = ("last_hidden_state", "encoder_last_hidden_state")
-# The names that open_clip and big_vision have for them.
-OTHER_NAMES = {"input_ids": "text", "pixel_values": "image"}
 # Of the logarithm of the factor of cosines, and of their bias, in the parameters.
 SCALES, BIASES = ("logit_scale", "logit_scale_a", "t"), ("logit_bias", "b")
-
-# (values, the place of the first, for messages) -> places of values, and what the model is given of
-# them; values whose inputs are of one shape are together.
-Reader = Callable[[Sequence[Any], int], Iterator[tuple[Sequence[int], Heard]]]
+__all__ = ["Published", "load", "reader"]
 
 
 class Published(zero_shot.ZeroShot):
@@ -42,6 +36,7 @@ class Published(zero_shot.ZeroShot):
         modalities: what it takes.
         labels: the names of its classes, if it classifies and its config names them.
         batch_size: inputs that run at once; more are cut into batches of this size.
+        files: the modalities whose strings are paths.
     """
 
     def __init__(self, model: interop.Pretrained, batch_size: int):
@@ -52,6 +47,7 @@ class Published(zero_shot.ZeroShot):
             self.scale = float(np.exp(np.asarray(model.params[name]).reshape(())))
         for name in (name for name in BIASES if name in model.params):
             self.bias = float(np.asarray(model.params[name]).reshape(()))
+        self.files = tuple(name for name in self.modalities if name != "text")
         self._readers: dict[str, Reader] = {}
 
     def __call__(self, *, top: int | None = None, **inputs: Any) -> Any:
@@ -74,13 +70,11 @@ class Published(zero_shot.ZeroShot):
         name, value = self._single(inputs)
         if transcription.writes(self.model):
             raise UserError("this model writes what it hears: use transcribe(...) or embed(...)")
-        found = self._run(name, zero_shot.listed(value))
+        found = self._run(name, self.listed(name, value))
         if "logits" not in found:
             raise UserError("this model does not classify: use embed(...) or classify(labels, ...)")
-        where, classes = str(self.model.path), found["logits"].shape[-1]
-        problem = answers.problem_of(self.model.config, classes, where)
-        rows = answers.answers(found["logits"], self.labels, problem, top, where)
-        return rows if isinstance(value, (list, tuple)) else rows[0]
+        rows = self._answers(found["logits"], top)
+        return rows[0] if self.several(name, value) is None else rows
 
     def embed(self, **inputs: Any) -> dict[str, np.ndarray]:
         """The embeddings [inputs E] of each modality that is given, of length one, by name.
@@ -94,9 +88,45 @@ class Published(zero_shot.ZeroShot):
             raise UserError(f"nothing to embed: give {' or '.join(self.modalities)}")
         found = {}
         for name, value in inputs.items():
-            x = self._run(name, zero_shot.listed(value))["summary"]
-            found[name] = x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
+            found[name] = _directions(self._run(name, self.listed(name, value))["summary"])
         return found
+
+    def respond(
+        self, rows: Sequence[Mapping[str, Any]], *, top: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Of each row of inputs {"answers": ...}, where the model classifies or writes, or
+        {"embeddings": {name: ...}}. For the errors see `__call__`.
+        """
+        said: list[dict[str, Any]] = [{} for _ in rows]
+        for name in self.modalities:
+            places = [i for i, row in enumerate(rows) if row.get(name) is not None]
+            values = [rows[i][name] for i in places]
+            if not values:
+                continue
+            if transcription.writes(self.model):
+                texts = self.transcribe(**{name: values})
+                for i, text in zip(places, texts, strict=True):
+                    said[i]["answers"] = [{"answer": text}]
+                continue
+            found = self._run(name, values)
+            if "logits" in found:
+                for i, row in zip(places, self._answers(found["logits"], top), strict=True):
+                    said[i]["answers"] = row
+                continue
+            for i, x in zip(places, _directions(found["summary"]), strict=True):
+                said[i].setdefault("embeddings", {})[name] = x.tolist()
+        return said
+
+    def check(self, row: Mapping[str, Any]) -> None:
+        """Reads the inputs of a row, to no end; raises UserError for what cannot be read."""
+        for name, value in row.items():
+            if value is not None:
+                list(self._reader(name)([value], 0))
+
+    def _answers(self, logits: np.ndarray, top: int | None) -> list[list[dict[str, Any]]]:
+        where = str(self.model.path)
+        problem = answers.problem_of(self.model.config, logits.shape[-1], where)
+        return answers.answers(logits, self.labels, problem, top, where)
 
     def _single(self, inputs: Mapping[str, Any]) -> tuple[str, Any]:
         if len(inputs) != 1:
@@ -129,7 +159,7 @@ class Published(zero_shot.ZeroShot):
                 language or task, or a sound cannot be read.
         """
         name, value = self._single(inputs)
-        values = self._checked(name, zero_shot.listed(value))
+        values = self._checked(name, self.listed(name, value))
         if not transcription.writes(self.model):
             raise UserError("this model does not write: use embed(...)")
         texts = transcription.transcribe(
@@ -139,7 +169,7 @@ class Published(zero_shot.ZeroShot):
             batch_size=self.batch_size,
             options={"language": language, "task": task, "max_new_tokens": max_new_tokens},
         )
-        return texts if isinstance(value, (list, tuple)) else texts[0]
+        return texts[0] if self.several(name, value) is None else texts
 
     def _checked(self, name: str, values: Sequence[Any]) -> Sequence[Any]:
         if name not in self.modalities:
@@ -151,16 +181,20 @@ class Published(zero_shot.ZeroShot):
     def _run(self, name: str, values: Sequence[Any]) -> dict[str, np.ndarray]:
         """summary [inputs E], and logits [inputs C] if the model classifies."""
         values = self._checked(name, values)
-        if name not in self._readers:
-            self._readers[name] = in_batches(self.model, name)
+        read = self._reader(name)
         rows: list[dict[str, np.ndarray]] = [{} for _ in values]
         for start in range(0, len(values), self.batch_size):
             chosen = values[start : start + self.batch_size]
-            for places, given in self._readers[name](chosen, start):
+            for places, given in read(chosen, start):
                 found = self._apply(name, given)
                 for row, place in enumerate(places):
                     rows[start + place] = {key: x[row] for key, x in found.items()}
         return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
+
+    def _reader(self, name: str) -> Reader:
+        if name not in self._readers:
+            self._readers[name] = in_batches(self.model, name)
+        return self._readers[name]
 
     def _apply(self, name: str, given: Heard) -> dict[str, np.ndarray]:
         """As `_run`, of one batch."""
@@ -175,24 +209,15 @@ class Published(zero_shot.ZeroShot):
         return {key: averaged(x, given.owners) for key, x in found.items()}
 
 
+def _directions(x: np.ndarray) -> np.ndarray:
+    return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
+
+
 def averaged(x: np.ndarray, owners: np.ndarray | None) -> np.ndarray:
     """The mean of the rows of each owner, all of which have some; None: a row is an input."""
     if owners is None:
         return x
     return np.stack([x[owners == owner].mean(axis=0) for owner in range(owners.max() + 1)])
-
-
-def inputs_of(architecture: Architecture, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What a model takes of a batch, by its own names, with the channels of pictures where it has
-    them."""
-    found = {}
-    for name, array in batch.items():
-        other = OTHER_NAMES.get(name, name)
-        key = name if name in architecture.inputs else other
-        if key in architecture.inputs:
-            last = key == "image" and architecture.example[key].shape[-1] == array.shape[1]
-            found[key] = np.moveaxis(array, 1, -1) if last else array
-    return found
 
 
 def summary(name: str, outputs: Mapping[str, Any], mask: np.ndarray | None) -> np.ndarray:
@@ -220,38 +245,6 @@ def summary(name: str, outputs: Mapping[str, Any], mask: np.ndarray | None) -> n
             f" {list(x.shape[:2])}, so nothing says which of them are real: use its `model`"
         )
     return (x * mask[..., None]).sum(axis=1) / np.maximum(mask.sum(axis=1, keepdims=True), 1)
-
-
-def reader(model: interop.Pretrained, name: str) -> Callable[[Sequence[Any]], dict[str, Any]]:
-    """What turns values of a modality into the model's inputs, as the checkpoint's files say.
-
-    Raises:
-        UserError: no file says it.
-    """
-    return processors.reader(model.checkpoint, model.architecture.family, name)
-
-
-def in_batches(model: interop.Pretrained, name: str) -> Reader:
-    """What gives a model values of a modality, each as if it were alone, with their places; the
-    second argument is the place of the first of them, for messages.
-
-    Raises:
-        UserError: as `reader`.
-    """
-    if name == "audio":
-        hear = ears(model)
-        return lambda values, first: iter([(range(len(values)), hear(values, first))])
-    read = reader(model, name)
-
-    def given(values: Sequence[Any], first: int) -> Iterator[tuple[Sequence[int], Heard]]:
-        del first
-        for places, batch in processors.alike(name, read, values):
-            yield (
-                places,
-                Heard(batch, batch.get("attention_mask", batch.get("pixel_attention_mask"))),
-            )
-
-    return given
 
 
 def load(path: str | Path, *, dtype: str = "float32", batch_size: int = 64) -> Published:

@@ -1,7 +1,6 @@
 """Every mistake of the user ends with exit code 2 and one line that helps; nothing is lost."""
 
 import errno
-import json
 import os
 from pathlib import Path
 
@@ -133,20 +132,6 @@ def test_a_workdir_without_space_or_permission_is_explained(capsys, tmp_path, mo
 )
 def test_a_wrong_predict_command_is_explained(capsys, tmp_path, arguments, words):
     assert words in fail(capsys, predict.main, f"--workdir={tmp_path}", *arguments)
-
-
-@pytest.mark.parametrize("line", ["{", "[1]", '"text"'])
-def test_a_broken_line_of_inputs_is_named(capsys, tmp_path, line):
-    (tmp_path / "in.jsonl").write_text(json.dumps({"text": "x"}) + "\n\n" + line + "\n")
-    said = fail(capsys, predict.main, f"--workdir={tmp_path}", f"--inputs={tmp_path}/in.jsonl")
-    assert "line 3" in said
-
-
-def test_paths_in_a_file_of_inputs_are_relative_to_it(tmp_path):
-    row = {"image": "a.png", "speech": "b/c.wav", "text": "a.png", "ink": [1.0]}
-    (tmp_path / "in.jsonl").write_text(json.dumps(row))
-    expected = {"image": str(tmp_path / "a.png"), "speech": str(tmp_path / "b" / "c.wav")}
-    assert predict.read_lines(f"{tmp_path}/in.jsonl") == [row | expected]
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,14 @@
 """A published checkpoint as a function of files and sentences, and the command that converts it."""
 
+import json
+
 import jax
 import numpy as np
 import PIL.Image
 import pytest
 
 import mmjax
-from mmjax import convert, interop
+from mmjax import cli, convert, interop, predict
 from mmjax.interop.formats.open_weights import open_weights
 from mmjax.interop.preprocess.images import image_processor
 from mmjax.published import summary
@@ -134,3 +136,29 @@ def test_mistakes_of_the_command_are_named(folder, tmp_path, arguments, message)
         convert_here(*(places.get(a, a) for a in arguments))
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "new").exists()
+
+
+def test_a_file_of_inputs_is_embedded_line_by_line(folder, pictures, tmp_path, capsys):
+    lines = [
+        {"id": 1, "text": TEXTS[0]},
+        {"image": str(pictures[0]), "text": TEXTS[1]},
+        {"image": f"{tmp_path}/gone.png", "text": TEXTS[2]},
+        {"image": str(pictures[2]), "text": None},
+    ]
+    (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    arguments = [f"--workdir={folder}", f"--inputs={tmp_path}/in.jsonl", "--on_error=skip"]
+    cli.run(predict.main, ["predict", *arguments])
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert found[0]["id"] == 1
+    assert "line 3: " in found[2].pop("error")
+    model = mmjax.load(folder)
+    texts, images = model.embed(text=TEXTS[:2])["text"], model.embed(image=pictures)["image"]
+    expected = [{"text": texts[0]}, {"text": texts[1], "image": images[0]}, None]
+    for row, wanted in zip(found, [*expected, {"image": images[2]}], strict=True):
+        assert ("embeddings" in row) == (wanted is not None)
+        for name, x in (wanted or {}).items():
+            np.testing.assert_allclose(row["embeddings"][name], x, atol=1e-5)
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 20, 30, 3), np.uint8)
+    np.testing.assert_array_equal(
+        model.embed(image=pixels)["image"], model.embed(image=list(pixels))["image"]
+    )

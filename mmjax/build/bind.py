@@ -32,6 +32,7 @@ READS = {
     "component_weight": "fusion/component_weight",
     "hypotheses": "prediction/written",
     "labels": "batch/label",
+    "log_odds": "prediction/log_odds",
     "log_variance": "fusion/log_variance",
     "logits": "label",
     "mean": "fusion/mean",

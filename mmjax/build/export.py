@@ -27,6 +27,7 @@ KEPT = (
     workdirs.LABELS_FILE,
     workdirs.TOKENIZER_FILE,
     workdirs.COUNTS_FILE,
+    workdirs.SCALES_FILE,
     workdirs.TUNED_FILE,
 )
 NPZ = "model.npz"

@@ -69,6 +69,7 @@ KEYS: Mapping[str, Key] = {
     "data.images_per_batch": _count("images of a batch, with questions", ABSENT),
     "data.questions_per_image": _count("0: each question with its own image", ABSENT, least=0),
     "data.resample": Key(str, "how often rare classes are drawn", "", names=("", *POWERS)),
+    "data.scale_features": Key(bool, "whether vectors and series are scaled by training", True),
     "data.transcript": Key(str, "the text to be written", ABSENT, tasks=("transcription",)),
     "data.workers": _count("processes that prepare batches", 0, least=0),
     "data.threads": _count("that prepare batches, in each process", 1, least=0),

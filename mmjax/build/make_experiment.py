@@ -1,7 +1,7 @@
 """Config -> the whole experiment."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +13,21 @@ from mmjax import cli
 from mmjax.build import begin, frozen_base, joint, pretrained, rehearsal, transcripts
 from mmjax.build.bind import Counts, weights
 from mmjax.build.check import checked
-from mmjax.build.make_model import ALIGNMENT, example_inputs, modalities, task
+from mmjax.build.make_model import ALIGNMENT, example_inputs, kind_of, modalities, task
 from mmjax.build.make_training import make_augment, make_optimizer, make_schedule
 from mmjax.build.stored import completed
 from mmjax.build.tables import DATASETS, construct, lookup, options_of
 from mmjax.build.tuning import model, trains
-from mmjax.data import pipeline, resampling, tokenizer
+from mmjax.data import pipeline, resampling, scaling, tokenizer
 from mmjax.data.arrays import ArrayExamples, Arrays
+from mmjax.data.checks import check_shape
 from mmjax.data.examples import QuestionExamples
 from mmjax.data.source import Source, questions
 from mmjax.train import sharding, workdir
 from mmjax.train.experiment import Experiment
 from mmjax.types import UserError
 
+Scales = Mapping[str, scaling.Scale]
 FLAT_EVALUATION = 10  # questions an image when training has one; only memory and speed depend on it
 
 
@@ -62,15 +64,60 @@ def leading_sizes(config: ConfigDict) -> tuple[int, ...]:
     return c.images_per_batch, c.images_per_batch * max(c.questions_per_image, 1)
 
 
-def make_examples(config: ConfigDict, split: Arrays | Source, encode: Any, *, train: bool) -> Any:
+def make_examples(
+    config: ConfigDict, split: Arrays | Source, encode: Any, scales: Scales, *, train: bool
+) -> Any:
     """What makes the rows and batches of a split."""
     names = modalities(config)
     if config.task == transcripts.TASK:
         names = (*names, transcripts.TRANSCRIPT)
     if isinstance(split, Arrays):
-        return ArrayExamples(split, names, encode)
+        return ArrayExamples(split, names, encode, scales)
     count = config.data.questions_per_image or (0 if train else FLAT_EVALUATION)
     return QuestionExamples(split, names, count, encode)
+
+
+def check_fits(config: ConfigDict, split: Arrays | Source) -> None:
+    """Raises a UserError where the model does not take the values of a split."""
+    example = example_inputs(config)
+    for name in modalities(config):
+        if isinstance(split, Arrays) and name in split.values:
+            check_shape(split.name, name, split.values[name], split.masks[name], example[name])
+        if isinstance(split, Source) and name == "image" and len(split.records):
+            found = QuestionExamples(split, (name,), 0, None).image_shape
+            wanted = example[name].value.shape[1:]
+            if found != wanted:
+                raise UserError(
+                    f"{split.name}: images have shape {list(found)}, the config says"
+                    f" {list(wanted)}: set config.data.image_size"
+                )
+
+
+def feature_scales(config: ConfigDict, directory: Path, train: Arrays | Source) -> Scales:
+    """The scales of the vectors and series of the training split, measured at the first start.
+
+    None with config.data.scale_features=False, or if the run began without any.
+    """
+    path = directory / workdir.SCALES_FILE
+    if workdir.has_checkpoints(directory):
+        return scaling.read(path)
+    path.unlink(missing_ok=True)
+    if not config.data.get("scale_features", True) or not isinstance(train, Arrays):
+        return {}
+    found = {}
+    for name in modalities(config):
+        kind = kind_of(config, name)
+        if kind in scaling.KINDS and name in train.values:
+            used = train.index.get(name, np.arange(len(train)))
+            used = np.unique(used[~train.absent[name]] if name in train.absent else used)
+            values, mask = train.values[name], train.masks[name]
+            if len(used) < len(values):
+                values, mask = values[used], mask[used]
+            axes = values.ndim - 1 - (kind == "series")
+            found[name] = scaling.measure(values, mask, axes)
+    if found:
+        scaling.write(path, found)
+    return found
 
 
 def size_of(split: Arrays | Source) -> tuple[int, int]:
@@ -132,6 +179,8 @@ def experiment(
     if not changed and not only_test:
         workdir.claim(directory, config.to_dict(), completed)
     given = splits = sources(config)
+    for split in given.values():
+        check_fits(config, split)
     alphabet: tuple[str, ...] = ()
     if config.task == transcripts.TASK:
         splits, alphabet = transcripts.targets(config, path, given)
@@ -149,6 +198,7 @@ def experiment(
     classes, groups = alphabet or splits["train"].answers, splits["train"].groups
     workdir.write_json(path / workdir.LABELS_FILE, list(classes))
     counts = class_counts(path, splits["train"])
+    scales = feature_scales(config, path, splits["train"])
     built_task = task(config, counts=counts, alphabet=alphabet)
     make = functools.partial(model, config, checkpoints=kept)
     built_model = make(classes=len(classes), vocabulary_size=vocabulary_size)
@@ -179,13 +229,13 @@ def experiment(
     )
 
     def train_data() -> Any:
-        examples = make_examples(config, splits["train"], encode, train=True)
+        examples = make_examples(config, splits["train"], encode, scales, train=True)
         return pipeline.train_iterator(
             examples, reading, seed=config.seed, probabilities=drawn_as(config, splits["train"])
         )
 
     def eval_data(split: str) -> Any:
-        examples = make_examples(config, splits[split], encode, train=False)
+        examples = make_examples(config, splits[split], encode, scales, train=False)
         return pipeline.eval_batches(examples, reading)
 
     notes = begin.notes_on(config, path, changed)

@@ -1,7 +1,8 @@
 """Config -> what turns the values that users have into the inputs of a model."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -11,17 +12,41 @@ from mmjax.build.make_model import example_inputs, kind_of
 from mmjax.build.pretrained import Checkpoints
 from mmjax.build.tables import sample_rate
 from mmjax.data import lengths, readers
+from mmjax.data.scaling import Scale
 from mmjax.types import Input
+
+FILES = ("audio", "image")  # kinds of inputs that may be files
+
+
+def input_axes(config: ConfigDict, encode: Callable | None) -> dict[str, int]:
+    """How many axes one input of each modality has as an array; none for a text that is a string.
+
+    For the arguments see make_readers.
+    """
+    strings = "text" if encode is not None else None
+    return {
+        name: 0 if kind_of(config, name) == strings else example.value.ndim - 1
+        for name, example in example_inputs(config).items()
+    }
+
+
+def file_inputs(config: ConfigDict) -> tuple[str, ...]:
+    """The modalities of a config whose strings are paths."""
+    return tuple(name for name in config.modalities if kind_of(config, name) in FILES)
 
 
 def make_readers(
-    config: ConfigDict, encode: Callable | None, checkpoints: Checkpoints | None = None
+    config: ConfigDict,
+    encode: Callable | None,
+    scales: Mapping[str, Scale] = MappingProxyType({}),
+    checkpoints: Checkpoints | None = None,
 ) -> dict[str, Callable[[Sequence[Any]], Input]]:
     """For each modality of a config what turns the users' values into inputs.
 
     Args:
         config: of the model.
         encode: texts -> (ids, mask); None without text.
+        scales: of the features of training, by modality; values of others stay as they are.
         checkpoints: of the config; what config.model encodes is read as its files say.
     """
 
@@ -32,6 +57,7 @@ def make_readers(
             shape=example.value.shape[1:],
             dtype=example.value.dtype,
             masked_axes=example.mask.ndim - 1,
+            scale=scales.get(name),
         )
 
     made = {}
@@ -55,7 +81,9 @@ def make_readers(
             )
         elif kind in ("series", "video"):
             shape, dtype = example.value.shape[1:], example.value.dtype
-            made[name] = functools.partial(lengths.read_steps, name=name, shape=shape, dtype=dtype)
+            made[name] = functools.partial(
+                lengths.read_steps, name=name, shape=shape, dtype=dtype, scale=scales.get(name)
+            )
         else:
             made[name] = arrays(name, example)
     return made

@@ -2,11 +2,14 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
+from mmjax.data import checks
 from mmjax.data.examples import Encode
+from mmjax.data.scaling import Scale
 from mmjax.types import GROUP, LABEL, MASK, TARGETS, UserError
 
 
@@ -16,8 +19,10 @@ class Arrays:
 
     Attributes:
         name: for messages, such as "controlled/train".
-        values: by modality, [rows ...]: what the encoder of that modality takes.
-        masks: by modality, bool [rows ...]: what is there of it (see types.Input).
+        values: by modality, [rows ...]: what the encoder of that modality takes, finite where the
+            mask is True.
+        masks: by modality, bool [rows ...]: what is there of it (see types.Input), over the first
+            axes of the values.
         texts: by modality, a string for each row: what a tokenizer makes the values and masks of.
         index: by modality, int [examples]: the row that each example uses, for modalities whose
             rows serve several examples. Without an entry example i uses row i.
@@ -25,13 +30,14 @@ class Arrays:
         ids: by modality, int [rows], from 1: rows of equal numbers have equal content.
         labels: int [examples], indices into `answers`.
         kinds: int [examples], indices into `groups`.
-        targets: float32 [examples C], how right each class is, where more than one may be.
+        targets: float32 [examples C], how right each class is, from 0 to 1, where more than one may
+            be.
         answers: the class names in the order of the labels and targets.
         groups: the kinds of example; metrics are also reported by group.
 
     Raises:
-        UserError: arrays of different lengths, modalities without a mask, or ids of one that is
-            not there.
+        UserError: arrays of different lengths, other types or shapes, modalities without a mask,
+            ids of one that is not there, an index out of its range, or a number that is not finite.
     """
 
     name: str
@@ -53,6 +59,7 @@ class Arrays:
                 f"{self.name}: values of {sorted(self.values)} but masks of {sorted(self.masks)}:"
                 " give one mask a modality"
             )
+        self._check_types()
         for name, value in self.values.items():
             if len(value) != len(self.masks[name]):
                 raise UserError(
@@ -74,6 +81,35 @@ class Arrays:
         sizes = {name: len(array) for name, array in arrays.items()}
         if len(set(sizes.values())) > 1:
             raise UserError(f"{self.name}: arrays of different lengths: {sizes}")
+        self._check_contents(rows)
+
+    def _check_types(self) -> None:
+        for name, value in self.values.items():
+            checks.check_array(self.name, repr(name), value, "biuf")
+            checks.check_array(self.name, f"the mask of {name!r}", self.masks[name], "b")
+        for name, numbers in {"labels": self.labels, "kinds": self.kinds}.items():
+            checks.check_array(self.name, name, numbers, "iu", axes=1)
+        for part in ("index", "ids", "absent"):
+            for name, array in getattr(self, part).items():
+                kinds = "b" if part == "absent" else "iu"
+                checks.check_array(self.name, f"{part} of {name!r}", array, kinds, axes=1)
+        if self.targets is not None:
+            checks.check_array(self.name, "targets", self.targets, "biuf", axes=2)
+
+    def _check_contents(self, rows: Mapping[str, Any]) -> None:
+        for name, value in self.values.items():
+            checks.check_values(self.name, name, value, self.masks[name])
+        for name, texts in self.texts.items():
+            checks.check_texts(self.name, name, texts)
+        checks.check_indices(self.name, "label", self.labels, "answers", len(self.answers))
+        checks.check_indices(self.name, "kind", self.kinds, "groups", len(self.groups))
+        if self.targets is not None:
+            checks.check_targets(self.name, self.targets, len(self.answers))
+        for name, numbers in self.index.items():
+            if name not in rows:
+                raise UserError(f"{self.name}: an index of {name!r}, which is not there")
+            what = f"index of {name!r}"
+            checks.check_indices(self.name, what, numbers, f"rows of {name!r}", len(rows[name]))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -90,12 +126,19 @@ class ArrayExamples:
         arrays: the split.
         modalities: the keys that batches have.
         encode: texts -> (ids int32 [n L], mask bool [n L]); may be None where none are texts.
+        scales: by modality, of those whose values are scaled; see mmjax.data.scaling.
 
     Raises:
         UserError: a modality that the split lacks, or texts and nothing to encode them.
     """
 
-    def __init__(self, arrays: Arrays, modalities: Sequence[str], encode: Encode | None = None):
+    def __init__(
+        self,
+        arrays: Arrays,
+        modalities: Sequence[str],
+        encode: Encode | None = None,
+        scales: Mapping[str, Scale] = MappingProxyType({}),
+    ):
         known = (*arrays.values, *arrays.texts)
         if not modalities or not set(modalities) <= set(known):
             names = ", ".join(known)
@@ -106,6 +149,7 @@ class ArrayExamples:
             if encode is None:
                 raise UserError(f"{arrays.name}: {name!r} is text: pass what encodes it")
             self._values[name], self._masks[name] = encode(arrays.texts[name])
+        self._scales = scales
         self.name = arrays.name
 
     def train_length(self) -> int:
@@ -141,8 +185,12 @@ class ArrayExamples:
         if arrays.targets is not None:
             batch[TARGETS] = gather(arrays.targets).astype(np.float32)
         for name in self._modalities:
-            batch[name] = gather(self._values[name], name)
-            batch[f"{name}_mask"] = gather(self._masks[name], name)
+            values, mask = gather(self._values[name], name), gather(self._masks[name], name)
+            if name in self._scales:
+                values = self._scales[name].apply(values, mask)
+            elif values.dtype.kind == "f":
+                values[~np.isfinite(values)] = 0  # masked, or the split would have been refused
+            batch[name], batch[f"{name}_mask"] = values, mask
             if name in arrays.ids:
                 batch[f"{name}_id"] = gather(arrays.ids[name], name).astype(np.int32)
             if name in arrays.absent:

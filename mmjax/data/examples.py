@@ -106,7 +106,13 @@ class QuestionExamples:
             MASK: np.concatenate([row["mask"] for row in chosen]),
         }
         if "image" in self._modalities:
-            blank = np.zeros(self._image_shape, np.uint8)
+            blank = np.zeros(self.image_shape, np.uint8)
+            other = {image.shape for image in images if image is not None} - {blank.shape}
+            if other:
+                raise UserError(
+                    f"{self.name}: images of shapes {list(blank.shape)} and {list(other.pop())}:"
+                    " decode all to one size"
+                )
             batch["image"] = np.stack([blank if image is None else image for image in images])
             batch["image_mask"] = np.array([image is not None for image in images])
             if self._indexed:
@@ -123,6 +129,7 @@ class QuestionExamples:
         return {"image": None, **take_questions(_NO_QUESTIONS, 0, self._count)}
 
     @functools.cached_property
-    def _image_shape(self) -> tuple[int, ...]:
+    def image_shape(self) -> tuple[int, ...]:
+        """That of the first image that can be read."""
         readable = (self._source.read(i, ("image",)) for i in range(len(self._source.records)))
         return next(record["image"].shape for record in readable if record is not None)

@@ -10,6 +10,7 @@ from jaxtyping import Float, Float32
 from scipy.signal import resample_poly
 
 from mmjax.data import readers
+from mmjax.data.scaling import Scale
 from mmjax.types import Input, UserError
 
 
@@ -35,37 +36,55 @@ def read_sounds(values: Sequence[Any], *, name: str, samples: int, rate: int) ->
         if value is None:
             continue
         is_file = isinstance(value, (str, Path))
-        place = f"{name}: array {i + 1} of its batch"
-        sound = read_file(value, rate) if is_file else _check(value, name, samples, place)
+        where = f"{name}: array {i + 1} of its batch"
+        sound = read_file(value, rate) if is_file else _check(value, name, samples, where)
+        what = value if is_file else "an array"
+        if not np.isfinite(sound).all():
+            place = int(np.argmin(np.isfinite(sound)))
+            raise UserError(f"{name}: {what} holds {sound[place]} at sample {place}: mend it")
         if len(sound) > samples:
             raise UserError(
-                f"{name}: {value if is_file else 'an array'} has {len(sound)} samples at {rate} Hz,"
+                f"{name}: {what} has {len(sound)} samples at {rate} Hz,"
                 f" the model hears {samples}: cut it"
             )
         rows[i, : len(sound)], there[i, : len(sound)] = sound, True
     return Input(rows, there)
 
 
-def read_steps(values: Sequence[Any], *, name: str, shape: tuple[int, ...], dtype: Any) -> Input:
+def read_steps(
+    values: Sequence[Any],
+    *,
+    name: str,
+    shape: tuple[int, ...],
+    dtype: Any,
+    scale: Scale | None = None,
+) -> Input:
     """Arrays [T ...] of a series or video -> [B *shape]; steps behind the end of one are masked.
+
+    So are steps without any number; see `mmjax.data.readers.read_arrays`.
 
     Args:
         values: one or None for each example.
         name: of the modality, for messages.
         shape, dtype: of the longest that the model takes; T is its first axis.
+        scale: of its features in training, if they are scaled.
 
     Raises:
         UserError: more steps, another shape, not numbers, or numbers that `dtype` cannot hold.
     """
-    arrays = [None if value is None else np.asarray(value) for value in values]
-    lengths = np.zeros(len(arrays), int)
-    for i, array in enumerate(arrays):
-        if array is not None and array.shape[1:] == shape[1:] and array.ndim == len(shape):
-            lengths[i] = len(array)
-            rest = max(shape[0] - len(array), 0)
-            arrays[i] = np.pad(array, ((0, rest), *((0, 0) for _ in shape[1:])))
-    read = readers.read_arrays(arrays, name=name, shape=shape, dtype=dtype, masked_axes=1)
-    return read._replace(mask=read.mask & (np.arange(shape[0]) < lengths[:, None]))
+    arrays: list[np.ma.MaskedArray | None] = []
+    for value in values:
+        if value is None:
+            arrays.append(None)
+            continue
+        array, real = readers.numbers_of(value, name)
+        if array.shape[1:] == shape[1:] and array.ndim == len(shape):
+            rest = ((0, max(shape[0] - len(array), 0)), *((0, 0) for _ in shape[1:]))
+            array, real = np.pad(array, rest), np.pad(real, rest)
+        arrays.append(np.ma.array(array, mask=~real))
+    return readers.read_arrays(
+        arrays, name=name, shape=shape, dtype=dtype, masked_axes=1, scale=scale
+    )
 
 
 def read_file(path: str | Path, rate: int) -> Float32[np.ndarray, " S"]:

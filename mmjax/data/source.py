@@ -6,6 +6,7 @@ import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+from mmjax.data.checks import check_record
 from mmjax.types import UserError
 
 BROKEN_LIMIT = 0.01  # the share of unreadable records above which a data set is refused
@@ -105,8 +106,10 @@ class Source:
 
     Attributes:
         name: for messages, such as "easy_vqa/train".
-        records: random access; `records[i]` raises where record i is broken.
-        answers: the class names in the order of the labels.
+        records: random access; `records[i]` raises where record i is broken. One that is not as
+            above counts as broken too.
+        answers: the class names in the order of the labels; () where records hold something else,
+            which is not looked at.
         groups: the kinds of question; metrics are also reported by group.
         broken: index -> error of the records found broken so far, in this process.
     """
@@ -124,7 +127,10 @@ class Source:
             UserError: over 1 % of the records turned out to be broken.
         """
         try:
-            return self.records.read(index, fields)
+            record = self.records.read(index, fields)
+            if self.answers:
+                check_record(record, len(self.answers), len(self.groups))
+            return record
         except MemoryError:
             raise
         # Decoders are open-ended, and so is what they raise. Nothing is lost: the error is logged

@@ -91,7 +91,8 @@ def answers(
     return [
         [
             {"answer": names[i], "probability": float(row[i])}
-            for i in np.argsort(-row, kind="stable")[: TOP if top is None else top]
+            for i in best[: TOP if top is None else top]
         ]
-        for row in rows
+        # The order of the logits: probabilities of 1.0 in float32 have none.
+        for row, best in zip(rows, np.argsort(-logits, axis=-1, kind="stable"), strict=True)
     ]

@@ -5,15 +5,16 @@ Case and punctuation count, except in CIDEr: normalise texts first where they sh
 
 import importlib
 import math
-import re
 from collections import Counter
 from collections.abc import Collection
 from types import ModuleType
 
 import numpy as np
 
+from mmjax.metrics.ptb import words as _words
 from mmjax.types import UserError
 
+Words = tuple[str, ...]
 References = Collection[str | Collection[str]]
 
 
@@ -58,8 +59,9 @@ def cider(
     """CIDEr-D: 10 mean e^(-(difference in words)^2 / (2 sigma^2)) min(h, r) . r / (|h| |r|).
 
     h and r count the n-grams of a hypothesis and of a reference, each times log(examples /
-    examples in whose references it is); the mean is over n, references and examples. Words are in
-    lower case and without punctuation. Of one example, all logarithms and the value are 0.
+    examples in whose references it is); the mean is over n, references and examples. Words are
+    the Penn Treebank's, in lower case and without punctuation, as pycocoevalcap's (see ptb.words).
+    Of one example, all logarithms and the value are 0.
 
     Args:
         references: one text or several for each hypothesis.
@@ -78,13 +80,13 @@ def cider(
 
 
 def _cider_of_one_order(
-    references: list[list[list[str]]], hypotheses: list[list[str]], n: int, sigma: float
+    references: list[list[Words]], hypotheses: list[Words], n: int, sigma: float
 ) -> float:
     documents = Counter(
         gram for texts in references for gram in set().union(*(_grams(t, n) for t in texts))
     )
 
-    def weighted(words: list[str]) -> dict[tuple[str, ...], float]:
+    def weighted(words: Words) -> dict[tuple[str, ...], float]:
         examples = len(references)
         return {
             gram: count * math.log(examples / max(documents[gram], 1))
@@ -105,12 +107,8 @@ def _cider_of_one_order(
     return float(np.mean(scores))
 
 
-def _grams(words: list[str], n: int) -> Counter:
+def _grams(words: Words, n: int) -> Counter:
     return Counter(zip(*(words[start:] for start in range(n)), strict=False))
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"\w+(?:'\w+)*", text.lower().replace("\u2019", "'"))
 
 
 def _several(references: References, hypotheses: Collection[str]) -> list[list[str]]:

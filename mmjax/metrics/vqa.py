@@ -58,21 +58,24 @@ def soft_accuracy_of_answers(
 def normalise_answer(text: str) -> str:
     """The answer as the VQA evaluation compares it.
 
-    Lower case; full stops go unless a digit follows, and commas between digits; other punctuation
-    is a space, but for apostrophes, colons and signs such as % and $; none to ten are digits;
-    a, an and the go; contractions get their apostrophe.
+    Lower case; full stops go unless a digit follows; other punctuation is a space, or goes where a
+    space is beside one of its kind or a comma is between digits, but for apostrophes, colons and
+    signs such as % and $; none to ten are digits; a, an and the go; contractions get their
+    apostrophe.
 
     References:
         Antol et al. 2015, https://visualqa.org/evaluation.html
     """
     text = text.lower().replace("\u2019", "'")  # a typographic apostrophe
-    text = _DROPPED.sub("", text)
-    words = [_NUMBERS.get(word, word) for word in _SPACES.sub(" ", text).split()]
+    goes = {mark for mark in _MARKS if f"{mark} " in text or f" {mark}" in text}
+    goes = set(_MARKS) if _THOUSANDS.search(text) else goes
+    text = text.translate({ord(mark): None if mark in goes else " " for mark in _MARKS})
+    words = [_NUMBERS.get(word, word) for word in _FULL_STOP.sub("", text).split()]
     return " ".join(_CONTRACTIONS.get(word, word) for word in words if word not in _ARTICLES)
 
 
-_DROPPED = re.compile(r"\.(?!\d)|(?<=\d),(?=\d)")
-_SPACES = re.compile(r"""[][;/"{}()=+\\_<>@`,?!-]""")
+_FULL_STOP, _THOUSANDS = re.compile(r"\.(?!\d)"), re.compile(r"\d,\d")
+_MARKS = """][;/"{}()=+\\_<>@`,?!-"""
 _ARTICLES = ("a", "an", "the")
 _NUMBERS = {
     "none": "0",

@@ -3,6 +3,9 @@
 N is the number of examples. Targets count as positive from 0.5 up; a class is predicted where its
 probability reaches its threshold. What is not defined for a set is NaN, and so is what is computed
 from probabilities that are not finite.
+
+Metrics of a ranking read log-odds, log p / (1 - p), which order examples as their probabilities do:
+in float32 a probability is 1.0 from a log-odds of 17 on, and all order above that is lost.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from sklearn import metrics
 
 Probabilities = Float[np.ndarray, "N C"]
+Scores = Float[np.ndarray, "N C"]
 Labels = Int[np.ndarray, " N"]
 Targets = Bool[np.ndarray, "N C"] | Int[np.ndarray, "N C"] | Float[np.ndarray, "N C"]
 Counts = Int[np.ndarray, " C"]
@@ -69,34 +73,39 @@ def multilabel_precision_recall_f1(
     return _precision_recall_f1(*counts, average, per_class)
 
 
-def roc_auc(probabilities: Probabilities, labels: Labels) -> float:
+def roc_auc(log_odds: Scores, labels: Labels) -> float:
     """P(a positive scores above a negative) + P(equal) / 2, the mean over classes against the rest.
 
     Classes that never or always occur are left out; NaN if that leaves none.
+
+    Args:
+        log_odds: of each class against the rest, or other scores of the same order. Infinite ones
+            are the first and the last.
+        labels: class indices.
     """
-    return multilabel_roc_auc(probabilities, _one_hot(labels, probabilities))
+    return multilabel_roc_auc(log_odds, _one_hot(labels, log_odds))
 
 
-def multilabel_roc_auc(probabilities: Probabilities, targets: Targets) -> float:
+def multilabel_roc_auc(log_odds: Scores, targets: Targets) -> float:
     """As roc_auc, of any number of labels."""
     actual = targets >= 0.5
     defined = actual.any(axis=0) & ~actual.all(axis=0)
-    return _mean_over_classes(metrics.roc_auc_score, probabilities, actual, defined)
+    return _mean_over_classes(metrics.roc_auc_score, log_odds, actual, defined)
 
 
-def average_precision(probabilities: Probabilities, labels: Labels) -> float:
+def average_precision(log_odds: Scores, labels: Labels) -> float:
     """sum_n (recall_n - recall_(n-1)) precision_n over thresholds, the mean over classes.
 
-    Classes that never occur are left out; NaN if that leaves none.
+    Classes that never occur are left out; NaN if that leaves none. For the arguments see roc_auc.
     """
-    return multilabel_average_precision(probabilities, _one_hot(labels, probabilities))
+    return multilabel_average_precision(log_odds, _one_hot(labels, log_odds))
 
 
-def multilabel_average_precision(probabilities: Probabilities, targets: Targets) -> float:
+def multilabel_average_precision(log_odds: Scores, targets: Targets) -> float:
     """As average_precision, of any number of labels: mAP."""
     actual = targets >= 0.5
     score = metrics.average_precision_score
-    return _mean_over_classes(score, probabilities, actual, actual.any(axis=0))
+    return _mean_over_classes(score, log_odds, actual, actual.any(axis=0))
 
 
 def expected_calibration_error(
@@ -210,18 +219,19 @@ def _of_counts(right: Counts, predicted: Counts, actual: Counts) -> dict[str, np
 
 def _mean_over_classes(
     score: Callable,
-    probabilities: Probabilities,
+    log_odds: Scores,
     actual: Bool[np.ndarray, "N C"],
     defined: Bool[np.ndarray, " C"],
 ) -> float:
-    if not defined.any() or not np.isfinite(probabilities).all():
+    if not defined.any() or np.isnan(log_odds).any():
         return float("nan")
+    # scikit-learn refuses infinite scores; their places in the order are as good.
     scores = [
-        score(actual[:, place], probabilities[:, place].astype(np.float64))
+        score(actual[:, place], np.unique(log_odds[:, place], return_inverse=True)[1])
         for place in np.flatnonzero(defined)
     ]
     return float(np.mean(scores))
 
 
-def _one_hot(labels: Labels, probabilities: Probabilities) -> Bool[np.ndarray, "N C"]:
-    return labels[:, None] == np.arange(probabilities.shape[1])
+def _one_hot(labels: Labels, scores: Scores) -> Bool[np.ndarray, "N C"]:
+    return labels[:, None] == np.arange(scores.shape[1])

@@ -18,11 +18,13 @@ from mmjax.types import UserError
 CONFIG_FILE = "config.json"
 LABELS_FILE = "labels.json"
 TOKENIZER_FILE = "tokenizer.json"
+SCALES_FILE = "scales.json"  # of the features of vectors and series in the training split
 COUNTS_FILE = "class_counts.json"  # examples of each class in the training split
 TUNED_FILE = "tuned.json"  # what was tuned on the validation split, after training
 # What a later start or `mmjax.load` reads; `base.json` and `pretrained` are of `mmjax.build`.
 READ_AGAIN = (
-    *(CONFIG_FILE, LABELS_FILE, TOKENIZER_FILE, COUNTS_FILE, TUNED_FILE, "base.json"),
+    *(CONFIG_FILE, LABELS_FILE, TOKENIZER_FILE, COUNTS_FILE, SCALES_FILE, TUNED_FILE),
+    "base.json",
     "pretrained/**/*",
 )
 
@@ -75,7 +77,7 @@ def read_tuned(path: Path) -> dict[str, np.ndarray]:
     """What was tuned on the validation split, by name; empty if nothing was."""
     file = path / TUNED_FILE
     stored = read_json(file) if file.exists() else {}
-    return {name: np.asarray(values, np.float32) for name, values in stored.items()}
+    return {name: np.asarray(values, np.float64) for name, values in stored.items()}
 
 
 def has_checkpoints(path: Path) -> bool:

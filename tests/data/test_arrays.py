@@ -19,7 +19,7 @@ def make(length=11):
         masks={"a": np.stack([number % 2 == 0, number >= 0], 1), "b": number % 3 == 0},
         labels=number * 10,
         kinds=number % 2,
-        answers=tuple(map(str, range(110))),
+        answers=tuple(map(str, range(111))),
         groups=("even", "odd"),
     )
 

@@ -29,7 +29,7 @@ def test_arrays_are_stacked_and_what_is_missing_is_masked():
         ([1.0, 2.0], SENSOR, r"sensor: expected float32 numbers of shape \[3\], got .* \[2\]"),
         (["a", "b", "c"], SENSOR, "sensor: expected float32 numbers"),
         ([1e39, 0, 0], SENSOR, "sensor: float32 holds numbers from"),
-        ([0, np.nan, 0], SENSOR, "got nan to nan"),
+        ([0, np.inf, 0], SENSOR, "got 0.0 to inf"),
         (np.full((2, 3), 0.5), CLIP, "clip: expected uint8 numbers .*, got float64"),
         (np.full((2, 3), 256), CLIP, "clip: uint8 holds numbers from 0 to 255, got 256 to 256"),
         (np.full((2, 3), -1), CLIP, "got -1 to -1"),

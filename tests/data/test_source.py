@@ -39,7 +39,7 @@ DECODERS = {"image": decode_image, "questions": decode_questions}
 
 def make(length=300, broken=(), cache=False):
     raw = Raw(length, broken)
-    source = Source("fake/train", Records(raw, DECODERS, cache=cache), ("yes", "no"), ("yes_no",))
+    source = Source("fake/train", Records(raw, DECODERS, cache=cache), tuple("abcd"), ("all",))
     return raw, source
 
 

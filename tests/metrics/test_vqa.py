@@ -1,3 +1,5 @@
+import re
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -80,3 +82,23 @@ NORMALISED = {
 def test_normalised_answers(text):
     assert normalise_answer(text) == NORMALISED[text]
     assert normalise_answer(NORMALISED[text]) == NORMALISED[text]
+
+
+def official_punctuation(text):
+    """As processPunctuation of the official evaluation does it, one mark after the other."""
+    out = text
+    for mark in ';/[]"{}()=+\\_-><@`,?!':
+        if mark + " " in text or " " + mark in text or re.search(r"(\d)(\,)(\d)", text):
+            out = out.replace(mark, "")
+        else:
+            out = out.replace(mark, " ")
+    return re.sub(r"(?!<=\d)(\.)(?!\d)", "", out)
+
+
+def test_punctuation_goes_as_in_the_official_evaluation():
+    rng = np.random.default_rng(0)
+    pieces = [*";/[]\"{}()=+\\_-><@`,?!.:'%$ ", "red", "blue", "5", "1,000", "0.5", " ", "नीली"]
+    for _ in range(500):
+        text = "".join(rng.choice(pieces, rng.integers(1, 9)))
+        expected = " ".join(official_punctuation(text).split())
+        assert normalise_answer(text).replace("\u2019", "'") == expected, text
