@@ -1,5 +1,6 @@
 """A published checkpoint as a function of what users have: files, pictures and sentences."""
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from mmjax.interop import answers, transcription
 from mmjax.interop.architecture import Architecture
 from mmjax.interop.listening import Heard, ears, repeated
 from mmjax.interop.preprocess import processors
+from mmjax.interop.reading_texts import text_reader
 from mmjax.types import UserError
 
 # Of the outputs of a model, by kind of input, those that stand for the whole of it; the first that
@@ -30,7 +32,7 @@ SCALES, BIASES = ("logit_scale", "logit_scale_a", "t"), ("logit_bias", "b")
 
 # (values, the place of the first, for messages) -> places of values, and what the model is given of
 # them; values whose inputs are of one shape are together.
-Reader = Callable[[Sequence[Any], int], Iterator[tuple[Sequence[int], Heard]]]
+Reader = Callable[..., Iterator[tuple[Sequence[int], Heard]]]
 
 
 class Published(zero_shot.ZeroShot):
@@ -82,19 +84,27 @@ class Published(zero_shot.ZeroShot):
         rows = answers.answers(found["logits"], self.labels, problem, top, where)
         return rows if isinstance(value, (list, tuple)) else rows[0]
 
-    def embed(self, **inputs: Any) -> dict[str, np.ndarray]:
+    def embed(self, *, prompt: str | None = None, **inputs: Any) -> dict[str, np.ndarray]:
         """The embeddings [inputs E] of each modality that is given, of length one, by name.
 
         Those of a model of a common space are its own; of another model its summary, or where it
         has none the mean of its tokens. Each is that of the input alone, whatever stands beside it.
         Of a sound, AST hears the first 10.24 s and Whisper's encoder the first 30 s, and a CLAP
         without fusion a drawn part, the same each time. For inputs and errors see `__call__`.
+
+        Args:
+            prompt: goes in front of texts: the name of one of the checkpoint's prompts, such as
+                "query", or a text such as "query: "; "" for none. None: the checkpoint's default.
+            inputs: see `__call__`.
         """
         if not inputs:
             raise UserError(f"nothing to embed: give {' or '.join(self.modalities)}")
+        if prompt is not None and "text" not in inputs:
+            raise UserError("prompt goes in front of texts: give text, too")
         found = {}
         for name, value in inputs.items():
-            x = self._run(name, zero_shot.listed(value))["summary"]
+            options = {"prompt": prompt} if name == "text" else {}
+            x = self._run(name, zero_shot.listed(value), **options)["summary"]
             found[name] = x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
         return found
 
@@ -148,7 +158,7 @@ class Published(zero_shot.ZeroShot):
             raise UserError(f"{name}: an empty list")
         return values
 
-    def _run(self, name: str, values: Sequence[Any]) -> dict[str, np.ndarray]:
+    def _run(self, name: str, values: Sequence[Any], **options: Any) -> dict[str, np.ndarray]:
         """summary [inputs E], and logits [inputs C] if the model classifies."""
         values = self._checked(name, values)
         if name not in self._readers:
@@ -156,7 +166,7 @@ class Published(zero_shot.ZeroShot):
         rows: list[dict[str, np.ndarray]] = [{} for _ in values]
         for start in range(0, len(values), self.batch_size):
             chosen = values[start : start + self.batch_size]
-            for places, given in self._readers[name](chosen, start):
+            for places, given in self._readers[name](chosen, start, **options):
                 found = self._apply(name, given)
                 for row, place in enumerate(places):
                     rows[start + place] = {key: x[row] for key, x in found.items()}
@@ -231,11 +241,16 @@ def reader(model: interop.Pretrained, name: str) -> Reader:
     if name == "audio":
         hear = ears(model)
         return lambda values, first: iter([(range(len(values)), hear(values, first))])
-    read = processors.reader(model.checkpoint, model.architecture.family, name)
+    if name == "text":
+        read: Callable = text_reader(model.path, model.config, model.architecture)
+    else:
+        read = processors.reader(model.checkpoint, model.architecture.family, name)
 
-    def given(values: Sequence[Any], first: int) -> Iterator[tuple[Sequence[int], Heard]]:
+    def given(
+        values: Sequence[Any], first: int, **options: Any
+    ) -> Iterator[tuple[Sequence[int], Heard]]:
         del first
-        for places, batch in processors.alike(name, read, values):
+        for places, batch in processors.alike(name, functools.partial(read, **options), values):
             yield (
                 places,
                 Heard(batch, batch.get("attention_mask", batch.get("pixel_attention_mask"))),
