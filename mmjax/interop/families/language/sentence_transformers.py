@@ -60,7 +60,7 @@ READ = {
 
 
 def poolings(config: Mapping[str, Any], width: int, where: str) -> tuple[str, ...]:
-    """The names of the poolings that a Pooling module computes.
+    """The names of the poolings that a Pooling module computes, in the order of its vector.
 
     Raises:
         UserError: one that mmjax does not have, none, or of tokens of another width.
@@ -74,8 +74,8 @@ def poolings(config: Mapping[str, Any], width: int, where: str) -> tuple[str, ..
         found = tuple(name for name in POOLINGS if on[name])
     else:
         given = [given] if isinstance(given, str) else list(given)
-        found = tuple(name for name in POOLINGS if name in given)
-        if len(found) < len(given):
+        found = tuple(given)  # in this order
+        if not set(found) <= POOLINGS.keys():
             raise UserError(f"{where}: pooling_mode={given!r}: there is {', '.join(POOLINGS)}")
     if not found:
         raise UserError(f"{where}: no pooling is on: is the file damaged?")

@@ -36,8 +36,8 @@ def _last(x: Array, mask: Array) -> Array:
     return _sum(x, mask * (jnp.arange(x.shape[1]) == last[:, None]))
 
 
-# From tokens [B L D] and which are real [B L]: one vector [B D]. If several are wanted, they come
-# side by side in this order, which is that of sentence-transformers.
+# From tokens [B L D] and which are real [B L]: one vector [B D]. If several are switched on, they
+# come side by side in this order, which is that of sentence-transformers.
 POOLINGS: Mapping[str, Callable[[Array, Array], Array]] = {
     "cls": lambda x, _: x[:, 0],
     "max": lambda x, mask: jnp.max(jnp.where(mask[..., None], x, LOWEST), axis=1),
