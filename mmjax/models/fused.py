@@ -16,7 +16,9 @@ def share_rows(tokens: Tokens, index: Int[Array, " B"] | None) -> Tokens:
     """Tokens of R rows -> tokens of B examples; example i takes row index[i]. None: row i."""
     if index is None:
         return tokens
-    check_ids("index", index, tokens.x.shape[0], "it says which row each example uses")
+    rows = tokens.x.shape[0]
+    check_ids("index", index, rows, "it says which row each example uses")
+    index = jnp.where(index < 0, rows, index)  # which gives NaN, not a row from the end
     return Tokens(jnp.take(tokens.x, index, axis=0), jnp.take(tokens.mask, index, axis=0))
 
 

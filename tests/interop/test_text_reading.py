@@ -10,6 +10,8 @@ import pytest
 import mmjax
 from mmjax import interop
 from mmjax.build.pretrained import encode_texts
+from mmjax.interop.preprocess.images import image_processor
+from mmjax.interop.preprocess.sounds import sound_processor
 from mmjax.interop.preprocess.texts import text_processor
 from mmjax.interop.reading_texts import text_reader
 from mmjax.types import UserError
@@ -149,3 +151,24 @@ def test_open_clip_refuses_what_it_does_not_know_of_texts(change, said, tmp_path
     config = text_fakes.open_clip(text_fakes.SIGLIP_CFG | change)
     with pytest.raises(UserError, match=said):
         text_processor(tmp_path, config, family="open_clip")
+
+
+@pytest.mark.parametrize(
+    ("make", "known"),
+    [
+        (image_processor, {"image_processor_type": "CLIPImageProcessor"}),
+        (image_processor, {"pretrained_cfg": {"input_size": [3, 8, 8], "url": "it", "notes": []}}),
+        (image_processor, {"preprocess_cfg": {"size": 8}}),
+        (image_processor, {"resize_size": 8}),
+        (sound_processor, {"feature_extractor_type": "Wav2Vec2FeatureExtractor"}),
+        (sound_processor, {"feature_extractor_type": "WhisperFeatureExtractor"}),
+        (sound_processor, {"feature_extractor_type": "ASTFeatureExtractor"}),
+        (sound_processor, {"feature_extractor_type": "ClapFeatureExtractor"}),
+    ],
+)
+def test_so_is_one_of_pictures_and_of_sounds(make, known):
+    make(known)
+    nested = [key for key in known if isinstance(known[key], dict)]
+    wrong = {nested[0]: {**known[nested[0]], "squash": 2}} if nested else {"squash": 2}
+    with pytest.raises(UserError, match="unknown .*squash"):
+        make(known | wrong)

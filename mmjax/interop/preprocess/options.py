@@ -44,6 +44,24 @@ ARGUMENTS_SILENT = {
 }
 # The tokenizer_kwargs of open_clip_config.json.
 OPEN_CLIP_READ = {"clean", "strip_sep_token"}
+# A pretrained_cfg of timm: what its evaluation reads, and what says where a model comes from, how
+# else it was tested, or what its classes are.
+TIMM_READ = {"input_size", "interpolation", "crop_pct", "crop_mode", "mean", "std"}
+TIMM_SILENT = {
+    *("url", "file", "state_dict", "hf_hub_id", "hf_hub_filename", "source", "architecture", "tag"),
+    *("custom_load", "test_input_size", "min_input_size", "fixed_input_size", "test_crop_pct"),
+    *("num_classes", "label_offset", "label_names", "label_descriptions", "pool_size"),
+    *("test_pool_size", "first_conv", "classifier", "license", "description", "origin_url"),
+    *(
+        "paper_name",
+        "paper_ids",
+        "notes",
+        "num_features",
+        "global_pool",
+        "model_args",
+        "pretrained",
+    ),
+}
 
 
 def refuse_unknown(
