@@ -72,7 +72,7 @@ def say(
     """The prompts, with the languages that were heard, and what `greedy` says after them.
 
     Raises:
-        UserError: too many words.
+        UserError: too many words, or a word of a prompt that the model does not have.
     """
     first = prompts.shape[1]
     most = model.module.decoder.positions - first
@@ -81,7 +81,7 @@ def say(
     if not 0 < wanted <= most:
         raise UserError(f"max_new_tokens={wanted}: the model can say 1 to {most}")
     size = model.module.decoder.vocabulary_size
-    check_ids(f"{model.path}: generation_config.json", [w for w in prompt if w != DETECT], size)
+    check_ids(f"{model.path}: generation_config.json", prompts[prompts != DETECT], size)
     said = greedy(
         model.module,
         model.variables,
