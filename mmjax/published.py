@@ -76,19 +76,28 @@ class Published(zero_shot.ZeroShot):
         rows = self._answers(found["logits"], top)
         return rows[0] if self.several(name, value) is None else rows
 
-    def embed(self, **inputs: Any) -> dict[str, np.ndarray]:
+    def embed(self, *, prompt: str | None = None, **inputs: Any) -> dict[str, np.ndarray]:
         """The embeddings [inputs E] of each modality that is given, of length one, by name.
 
         Those of a model of a common space are its own; of another model its summary, or where it
         has none the mean of its tokens. Each is that of the input alone, whatever stands beside it.
         Of a sound, AST hears the first 10.24 s and Whisper's encoder the first 30 s, and a CLAP
         without fusion a drawn part, the same each time. For inputs and errors see `__call__`.
+
+        Args:
+            prompt: goes in front of texts: the name of one of the checkpoint's prompts, such as
+                "query", or a text such as "query: "; "" for none. None: the checkpoint's default.
+            inputs: see `__call__`.
         """
         if not inputs:
             raise UserError(f"nothing to embed: give {' or '.join(self.modalities)}")
+        if prompt is not None and "text" not in inputs:
+            raise UserError("prompt goes in front of texts: give text, too")
         found = {}
         for name, value in inputs.items():
-            found[name] = _directions(self._run(name, self.listed(name, value))["summary"])
+            options = {"prompt": prompt} if name == "text" else {}
+            x = self._run(name, self.listed(name, value), **options)["summary"]
+            found[name] = _directions(x)
         return found
 
     def respond(
@@ -178,14 +187,14 @@ class Published(zero_shot.ZeroShot):
             raise UserError(f"{name}: an empty list")
         return values
 
-    def _run(self, name: str, values: Sequence[Any]) -> dict[str, np.ndarray]:
+    def _run(self, name: str, values: Sequence[Any], **options: Any) -> dict[str, np.ndarray]:
         """summary [inputs E], and logits [inputs C] if the model classifies."""
         values = self._checked(name, values)
         read = self._reader(name)
         rows: list[dict[str, np.ndarray]] = [{} for _ in values]
         for start in range(0, len(values), self.batch_size):
             chosen = values[start : start + self.batch_size]
-            for places, given in read(chosen, start):
+            for places, given in read(chosen, start, **options):
                 found = self._apply(name, given)
                 for row, place in enumerate(places):
                     rows[start + place] = {key: x[row] for key, x in found.items()}

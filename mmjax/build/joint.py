@@ -24,7 +24,7 @@ from mmjax.interop.encoding.sizing import sized
 from mmjax.interop.joint import Joint, joint_of, moves, to_run, width_of
 from mmjax.interop.loading import architecture_of
 from mmjax.interop.preprocess.processors import of_pictures
-from mmjax.interop.preprocess.texts import text_processor
+from mmjax.interop.reading_texts import text_reader
 from mmjax.interop.report import Report
 from mmjax.interop.variables import read_variables
 from mmjax.types import UserError
@@ -122,7 +122,7 @@ def whole(config: ConfigDict, checkpoint: Checkpoint, dtype: Any) -> Whole:
         rate = sample_rate(config, name)
         prepare = pretrained.prepared(checkpoint, architecture, part, spec, kind, rate)
         if kind == "text":
-            padding = text_processor(checkpoint.path, checkpoint.config).codec.pad or 0
+            padding = text_reader(checkpoint.path, checkpoint.config, architecture).codec.pad or 0
             prepare = functools.partial(prepare, **{"padding": padding} | part.options)
         encoders[name] = PretrainedEncoder(part.module, prepare, None, "pooled", dtype)
         projections[name] = joint.projections[kind].module
@@ -178,10 +178,8 @@ def encode_texts(config: ConfigDict, kept: pretrained.Checkpoints, name: str) ->
         return None
     checkpoint = kept[MODEL]
     architecture = architecture_of(checkpoint, np.float32)
-    tower, settings = (
-        architecture.parts["text"].module,
-        text_processor(checkpoint.path, checkpoint.config).settings,
-    )
+    tower = architecture.parts["text"].module
+    settings = text_reader(checkpoint.path, checkpoint.config, architecture).settings
     most = tower.positions - (0 if tower.padding is None else tower.padding + 1)
     padded = "attention_mask" not in architecture.inputs
     # Where words do not see those behind them, what is read at the end of a text is the same

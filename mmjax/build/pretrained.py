@@ -26,7 +26,7 @@ from mmjax.interop.encoding.encoder import (
 )
 from mmjax.interop.encoding.spectrograms import seen
 from mmjax.interop.loading import architecture_of
-from mmjax.interop.preprocess.texts import text_processor
+from mmjax.interop.reading_texts import text_reader
 from mmjax.interop.variables import read_variables
 from mmjax.types import UserError
 
@@ -200,10 +200,19 @@ def encode_texts(checkpoint: Checkpoint, length: int, *, padded: bool = False) -
 
     A text that is empty is one that is missing: its mask is all False. `padded`: the model reads
     the padding as it reads words, so that it is real.
+
+    Raises:
+        UserError: the model was trained on texts of another length, whose padding it sees.
     """
     if own.is_own(checkpoint):
         return own.encode_texts(checkpoint, length)
-    processor = text_processor(checkpoint.path, checkpoint.config)
+    architecture = architecture_of(checkpoint, np.float32)
+    processor = text_reader(checkpoint.path, checkpoint.config, architecture)
+    if processor.fixed and length != processor.settings.length:
+        raise UserError(
+            f"config.data.text_length={length}: this model reads texts of"
+            f" {processor.settings.length} ids, padding included: set it to that"
+        )
 
     def encode(texts: Any) -> tuple[np.ndarray, np.ndarray]:
         rows = {text: row for row, text in enumerate(dict.fromkeys(texts))}

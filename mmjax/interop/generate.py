@@ -13,6 +13,7 @@ from mmjax.interop.loading import Pretrained, as_input
 from mmjax.interop.prompts import DETECT, Decoding, decoding_of, prompt_of
 from mmjax.interop.timestamps import Times, allowed, times_of
 from mmjax.interop.towers.sound.whisper import WhisperModel
+from mmjax.nn.ids import check_ids
 from mmjax.types import UserError
 
 
@@ -71,7 +72,7 @@ def say(
     """The prompts, with the languages that were heard, and what `greedy` says after them.
 
     Raises:
-        UserError: too many words.
+        UserError: too many words, or a word of a prompt that the model does not have.
     """
     first = prompts.shape[1]
     most = model.module.decoder.positions - first
@@ -80,6 +81,7 @@ def say(
     if not 0 < wanted <= most:
         raise UserError(f"max_new_tokens={wanted}: the model can say 1 to {most}")
     size = model.module.decoder.vocabulary_size
+    check_ids(f"{model.path}: generation_config.json", prompts[prompts != DETECT], size)
     said = greedy(
         model.module,
         model.variables,

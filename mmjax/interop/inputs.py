@@ -1,5 +1,6 @@
 """From what users have, files, pictures and sentences, to the arrays of a published model."""
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -9,13 +10,14 @@ from mmjax.interop.architecture import Architecture
 from mmjax.interop.listening import Heard, ears
 from mmjax.interop.loading import Pretrained
 from mmjax.interop.preprocess import processors
+from mmjax.interop.reading_texts import text_reader
 
 # The names that open_clip and big_vision have for them.
 OTHER_NAMES = {"input_ids": "text", "pixel_values": "image"}
 
 # (values, the place of the first, for messages) -> places of values, and what the model is given of
 # them; values whose inputs are of one shape are together.
-Reader = Callable[[Sequence[Any], int], Iterator[tuple[Sequence[int], Heard]]]
+Reader = Callable[..., Iterator[tuple[Sequence[int], Heard]]]
 
 
 def inputs_of(architecture: Architecture, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -31,18 +33,22 @@ def inputs_of(architecture: Architecture, batch: Mapping[str, np.ndarray]) -> di
     return found
 
 
-def reader(model: Pretrained, name: str) -> Callable[[Sequence[Any]], dict[str, Any]]:
+def reader(model: Pretrained, name: str) -> Callable[..., dict[str, Any]]:
     """What turns values of a modality into the model's inputs, as the checkpoint's files say.
+
+    That of texts also takes `prompt`: see `TextProcessor.prompt_of`.
 
     Raises:
         UserError: no file says it.
     """
+    if name == "text":
+        return text_reader(model.path, model.config, model.architecture)
     return processors.reader(model.checkpoint, model.architecture.family, name)
 
 
 def in_batches(model: Pretrained, name: str) -> Reader:
     """What gives a model values of a modality, each as if it were alone, with their places; the
-    second argument is the place of the first of them, for messages.
+    second argument is the place of the first of them, for messages; further ones are the reader's.
 
     Raises:
         UserError: as `reader`.
@@ -52,9 +58,11 @@ def in_batches(model: Pretrained, name: str) -> Reader:
         return lambda values, first: iter([(range(len(values)), hear(values, first))])
     read = reader(model, name)
 
-    def given(values: Sequence[Any], first: int) -> Iterator[tuple[Sequence[int], Heard]]:
+    def given(
+        values: Sequence[Any], first: int, **options: Any
+    ) -> Iterator[tuple[Sequence[int], Heard]]:
         del first
-        for places, batch in processors.alike(name, read, values):
+        for places, batch in processors.alike(name, functools.partial(read, **options), values):
             yield (
                 places,
                 Heard(batch, batch.get("attention_mask", batch.get("pixel_attention_mask"))),

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmjax.interop import native, skeleton
+from mmjax.interop import id_limits, native, skeleton
 from mmjax.interop.architecture import FLAGS, Architecture, Checkpoint
 from mmjax.interop.checkpoint import copy_beside, open_checkpoint, write_weights
 from mmjax.interop.families import FAMILIES
@@ -64,19 +64,19 @@ class Pretrained:
                 takes: images [B 3 H W] float, ids [B L] whole numbers.
 
         Raises:
-            UserError: an input that the model does not take, or of wrong shape or type.
+            UserError: an input that the model does not take, or of wrong shape or type, or numbers
+                of words or places that are in no table of the model.
         """
         known = self.architecture.inputs
         example = self.architecture.example
-        arrays = {}
-        for name, value in inputs.items():
-            if value is None:
-                continue
+        given = {name: np.asarray(value) for name, value in inputs.items() if value is not None}
+        for name in given:
             if name not in known:
                 raise UserError(f"{self.path}: no input {name!r}; there is {', '.join(known)}")
-            arrays[name] = as_input(name, value, example.get(name))
-        if not arrays:
+        if not given:
             raise UserError(f"{self.path}: give {' or '.join(example)}")
+        id_limits.check(self.architecture, given)
+        arrays = {name: as_input(name, value, example.get(name)) for name, value in given.items()}
         found = self._apply(self.variables, arrays, output_hidden_states=output_hidden_states)
         return attributes(found)
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, Shaped
 
 from mmjax.fusion.pooled import pool_tokens
+from mmjax.nn.ids import check_ids
 from mmjax.nn.mixup import mixup
 from mmjax.types import Input, Tokens, UserError
 
@@ -15,6 +16,9 @@ def share_rows(tokens: Tokens, index: Int[Array, " B"] | None) -> Tokens:
     """Tokens of R rows -> tokens of B examples; example i takes row index[i]. None: row i."""
     if index is None:
         return tokens
+    rows = tokens.x.shape[0]
+    check_ids("index", index, rows, "it says which row each example uses")
+    index = jnp.where(index < 0, rows, index)  # which gives NaN, not a row from the end
     return Tokens(jnp.take(tokens.x, index, axis=0), jnp.take(tokens.mask, index, axis=0))
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from mmjax.nn.dense import Dense
+from mmjax.nn.ids import rows_of
 from mmjax.nn.masking import zero_masked
 from mmjax.types import UserError
 
@@ -15,7 +16,8 @@ from mmjax.types import UserError
 class WordEmbedding(nn.Module):
     """A vector for each word, exact zeros where masked.
 
-    A real id outside the vocabulary gives NaN, so that it is noticed; a masked one is never read.
+    A real id outside the vocabulary is an error; where a program is compiled, which cannot raise
+    one, it gives NaN, so that it is noticed. A masked one is never read.
 
     Attributes:
         vocabulary_size: V, number of ids.
@@ -33,7 +35,7 @@ class WordEmbedding(nn.Module):
     def __call__(self, ids: Int[Array, "B L"], mask: Bool[Array, "B L"]) -> Float[Array, "B L D"]:
         shape = (self.vocabulary_size, self.width)
         table = self.param("embedding", self.embedding_init, shape, jnp.float32)
-        rows = jnp.take(table.astype(self.dtype), jnp.where(mask, ids, 0), axis=0)
+        rows = rows_of(table.astype(self.dtype), jnp.where(mask, ids, 0), "text")
         return zero_masked(rows, mask)
 
 

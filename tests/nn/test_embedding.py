@@ -28,11 +28,15 @@ def test_words_are_rows_of_the_table():
     np.testing.assert_array_equal(out[1], table[[0, 2, 2]])
 
 
-def test_real_word_outside_the_vocabulary_is_noticed():
-    ids, mask = jnp.array([[4]]), jnp.ones((1, 1), bool)
+@pytest.mark.parametrize("wrong", [4, -1])
+def test_real_word_outside_the_vocabulary_is_noticed(wrong):
+    ids, mask = jnp.array([[wrong]]), jnp.ones((1, 1), bool)
     module = WordEmbedding(vocabulary_size=4, width=2)
-    out, _ = module.init_with_output(jax.random.key(0), ids, mask)
-    assert np.isnan(out).all()
+    variables = jax.jit(module.init)(jax.random.key(0), ids, mask)
+    assert np.isnan(jax.jit(module.apply)(variables, ids, mask)).all()
+    with pytest.raises(UserError, match=f"text: {wrong} at .0, 0., but there are 0 to 3"):
+        module.apply(variables, ids, mask)
+    np.testing.assert_array_equal(module.apply(variables, ids, ~mask), 0)
 
 
 def test_patches_equal_a_strided_convolution():

@@ -25,12 +25,15 @@ class Codec(NamedTuple):
     encode: (texts or pairs, the most ids or None) -> a row for each, not padded.
     decode: (ids, whether to skip special tokens) -> text.
     pad: the id of padding, if there is one.
+    tokenizer: of the `tokenizers` library, if it is one of those.
+    words: how many ids any text may give; added tokens, which few texts have, come on top.
     """
 
     encode: Callable[[Sequence[Text], int | None], list[Row]]
     decode: Callable[[Sequence[int], bool], str]
     pad: int | None
     tokenizer: Tokenizer | None = None
+    words: int = 0
 
 
 def of_json(path: Path, settings: Settings) -> Codec:
@@ -55,10 +58,8 @@ def of_json(path: Path, settings: Settings) -> Codec:
     # The library raises plain Exception for whatever it cannot parse.
     except Exception as error:
         raise UserError(f"{path}: no tokenizer ({_line(error)}); fetch the file again") from error
-    if settings.kind == "siglip2":
-        steps = [normalizers.Lowercase(), *([tokenizer.normalizer] if tokenizer.normalizer else [])]
-        tokenizer.normalizer = normalizers.Sequence(steps)
-    return _codec(tokenizer, settings, path)
+    codec = _codec(tokenizer, settings, path)
+    return lowered(codec) if settings.kind == "siglip2" else codec
 
 
 def of_word_pieces(path: Path, settings: Settings) -> Codec:
@@ -150,6 +151,13 @@ def _codec(tokenizer: Tokenizer, settings: Settings, path: Path) -> Codec:
     known = [t for t in settings.tokens.values() if tokenizer.token_to_id(t.content) is not None]
     had = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
     tokenizer.add_special_tokens([token for token in known if token.content not in had])
+    for token in settings.further:
+        if tokenizer.token_to_id(token) is None:
+            raise UserError(
+                f"{path}: the vocabulary lacks {token!r}, a special token of its settings"
+            )
+        if token not in had:
+            tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False)])
     _templates(tokenizer, settings, path)
 
     def encode(texts: Sequence[Text], limit: int | None) -> list[Row]:
@@ -168,7 +176,9 @@ def _codec(tokenizer: Tokenizer, settings: Settings, path: Path) -> Codec:
         return text.replace("</w>", " ").strip() if settings.kind == "clip" else text
 
     pad = settings.tokens.get("pad")
-    return Codec(encode, decode, tokenizer.token_to_id(pad.content) if pad else None, tokenizer)
+    number = tokenizer.token_to_id(pad.content) if pad else None
+    size = tokenizer.get_vocab_size(with_added_tokens=False)
+    return Codec(encode, decode, number, tokenizer, size)
 
 
 def _templates(tokenizer: Tokenizer, settings: Settings, path: Path) -> None:
@@ -228,3 +238,15 @@ def _same(name: str) -> dict[str, str]:
 
 def _line(error: Exception) -> str:
     return " ".join(str(error).split())
+
+
+def lowered(codec: Codec) -> Codec:
+    """Texts are lower-cased first; special tokens in them are not."""
+    if codec.tokenizer is None:
+        raise UserError(
+            "do_lower_case: only for tokenizers of a tokenizer.json, or of vocabularies"
+        )
+    given = codec.tokenizer.normalizer
+    steps = [normalizers.Lowercase(), *([given] if given else [])]
+    codec.tokenizer.normalizer = normalizers.Sequence(steps)
+    return codec

@@ -14,7 +14,6 @@ from mmjax.interop.checkpoint import read_config_file
 from mmjax.interop.preprocess import image_classes
 from mmjax.interop.preprocess.images import image_processor
 from mmjax.interop.preprocess.recipes import NESTED, TIMM, recipe
-from mmjax.interop.preprocess.texts import text_processor
 from mmjax.types import UserError
 
 Processor = Callable[[Sequence[Any]], dict[str, Any]]
@@ -46,18 +45,16 @@ TORCHVISION: Mapping[str, Mapping[str, int]] = {
 
 def reader(checkpoint: Checkpoint, family: str, kind: str) -> Processor:
     """What turns a list of values of one modality into the inputs of a model; of sounds,
-    `mmjax.interop.listening.ears` does.
+    `mmjax.interop.listening.ears` does, of texts `mmjax.interop.reading_texts.text_reader`.
 
     Args:
         checkpoint: the model on the disk.
         family: its name in `mmjax.interop.families.FAMILIES`.
-        kind: "image", "text" or "video".
+        kind: "image" or "video".
 
     Raises:
         UserError: no file says it, or one says what is not understood.
     """
-    if kind == "text":
-        return text_processor(folder_of(checkpoint), checkpoint.config)
     found = of_pictures(checkpoint, family, kind)
     if not found:
         raise UserError(

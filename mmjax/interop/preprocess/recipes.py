@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmjax.interop.preprocess import image_classes, pixels
+from mmjax.interop.preprocess.options import TIMM_READ, TIMM_SILENT, refuse_unknown
 from mmjax.interop.preprocess.recipe_values import (
     CLIP,
     IMAGENET,
@@ -86,6 +87,7 @@ def _open_clip(config: Mapping[str, Any]) -> Recipe:
 def _timm(config: Mapping[str, Any]) -> Recipe:
     """A pretrained_cfg of timm, of which its evaluation reads six entries and no more."""
     name = "timm pretrained_cfg"
+    refuse_unknown(config, TIMM_READ, TIMM_SILENT, name)
     size = config.get("input_size") or (3, 224, 224)
     if not isinstance(size, list | tuple) or len(size) != 3 or size[0] != 3:
         raise UserError(f"{name}: input_size must be [3, height, width], not {size!r}")

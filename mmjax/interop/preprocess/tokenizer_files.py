@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from tokenizers import AddedToken
 
+from mmjax.interop.preprocess.options import TOKENIZER_READ, TOKENIZER_SILENT, refuse_unknown
 from mmjax.types import UserError
 
 _IDS, _TYPES, _MASK = "input_ids", "token_type_ids", "attention_mask"
@@ -69,10 +70,14 @@ _CLASSES = {
     "WhisperTokenizer": "whisper",
     "XLMRobertaTokenizer": "xlm_roberta",
 }
+# What SigLIP and SigLIP 2 call their classes where they are those of another model.
+_SIGLIP_CLASSES = {"GemmaTokenizer": "siglip2", "T5Tokenizer": "siglip"}
 _MODELS = {
     **{kind: kind for kind in KINDS},
+    "camembert": "xlm_roberta",
     "chinese_clip": "bert",
     "clap": "roberta",
+    "clap_text_model": "roberta",
     "clip_text_model": "clip",
     "siglip2_text_model": "siglip2",
     "siglip_text_model": "siglip",
@@ -86,6 +91,7 @@ class Settings(NamedTuple):
     kind: a name in KINDS.
     tokens: role -> token; each says how it takes the spaces around it.
     added: id -> token, for those that the vocabulary leaves out or treats specially.
+    further: special tokens of no role, by their text.
     outputs, side, length, full: as of `Kind`.
     truncation_side: which end is cut off.
     values: tokenizer_config.json, for what only one kind needs.
@@ -100,6 +106,7 @@ class Settings(NamedTuple):
     length: int | None
     full: bool
     values: Mapping[str, Any]
+    further: tuple[str, ...] = ()
 
 
 def read_json(path: Path) -> Mapping[str, Any]:
@@ -119,27 +126,35 @@ def read_json(path: Path) -> Mapping[str, Any]:
     return value
 
 
-def read_settings(directory: Path, config: Mapping[str, Any]) -> Settings:
+def read_settings(directory: Path, config: Mapping[str, Any], *, siglip: bool = False) -> Settings:
     """Reads tokenizer_config.json, special_tokens_map.json and added_tokens.json.
 
     Args:
         directory: where they lie, if they do.
         config: the model's config.json, whose `model_type` tells the class if nothing else does.
+        siglip: whether the model is of SigLIP's kind, whatever the class of its tokenizer.
 
     Raises:
-        UserError: a file that cannot be read, or a value out of place.
+        UserError: a file that cannot be read, an entry that is not understood, or a value out of
+            place.
     """
     path = directory / "tokenizer_config.json"
     values, tokens = read_json(path), read_json(directory / "special_tokens_map.json")
+    for given, file in ((values, path), (tokens, directory / "special_tokens_map.json")):
+        refuse_unknown(given, TOKENIZER_READ, TOKENIZER_SILENT, str(file))
     named = str(values.get("tokenizer_class") or "").removesuffix("Fast")
     kind = _CLASSES.get(named) or ("any" if named else None)
-    by_model = _MODELS.get(str(config.get("model_type")))
-    # Checkpoints of SigLIP 2 name Gemma's class, which does not lower-case as they were trained.
-    if kind in (None, "any") and (kind is None or by_model == "siglip2"):
-        kind = by_model or _by_files(directory)
+    if siglip and kind in (None, "any"):
+        kind = _SIGLIP_CLASSES.get(named) or _siglip_kind(directory)
+    elif kind is None:
+        kind = _MODELS.get(str(config.get("model_type"))) or _by_files(directory)
+    if kind == "siglip2" and values.get("do_lower_case") is False:
+        raise UserError(f"{path}: do_lower_case=false, but SigLIP 2 reads lower-cased texts only")
     defaults = KINDS[kind]
     outputs = values.get("model_input_names") or defaults.outputs
-    side, cut = values.get("padding_side", defaults.side), values.get("truncation_side", "right")
+    # Siglip2Tokenizer pads on the left where no file says a side; the models were trained so not.
+    usual = "right" if siglip else defaults.side
+    side, cut = values.get("padding_side", usual), values.get("truncation_side", "right")
     for key, value in (("padding_side", side), ("truncation_side", cut)):
         if value not in ("left", "right"):
             raise UserError(f"{path}: {key} must be left or right, not {value!r}")
@@ -169,7 +184,28 @@ def read_settings(directory: Path, config: Mapping[str, Any]) -> Settings:
         length=None if length is None or length > UNLIMITED else int(length),
         full=defaults.full,
         values=values,
+        further=_further(values, tokens, path),
     )
+
+
+def _siglip_kind(directory: Path) -> str:
+    """Of a model of SigLIP's kind without a class that tells: by its special tokens."""
+    if (directory / "spiece.model").exists():
+        return "siglip"
+    data = read_json(directory / "tokenizer.json")
+    names = {token.get("content") for token in data.get("added_tokens") or ()}
+    return "siglip2" if {"<bos>", "<eos>"} <= names else "siglip"
+
+
+def _further(values: Mapping[str, Any], tokens: Mapping[str, Any], path: Path) -> tuple[str, ...]:
+    """Special tokens of no role: a list, or a table by the names that they have elsewhere."""
+    found = []
+    for given in (values, tokens):
+        for key in ("additional_special_tokens", "extra_special_tokens"):
+            listed = given.get(key) or ()
+            found += listed.values() if isinstance(listed, Mapping) else listed
+        found += (given.get("model_specific_special_tokens") or {}).values()
+    return tuple(dict.fromkeys(_token(token, path, special=True).content for token in found))
 
 
 def _by_files(directory: Path) -> str:

@@ -2,8 +2,6 @@
 of merges, and SentencePiece models."""
 
 import gzip
-import html
-import importlib
 import re
 import string
 from collections.abc import Mapping, Sequence
@@ -15,6 +13,7 @@ from tokenizers.models import BPE
 
 from mmjax.interop.preprocess.codecs import Codec, Row, Text
 from mmjax.interop.preprocess.tokenizer_files import Settings
+from mmjax.interop.preprocess.trained import package
 from mmjax.types import UserError
 
 _START, _END = "<start_of_text>", "<end_of_text>"
@@ -24,26 +23,14 @@ _SPACE = "▁"
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
-def of_clip_merges(path: Path, config: Mapping[str, Any]) -> tuple[Codec, int]:
+def of_clip_merges(path: Path) -> Codec:
     """bpe_simple_vocab_16e6.txt.gz, as open_clip and OpenAI's CLIP read it; pads with 0.
 
-    Texts are cleaned (ftfy, HTML entities, white space) and lower-cased first.
-
-    Args:
-        path: of the file.
-        config: open_clip_config.json, for the length of a text; 77 without.
-
-    Returns:
-        the codec, and the length.
+    Texts are to be cleaned first (see `mmjax.interop.preprocess.trained.CLEANED`).
 
     Raises:
-        UserError: the file cannot be read, ftfy is missing, or the configuration asks for another
-            way of cleaning or cutting.
+        UserError: the file cannot be read.
     """
-    ftfy = _package("ftfy", path)
-    text = (config.get("model_cfg") or {}).get("text_cfg") or {}
-    if options := text.get("tokenizer_kwargs"):
-        raise UserError(f"{path}: tokenizer_kwargs {dict(options)!r} are not supported")
     try:
         lines = gzip.decompress(path.read_bytes()).decode().split("\n")
     except (OSError, ValueError, EOFError) as error:
@@ -72,8 +59,7 @@ def of_clip_merges(path: Path, config: Mapping[str, Any]) -> tuple[Codec, int]:
     def encode(texts: Sequence[Text], limit: int | None) -> list[Row]:
         rows = []
         for text in _singles(texts, "CLIP"):
-            text = html.unescape(html.unescape(ftfy.fix_text(text)))
-            words = split.pre_tokenize_str(" ".join(text.split()).lower())
+            words = split.pre_tokenize_str(text)
             ids = [number for word, _ in words for number in pieces(word)]
             ids = [start, *ids, end]
             if limit is not None and len(ids) > limit:
@@ -85,7 +71,7 @@ def of_clip_merges(path: Path, config: Mapping[str, Any]) -> tuple[Codec, int]:
         kept = [i for i in ids if not (skip_special_tokens and i in (start, end))]
         return tokenizer.decode(kept, skip_special_tokens=False).replace("</w>", " ").strip()
 
-    return Codec(encode, decode, 0), _length(text.get("context_length", 77), path)
+    return Codec(encode, decode, 0, words=len(numbers))
 
 
 def of_sentence_pieces(path: Path, settings: Settings) -> Codec:
@@ -98,7 +84,7 @@ def of_sentence_pieces(path: Path, settings: Settings) -> Codec:
         UserError: the file cannot be read, the package sentencepiece is missing, or the class is
             another.
     """
-    module = _package("sentencepiece", path)
+    module = package("sentencepiece", path)
     if settings.kind not in ("siglip", "xlm_roberta"):
         raise UserError(
             f"{path}: a SentencePiece model of kind {settings.kind} is not supported without a"
@@ -146,7 +132,8 @@ def _siglip(model: Any, settings: Settings) -> Codec:
         hidden = set(special.values()) if skip_special_tokens else ()
         return model.decode([i for i in ids if i not in hidden and i < model.get_piece_size()])
 
-    return Codec(encode, decode, special[settings.tokens["pad"].content])
+    pad = special[settings.tokens["pad"].content]
+    return Codec(encode, decode, pad, words=model.get_piece_size())
 
 
 def _xlm_roberta(model: Any, settings: Settings) -> Codec:
@@ -172,7 +159,8 @@ def _xlm_roberta(model: Any, settings: Settings) -> Codec:
         kept = [i for i in known if not (skip_special_tokens and i in names)]
         return model.decode([names[i] if i in names else model.id_to_piece(i - 1) for i in kept])
 
-    return Codec(encode, decode, special[settings.tokens["pad"].content])
+    pad = special[settings.tokens["pad"].content]
+    return Codec(encode, decode, pad, words=model.get_piece_size() + 1)
 
 
 def _split(text: str, special: Mapping[str, int]) -> list[str]:
@@ -202,16 +190,3 @@ def _byte_letters() -> list[str]:
     own += range(ord("®"), ord("ÿ") + 1)
     others = 256 - len(own)
     return [chr(byte) for byte in own] + [chr(256 + place) for place in range(others)]
-
-
-def _length(value: Any, path: Path) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 3:
-        raise UserError(f"{path}: context_length must be a number over 2, not {value!r}")
-    return value
-
-
-def _package(name: str, path: Path) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise UserError(f"{path} needs the package {name}; run: pip install {name}") from error

@@ -174,7 +174,7 @@ def test_a_text_without_a_word_is_finite_and_so_is_its_gradient(tmp_path):
     ("file", "change", "said"),
     [
         ("1_Pooling/config.json", {"word_embedding_dimension": 13}, "word_embedding_dimension"),
-        ("1_Pooling/config.json", {"include_prompt": False}, "include_prompt"),
+        ("1_Pooling/config.json", {"include_promt": False}, "include_promt"),
         ("1_Pooling/config.json", {"pooling_mode": "median"}, "median"),
         ("1_Pooling/config.json", {"pooling_mode_mean_tokens": False}, "no pooling is on"),
         ("2_Dense/config.json", {"activation_function": "torch.nn.Mish"}, "Mish"),

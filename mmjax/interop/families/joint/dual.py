@@ -67,7 +67,9 @@ def one_half(family: str, checkpoint: Checkpoint, half: Half, dtype: Any) -> Arc
         rules = [*prefixed(rules, "tower/"), *matrix("projection", weight)]
         part = Part(tower, "tower")
     shapes = example({half.kind: tower})
-    parts, inputs = {half.kind: part}, input_names(tower)
+    # Neither CLIP nor SigLIP tells kinds of words apart.
+    inputs = tuple(name for name in input_names(tower) if name != "token_type_ids")
+    parts = {half.kind: part}
     return Architecture(family, module, rules, shapes, bare, parts, inputs)
 
 

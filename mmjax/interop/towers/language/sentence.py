@@ -10,9 +10,11 @@ from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from mmjax.interop.towers.stack import as_mask
 from mmjax.nn.dense import Dense
+from mmjax.nn.layer_norm import LayerNorm
 from mmjax.nn.options import activation, choose
 
 LOWEST = -1e9  # what a token that is not real is for a maximum
+NORM_EPSILON = 1e-5  # of PyTorch's layer norm
 SHORTEST = 1e-12  # what a vector is divided by if it is shorter
 
 
@@ -34,8 +36,8 @@ def _last(x: Array, mask: Array) -> Array:
     return _sum(x, mask * (jnp.arange(x.shape[1]) == last[:, None]))
 
 
-# From tokens [B L D] and which are real [B L]: one vector [B D]. If several are wanted, they come
-# side by side in this order, which is that of sentence-transformers.
+# From tokens [B L D] and which are real [B L]: one vector [B D]. If several are switched on, they
+# come side by side in this order, which is that of sentence-transformers.
 POOLINGS: Mapping[str, Callable[[Array, Array], Array]] = {
     "cls": lambda x, _: x[:, 0],
     "max": lambda x, mask: jnp.max(jnp.where(mask[..., None], x, LOWEST), axis=1),
@@ -53,12 +55,26 @@ class Projection(NamedTuple):
     width: of its output.
     bias: whether it has one.
     activation: a name in `mmjax.nn.options.ACTIVATIONS`.
+    residual: "" for none; "same": what comes in is added to what comes out; "projected": through a
+        layer without bias and activation, whose parameters are called NAME_residual.
     """
 
     name: str
     width: int
     bias: bool
     activation: str
+    residual: str = ""
+
+
+class Norm(NamedTuple):
+    """A layer norm after the pooling; `name`: of its parameters."""
+
+    name: str
+
+
+def without_prompt(mask: Bool[Array, "B L"], length: Int[Array, " B"]) -> Bool[Array, "B L"]:
+    """The real tokens but for the first `length` of each text."""
+    return mask & (jnp.cumsum(mask, axis=1) > length[:, None])
 
 
 def pooled(
@@ -77,32 +93,49 @@ class SentenceTower(nn.Module):
     Attributes:
         tower: gives "last_hidden_state" [B L D].
         poolings: names in POOLINGS.
-        steps: what follows them: dense layers, and None for a vector made of length one.
-        dtype: type of the computation; poolings and lengths are in float32.
+        steps: what follows them: dense layers, norms, and None for a vector made of length one.
+        dtype: type of the computation; poolings, norms and lengths are in float32.
+        excluded: whether the poolings leave out the tokens of a prompt.
     """
 
     tower: nn.Module
     poolings: tuple[str, ...]
-    steps: tuple[Projection | None, ...] = ()
+    steps: tuple[Projection | Norm | None, ...] = ()
     dtype: Any = jnp.float32
+    excluded: bool = False
 
     @nn.compact
     def __call__(
         self,
         input_ids: Int[Array, "B L"],
         attention_mask: Shaped[Array, "B L"] | None = None,
+        prompt_length: Int[Array, " B"] | None = None,
         **inputs: Any,
     ) -> dict[str, Any]:
-        """Takes what the tower takes."""
+        """Takes what the tower takes, and how many tokens of each text are those of a prompt."""
         outputs = self.tower(input_ids, attention_mask, **inputs)
         mask = as_mask(attention_mask)
         mask = jnp.ones(input_ids.shape, bool) if mask is None else mask
-        x = pooled(outputs["last_hidden_state"].astype(jnp.float32), mask, self.poolings)
+        x = outputs["last_hidden_state"].astype(jnp.float32)
+        if self.excluded and prompt_length is not None:
+            mask = without_prompt(mask, prompt_length)
+            # "cls" is then the first token behind the prompt, whose own tokens no pooling reads.
+            first = jnp.argmax(mask, axis=1)[:, None, None]
+            x = x.at[:, 0].set(jnp.take_along_axis(x, first, axis=1)[:, 0])
+        x = pooled(x, mask, self.poolings)
         for step in self.steps:
             if step is None:
                 squares = jnp.sum(x * x, axis=1, keepdims=True)
                 x = x / jnp.sqrt(jnp.maximum(squares, SHORTEST**2))  # no NaN in the gradient at 0
+            elif isinstance(step, Norm):
+                x = LayerNorm(NORM_EPSILON, name=step.name)(x)
             else:
-                x = Dense(step.width, step.bias, dtype=self.dtype, name=step.name)(x)
-                x = activation(step.activation)(x.astype(jnp.float32))
+                x = self._dense(step, x)
         return {**outputs, "sentence_embedding": x}
+
+    def _dense(self, step: Projection, x: Float[Array, "B D"]) -> Float[Array, "B E"]:
+        y = Dense(step.width, step.bias, dtype=self.dtype, name=step.name)(x)
+        y = activation(step.activation)(y.astype(jnp.float32))
+        if step.residual == "projected":
+            x = Dense(step.width, False, dtype=self.dtype, name=f"{step.name}_residual")(x)
+        return y + x.astype(jnp.float32) if step.residual else y

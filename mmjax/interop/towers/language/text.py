@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int, Shaped
 
 from mmjax.interop.towers.stack import Stack, as_mask, with_states
 from mmjax.nn.dense import Dense
+from mmjax.nn.ids import rows_of
 from mmjax.nn.layer_norm import LayerNorm
 from mmjax.nn.options import choose
 from mmjax.types import UserError
@@ -110,7 +111,7 @@ class TextTower(nn.Module):
         output_hidden_states: bool = False,
         deterministic: bool = True,
     ) -> dict[str, Any]:
-        """Raises UserError for a text longer than the positions."""
+        """Raises UserError for a text longer than the positions, and ids that are in no table."""
         x = self.embed(input_ids, token_type_ids, position_ids)
         states = Stack(
             self.layers,
@@ -143,17 +144,18 @@ class TextTower(nn.Module):
                 " texts to them"
             )
 
-        def table(name: str, count: int) -> Array:
+        def rows(name: str, count: int, given: Array, option: str) -> Array:
             shape = (count, self.width)
-            return self.param(name, nn.initializers.normal(0.02), shape, jnp.float32)
+            table = self.param(name, nn.initializers.normal(0.02), shape, jnp.float32)
+            return rows_of(table, given, option)
 
-        x = table("words", self.vocabulary_size)[ids]
+        x = rows("words", self.vocabulary_size, ids, "input_ids")
         if self.positions:
             places = places_of(ids, self.padding) if places is None else places
-            x = x + table("positions", self.positions)[places]
+            x = x + rows("positions", self.positions, places, "position_ids")
         if self.token_types:
             types = jnp.zeros_like(ids) if types is None else types
-            x = x + table("token_types", self.token_types)[types]
+            x = x + rows("token_types", self.token_types, types, "token_type_ids")
         if self.embedding_norm:
             x = LayerNorm(self.epsilon, name="embedding_norm")(x)
         return x.astype(self.dtype)

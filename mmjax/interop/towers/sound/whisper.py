@@ -12,6 +12,7 @@ from mmjax.interop.towers.sound.spectrogram import EPSILON, WhisperEncoder
 from mmjax.interop.towers.stack import as_mask
 from mmjax.nn.attention import attention, merge_heads, split_projections
 from mmjax.nn.dense import Dense
+from mmjax.nn.ids import rows_of
 from mmjax.nn.layer_norm import LayerNorm
 from mmjax.nn.options import activation
 from mmjax.types import UserError
@@ -136,7 +137,8 @@ class WhisperDecoder(nn.Module):
             return self.param(name, nn.initializers.normal(0.02), shape, jnp.float32)
 
         words = table("words", self.vocabulary_size)
-        x = words[ids] + table("positions", self.positions)[places]
+        x = rows_of(words, ids, "decoder_input_ids")
+        x = x + rows_of(table("positions", self.positions), places, "decoder_position_ids")
         x = nn.Dropout(self.dropout, deterministic=deterministic)(x.astype(self.dtype))
         states, kept = [x], []
         for layer in range(self.layers):
