@@ -11,7 +11,7 @@ from mmjax.build.tables import lookup
 from mmjax.interop.checkpoint import copy_beside, open_checkpoint, write_weights
 from mmjax.interop.encoding.encoder import part_of
 from mmjax.interop.layout import below
-from mmjax.interop.loading import architecture_of
+from mmjax.interop.recognition import architecture_of
 from mmjax.interop.variables import names_in_file, to_tensors
 from mmjax.types import UserError
 
@@ -62,12 +62,15 @@ def export(
         if f"encoders_{name}" in tree
     }
     found = to_tensors(rules, own, names_in_file(checkpoint, architecture))
-    lacking = sorted(checkpoint.weights.keys() - found.keys())
+    named = {architecture.library_name(name): name for name in checkpoint.weights}
+    named.pop("", None)
+    lacking = sorted(named.keys() - found.keys())
     origin = Path(config.encoders[name].path).expanduser()
     if lacking and origin.exists():
         rest = open_checkpoint(origin).weights
-        found |= {other: np.asarray(rest[other].read()) for other in lacking if other in rest}
+        there = [other for other in lacking if named[other] in rest]
+        found |= {other: np.asarray(rest[named[other]].read()) for other in there}
     directory.mkdir(parents=True, exist_ok=True)
     copy_beside(checkpoint.path, directory)
     write_weights(found, directory)
-    return sorted(checkpoint.weights.keys() - found.keys())
+    return sorted(named.keys() - found.keys())
