@@ -173,7 +173,7 @@ class Predictor(zero_shot.ZeroShot):
 
 
 # modules.json lists the folders in which sentence-transformers may keep them.
-WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.npz", "modules.json")
+WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.pth.tar", "*.ckpt", "*.npz", "modules.json")
 
 
 def is_workdir(path: Path) -> bool:
