@@ -35,7 +35,7 @@ def read_lines(path: str) -> list[dict]:
             continue
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{path}, line {number}: not JSON: {error}") from error
         if not isinstance(row, dict):
             raise UserError(f"{path}, line {number}: not an object such as {{'image': 'a.png'}}")

@@ -21,7 +21,7 @@ from mmjax.tasks.transcription import WRITTEN, spell
 from mmjax.train import workdir as workdirs
 from mmjax.train.checkpoint import Checkpoints
 from mmjax.train.partition import to_restore
-from mmjax.types import Input, UserError
+from mmjax.types import Input, UserError, decoding
 
 
 class Predictor(zero_shot.ZeroShot):
@@ -208,12 +208,19 @@ def load(
         UserError: no such workdir, no checkpoint in it, or one that does not fit.
     """
     path = Path(workdir).expanduser().absolute()
+    with decoding(f"{path}: its files cannot be understood", "restore them, or get them anew"):
+        return _load(path, workdir, step, batch_size)
+
+
+def _load(
+    path: Path, workdir: str | Path, step: int | None, batch_size: int
+) -> Predictor | published.Published:
     if is_published(path):
         if step is not None:
             raise UserError(f"{path} is a published checkpoint and has no steps")
         return published.load(path, batch_size=batch_size)
     config = read_config(path)
-    labels = workdirs.read_json(path / workdirs.LABELS_FILE)
+    labels = workdirs.read_labels(path)
     reads_words = "text" in build.modalities(config) and "text_length" in config.data
     kept = pretrained.checkpoints(config, path)
     encode, vocabulary_size = None, 0
@@ -258,4 +265,9 @@ def thresholds(config: ConfigDict, path: Path, classes: int) -> np.ndarray | Non
     """Those that the workdir stores; 0.5 before the end of its training; None for one label."""
     if config.task != "multilabel":
         return None
-    return workdirs.read_tuned(path).get("thresholds", np.full(classes, 0.5, np.float32))
+    found = workdirs.read_tuned(path).get("thresholds", np.full(classes, 0.5, np.float32))
+    if found.shape != (classes,) or not np.isfinite(found).all():
+        raise UserError(
+            f"{path / workdirs.TUNED_FILE} has no threshold for each of {classes} labels: restore it"
+        )
+    return found

@@ -11,7 +11,7 @@ from mmjax.interop import answers, transcription
 from mmjax.interop.architecture import Architecture
 from mmjax.interop.listening import Heard, ears, repeated
 from mmjax.interop.preprocess import processors
-from mmjax.types import UserError
+from mmjax.types import UserError, decoding
 
 # Of the outputs of a model, by kind of input, those that stand for the whole of it; the first that
 # there is.
@@ -246,4 +246,5 @@ def reader(model: interop.Pretrained, name: str) -> Reader:
 
 def load(path: str | Path, *, dtype: str = "float32", batch_size: int = 64) -> Published:
     """Loads a published checkpoint; for the arguments and errors see `mmjax.interop.load`."""
-    return Published(interop.load(path, dtype=dtype), batch_size)
+    with decoding(f"{path}: its files cannot be understood", "fetch them again"):
+        return Published(interop.load(path, dtype=dtype), batch_size)

@@ -9,8 +9,9 @@ from mmjax.interop.architecture import Architecture, Checkpoint, Family
 from mmjax.interop.families import FAMILIES
 from mmjax.interop.formats.reading import shown as shortened
 from mmjax.interop.wrapping import Reading, readings
-from mmjax.types import UserError
+from mmjax.types import UserError, decoding
 
+ADVICE = "fetch the files of the model again"
 SHOWN = 4  # names in a message
 
 
@@ -87,11 +88,14 @@ def choose(checkpoint: Checkpoint, dtype: Any) -> Candidate | None:
 
 def _try(checkpoint: Checkpoint, reading: Reading, dtype: Any) -> Candidate | None:
     part = checkpoint._replace(weights=reading.pick(checkpoint.weights))
-    family = next((family for family in FAMILIES if family.recognises(part)), None)
+    with decoding(f"{checkpoint.path}: its config.json cannot be understood", ADVICE):
+        family = next((family for family in FAMILIES if family.recognises(part)), None)
     if family is None:
         return None
+    what = f"{checkpoint.path}: config.json and the tensors are of no model of the family"
     try:
-        architecture = family.build(part, dtype)
+        with decoding(f"{what} {family.name}", ADVICE):
+            architecture = family.build(part, dtype)
     except UserError as error:
         return Candidate(reading, family, None, error)
     needed = {name for rule in architecture.rules for name in rule.theirs}

@@ -11,7 +11,7 @@ from mmjax.interop.architecture import Architecture, Checkpoint
 from mmjax.interop.formats.tensors import Tensor
 from mmjax.interop.layout import Rule, below, nested
 from mmjax.interop.report import Report
-from mmjax.types import UserError
+from mmjax.types import UserError, decoding
 
 SHOWN = 4  # names in a message
 
@@ -47,7 +47,9 @@ def read_variables(
             f" {', '.join(missing[:SHOWN])}:"
             " is the file incomplete, or does config.json describe another model?"
         )
-    shapes = expected_shapes(architecture, path)
+    what = f"{checkpoint.path}: the parts of the model that config.json describes do not fit"
+    with decoding(what, "fetch the files of the model again"):
+        shapes = expected_shapes(architecture, path)
     flat = {rule.ours: read(rule, tensors, shapes[rule.ours]) for rule in rules}
     report = Report(
         architecture.family,

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from mmjax.interop.preprocess import codecs, whisper_text, word_models
+from mmjax.interop.preprocess import codecs, limits, whisper_text, word_models
+from mmjax.interop.preprocess.guarded import ADVICE, guarded
 from mmjax.interop.preprocess.tokenizer_files import KINDS, Settings, read_json, read_settings
-from mmjax.types import UserError
+from mmjax.types import UserError, decoding
 
 # What sentence-transformers calls its own settings, by the model inside.
 _SENTENCES = tuple(
@@ -76,6 +77,7 @@ class TextProcessor:
                 "texts of unequal length need padding, and this tokenizer has no pad_token: name"
                 " one in tokenizer_config.json, or pass texts one at a time"
             )
+        limits.check_ids(len(encoded), width)
         arrays = np.zeros((3, len(encoded), width), np.int32)
         arrays[0] = self.codec.pad or 0
         for row, (ids, types) in enumerate(encoded):
@@ -156,7 +158,11 @@ def text_processor(directory: str | Path, config: Mapping[str, Any]) -> TextProc
     Raises:
         UserError: no such file, a damaged one, or one that contradicts another.
     """
-    folder = Path(directory)
+    with decoding(f"{directory}: its tokenizer cannot be read", ADVICE):
+        return _processor(Path(directory), config)
+
+
+def _processor(folder: Path, config: Mapping[str, Any]) -> TextProcessor:
     settings = read_settings(folder, config)
     layouts = {
         "tokenizer.json": codecs.of_json,
@@ -180,7 +186,8 @@ def text_processor(directory: str | Path, config: Mapping[str, Any]) -> TextProc
         raise UserError(
             f"{folder}: no tokenizer: expected one of {', '.join((*layouts, merges.name))}"
         )
-    codec = layouts[names[0]](folder / names[0], settings)
+    path = folder / names[0]
+    codec = guarded(path, lambda: layouts[names[0]](path, settings))
     return _with_sentence_settings(TextProcessor(codec, settings), folder)
 
 
