@@ -268,6 +268,7 @@ def thresholds(config: ConfigDict, path: Path, classes: int) -> np.ndarray | Non
     found = workdirs.read_tuned(path).get("thresholds", np.full(classes, 0.5, np.float32))
     if found.shape != (classes,) or not np.isfinite(found).all():
         raise UserError(
-            f"{path / workdirs.TUNED_FILE} has no threshold for each of {classes} labels: restore it"
+            f"{path / workdirs.TUNED_FILE} has not a threshold for each of {classes} labels:"
+            " restore it"
         )
     return found

@@ -1,5 +1,6 @@
 """Damaged copies of bytes and of JSON tables, the same for the same random generator."""
 
+import copy
 import json
 import random
 import struct
@@ -64,7 +65,7 @@ def table_of(table: Any, draw: random.Random, more: list[str] = ()) -> bytes:
     tree = json.loads(json.dumps(table))
     for _ in range(draw.randint(1, 3)):
         if more and isinstance(tree, dict) and draw.random() < 0.3:
-            tree[draw.choice(more)] = draw.choice(VALUES)
+            tree[draw.choice(more)] = copy.deepcopy(draw.choice(VALUES))
             continue
         known = places(tree)
         if not known:
@@ -75,7 +76,7 @@ def table_of(table: Any, draw: random.Random, more: list[str] = ()) -> bytes:
             node = node[key]
         kind = draw.choice(["value", "value", "value", "near", "remove", "nest"])
         if kind == "value":
-            node[last] = draw.choice(VALUES)
+            node[last] = copy.deepcopy(draw.choice(VALUES))
         elif kind == "near" and type(node[last]) in (int, float):
             node[last] = node[last] * draw.choice([2, -1, 1000, 0.5]) + draw.choice([0, 1])
         elif kind == "remove":

@@ -3,6 +3,7 @@
 import functools
 import io
 import random
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,7 +33,8 @@ def pictures(_folder: Path) -> Target:
         for mode in ("RGB", "L", "P", "RGBA", "1"):
             file = io.BytesIO()
             try:
-                made.convert(mode).save(file, kind)
+                with warnings.catch_warnings(action="ignore"):  # a format that is going
+                    made.convert(mode).save(file, kind)
             except (OSError, ValueError, KeyError, SystemError):
                 continue
             seeds.append(file.getvalue())

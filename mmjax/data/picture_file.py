@@ -1,5 +1,6 @@
 """Files of pictures, decoded with Pillow: a picture or one line, in no more than stated memory."""
 
+import io
 from pathlib import Path
 
 import PIL.Image
@@ -7,6 +8,7 @@ import PIL.Image
 from mmjax.types import UserError, decoding
 
 MOST_PIXELS = 2**27  # half a GiB with four channels
+MOST_BYTES = 2**30
 ADVICE = "pass an intact file"
 
 
@@ -18,10 +20,14 @@ def load(path: Path) -> PIL.Image.Image:
     """
     what = f"image {path}: cannot be read"
     try:
-        with decoding(what, ADVICE), PIL.Image.open(path) as image:
-            _check(image, path)
-            image.load()
-            _check(image, path)  # those of icons are known only now
+        with decoding(what, ADVICE):
+            if path.stat().st_size > MOST_BYTES:
+                raise UserError(f"image {path}: has over {MOST_BYTES} bytes: pass a smaller one")
+            # From memory, since a read of a file asks for as much as a damaged header says.
+            with PIL.Image.open(io.BytesIO(path.read_bytes())) as image:
+                _check(image, path)
+                image.load()
+                _check(image, path)  # those of icons are known only now
     except UserError as error:
         if isinstance(error.__cause__, FileNotFoundError):
             raise UserError(f"image {path}: no such file") from error

@@ -4,7 +4,7 @@ The largest settings of published models are a tenth of these or less. At the li
 sound takes a gigabyte for a moment.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmjax.types import UserError
@@ -61,3 +61,10 @@ def check_ids(rows: int, width: int) -> None:
             f"{rows} texts of {width} ids each are over {IDS} numbers: give a smaller max_length,"
             " or fewer texts at a time"
         )
+
+
+def check_numbers(rows: Sequence[tuple[Sequence[int], Sequence[int]]]) -> None:
+    """Raises UserError for an id that int32 cannot hold, which a damaged vocabulary may give."""
+    most = max((number for row in rows for ids in row for number in ids), default=0)
+    if most >= 2**31:
+        raise UserError(f"a word has the number {most}: fetch the files of the tokenizer again")

@@ -83,6 +83,8 @@ def to_patches(patch: int, most: int, resample: int) -> Change:
     for which there are not too many, by a binary search to 1e-5 (Tschannen et al. 2025, SigLIP 2).
     """
 
+    limits.check_picture(most, patch**2)
+
     def sides(image: PIL.Image.Image, scale: float) -> tuple[int, int]:
         scaled = (math.ceil(side * scale / patch) * patch for side in (image.height, image.width))
         height, width = (max(patch, side) for side in scaled)

@@ -68,6 +68,7 @@ class TextProcessor:
         if length is None and padding == "max_length":
             raise UserError("padding to max_length needs max_length: the checkpoint does not say")
         encoded = self.codec.encode(rows, length if truncation else None)
+        limits.check_numbers(encoded)
         longest = max(len(ids) for ids, _ in encoded)
         width = length if padding == "max_length" and length is not None else longest
         if longest > width:
@@ -198,7 +199,7 @@ def _with_sentence_settings(processor: TextProcessor, folder: Path) -> TextProce
         return processor
     values = read_json(path)
     length = values.get("max_seq_length")
-    if length is not None and (not isinstance(length, int) or length < 1):
+    if length is not None and (type(length) is not int or length < 1):
         raise UserError(f"{path}: max_seq_length must be a positive number, not {length!r}")
     settings = processor.settings._replace(length=length or processor.settings.length)
     lower = bool(values.get("do_lower_case", False))
