@@ -173,7 +173,8 @@ class Predictor(zero_shot.ZeroShot):
 
 
 # modules.json lists the folders in which sentence-transformers may keep them.
-WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.pth.tar", "*.ckpt", "*.npz", "modules.json")
+WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.pth.tar", "*.ckpt", "*.npz")
+WEIGHTS += ("modules.json",)
 
 
 def is_workdir(path: Path) -> bool:
