@@ -75,7 +75,7 @@ def _rows(path: str, file: Iterable[bytes]) -> Iterator[Row]:
             row = json.loads(text)
         except UnicodeDecodeError as wrong:
             error = f"not UTF-8: {wrong.reason} at byte {wrong.start}"
-        except (json.JSONDecodeError, RecursionError) as wrong:
+        except (ValueError, RecursionError) as wrong:
             error = f"not JSON: {wrong}"
         if not isinstance(row, dict):
             row, error = {}, "not an object such as {'image': 'a.png'}; one a line, without [ ]"

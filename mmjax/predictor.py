@@ -21,7 +21,7 @@ from mmjax.tasks.answers import LOG_ODDS, PROBABILITIES, Answers, answers_of, pr
 from mmjax.tasks.task import Task
 from mmjax.tasks.transcription import WRITTEN, spell
 from mmjax.train import workdir as workdirs
-from mmjax.types import Input, UserError
+from mmjax.types import Input, UserError, decoding
 
 
 class Predictor(zero_shot.ZeroShot):
@@ -207,7 +207,8 @@ class Predictor(zero_shot.ZeroShot):
 
 
 # modules.json lists the folders in which sentence-transformers may keep them.
-WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.npz", "modules.json")
+WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.pth.tar", "*.ckpt", "*.npz")
+WEIGHTS += ("modules.json",)
 
 
 def is_workdir(path: Path) -> bool:
@@ -248,6 +249,11 @@ def load(
         UserError: no such workdir, no checkpoint in it, one that is damaged or does not fit.
     """
     path = Path(workdir).expanduser().absolute()
+    with decoding(f"{path}: its files cannot be understood", "restore them, or get them anew"):
+        return _load(path, step, batch_size)
+
+
+def _load(path: Path, step: int | None, batch_size: int) -> Predictor | published.Published:
     portable = is_portable(path)
     if portable or is_published(path):
         if step is not None:
@@ -258,7 +264,7 @@ def load(
             return published.load(path, batch_size=batch_size)
     workdirs.require_whole(path)
     config = read_config(path)
-    labels = workdirs.read_json(path / workdirs.LABELS_FILE)
+    labels = workdirs.read_labels(path)
     reads_words = "text" in build.modalities(config) and "text_length" in config.data
     kept = pretrained.checkpoints(config, path)
     encode, vocabulary_size = None, 0

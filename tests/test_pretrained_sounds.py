@@ -14,7 +14,7 @@ from mmjax.build.pretrained import checkpoints
 from mmjax.interop.architecture import Checkpoint
 from mmjax.interop.formats import safetensors
 from mmjax.interop.layout import nested
-from mmjax.interop.loading import architecture_of
+from mmjax.interop.recognition import architecture_of
 from mmjax.interop.variables import expected_shapes, to_tensors
 from mmjax.nn.spectrogram import log_mel
 from mmjax.types import UserError

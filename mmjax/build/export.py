@@ -16,7 +16,7 @@ from mmjax.interop.checkpoint import copy_beside, open_checkpoint, write_weights
 from mmjax.interop.encoding.encoder import part_of
 from mmjax.interop.joint import from_run, joint_of, moves
 from mmjax.interop.layout import below
-from mmjax.interop.loading import architecture_of
+from mmjax.interop.recognition import architecture_of
 from mmjax.interop.variables import names_in_file, to_tensors
 from mmjax.train import workdir as workdirs
 from mmjax.types import UserError
@@ -154,7 +154,7 @@ def _whole(
         write_weights(found, directory)
     rest = [n for n in make_model.modalities(config) if n not in joint.kinds(config)]
     rest += ["critic"] if config.get("critic") is not None else []
-    return [*_lacking(checkpoint, found), *(f"{n} is not in it" for n in rest)]
+    return [*_lacking(checkpoint, architecture, found), *(f"{n} is not in it" for n in rest)]
 
 
 def _buffers(
@@ -165,13 +165,14 @@ def _buffers(
     there = open_checkpoint(origin).weights if origin.exists() else {}
     found = {}
     for name, tensor in checkpoint.weights.items():
-        if architecture.canonical(name):
+        library = architecture.library_name(name)
+        if not library or architecture.place(name):
             continue
         if name in there:
-            found[name] = np.asarray(there[name].read())
+            found[library] = np.asarray(there[name].read())
         elif tensor.shape in ((), (1,)):
             value = tensor.read()
-            found[name] = value.astype(np.int64) if (value % 1 == 0).all() else value
+            found[library] = value.astype(np.int64) if (value % 1 == 0).all() else value
     return found
 
 
@@ -186,12 +187,14 @@ def _tower(
     found = to_tensors(rules, tower, names_in_file(checkpoint, architecture))
     if joint_of(architecture) is not None:
         return half_of(checkpoint, architecture, kind, found, directory)
-    lacking = sorted(checkpoint.weights.keys() - found.keys())
+    named = _named(checkpoint, architecture)
+    lacking = sorted(named.keys() - found.keys())
     origin = Path(config.encoders[name].path).expanduser()
     notes = []
     if lacking and origin.exists():
         rest = open_checkpoint(origin).weights
-        kept = {n: np.asarray(rest[n].read()) for n in lacking if n in rest}
+        there = [n for n in lacking if named[n] in rest]
+        kept = {n: np.asarray(rest[named[n]].read()) for n in there}
         found |= kept
         behind = [n for n in kept if architecture.canonical(n)]
         if behind:
@@ -202,11 +205,20 @@ def _tower(
     directory.mkdir(parents=True, exist_ok=True)
     copy_beside(checkpoint.path, directory)
     write_weights(found, directory)
-    return [*notes, *_lacking(checkpoint, found)]
+    return [*notes, *_lacking(checkpoint, architecture, found)]
 
 
-def _lacking(checkpoint: Checkpoint, found: Mapping[str, Any]) -> list[str]:
-    lacking = sorted(checkpoint.weights.keys() - found.keys())
+def _named(checkpoint: Checkpoint, architecture: Architecture) -> dict[str, str]:
+    """From its library's names of a model's tensors to those of the file."""
+    named = {architecture.library_name(name): name for name in checkpoint.weights}
+    named.pop("", None)
+    return named
+
+
+def _lacking(
+    checkpoint: Checkpoint, architecture: Architecture, found: Mapping[str, Any]
+) -> list[str]:
+    lacking = sorted(_named(checkpoint, architecture).keys() - found.keys())
     if not lacking:
         return []
     return [f"{len(lacking)} tensors of the original are not in it, such as {lacking[0]}"]

@@ -22,9 +22,9 @@ from mmjax.interop.architecture import Architecture, Checkpoint
 from mmjax.interop.encoding.encoder import PretrainedEncoder
 from mmjax.interop.encoding.sizing import sized
 from mmjax.interop.joint import Joint, joint_of, moves, to_run, width_of
-from mmjax.interop.loading import architecture_of
 from mmjax.interop.preprocess.processors import of_pictures
 from mmjax.interop.reading_texts import text_reader
+from mmjax.interop.recognition import architecture_of
 from mmjax.interop.report import Report
 from mmjax.interop.variables import read_variables
 from mmjax.types import UserError

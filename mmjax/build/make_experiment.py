@@ -25,7 +25,7 @@ from mmjax.data.examples import QuestionExamples
 from mmjax.data.source import Source, questions
 from mmjax.train import sharding, workdir
 from mmjax.train.experiment import Experiment
-from mmjax.types import UserError
+from mmjax.types import UserError, decoding
 
 Scales = Mapping[str, scaling.Scale]
 FLAT_EVALUATION = 10  # questions an image when training has one; only memory and speed depend on it
@@ -134,7 +134,11 @@ def class_counts(directory: Path, train: Arrays | Source) -> Counts:
         counts = resampling.class_counts(train).tolist()
         workdir.write_json(path, {"classes": counts, "examples": size_of(train)[1]})
     stored = workdir.read_json(path)
-    return Counts(np.asarray(stored["classes"]), stored["examples"])
+    with decoding(f"{path} is damaged", "delete it: it is made anew"):
+        counts = Counts(np.asarray(stored["classes"]), int(stored["examples"]))
+        if counts.classes.ndim != 1 or counts.classes.dtype.kind not in "iuf":
+            raise ValueError("its classes are no list of numbers")
+        return counts
 
 
 def drawn_as(config: ConfigDict, train: Arrays | Source) -> np.ndarray | None:

@@ -25,8 +25,8 @@ from mmjax.interop.encoding.encoder import (
     sees_sounds,
 )
 from mmjax.interop.encoding.spectrograms import seen
-from mmjax.interop.loading import architecture_of
 from mmjax.interop.reading_texts import text_reader
+from mmjax.interop.recognition import architecture_of
 from mmjax.interop.variables import read_variables
 from mmjax.types import UserError
 

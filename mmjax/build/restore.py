@@ -36,4 +36,10 @@ def thresholds(config: ConfigDict, path: Path, classes: int) -> np.ndarray | Non
     """Those that the workdir stores; 0.5 before the end of its training; None for one label."""
     if config.task != "multilabel":
         return None
-    return workdirs.read_tuned(path).get("thresholds", np.full(classes, 0.5, np.float32))
+    found = workdirs.read_tuned(path).get("thresholds", np.full(classes, 0.5))
+    if found.shape != (classes,) or not np.isfinite(found).all():
+        raise UserError(
+            f"{path / workdirs.TUNED_FILE} has not a threshold for each of {classes} labels:"
+            " restore it"
+        )
+    return found

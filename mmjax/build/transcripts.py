@@ -49,7 +49,7 @@ def targets(
     texts = [text for split in splits.values() for text in split.texts[name]]
     file = path / workdir.LABELS_FILE
     if file.exists() and workdir.has_checkpoints(path):
-        characters = tuple(workdir.read_json(file))
+        characters = tuple(workdir.read_labels(path))
     else:
         characters = transcripts.alphabet(texts)
     unknown = sorted({*transcripts.alphabet(texts)} - {*characters})

@@ -14,7 +14,7 @@ from mmjax.build import frozen_base, pretrained
 from mmjax.build.make_model import kind_of
 from mmjax.data import tokenizer
 from mmjax.interop.checkpoint import open_checkpoint
-from mmjax.interop.loading import architecture_of
+from mmjax.interop.recognition import architecture_of
 from mmjax.interop.variables import read_variables
 from mmjax.train import workdir
 from mmjax.train.checkpoint import Checkpoints

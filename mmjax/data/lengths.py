@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 from scipy.signal import resample_poly
 
-from mmjax.data import readers
+from mmjax.data import readers, sound_file
 from mmjax.data.scaling import Scale
 from mmjax.types import Input, UserError
 
@@ -96,17 +96,9 @@ def read_file(path: str | Path, rate: int) -> Float32[np.ndarray, " S"]:
     """
     if importlib.util.find_spec("soundfile") is None:
         raise UserError(f"{path}: sound files need soundfile; run: pip install soundfile")
-    import soundfile
-
     path = Path(path).expanduser()
-    if not path.exists():
-        raise UserError(f"sound file {path} cannot be read: no such file")
-    try:
-        sound, stored = soundfile.read(path, dtype="float32", always_2d=True)
-    except (OSError, RuntimeError, ValueError) as error:
-        said = " ".join(str(error).split())
-        raise UserError(f"sound file {path} cannot be read: {said}") from error
-    sound = finite(sound.mean(axis=1), f"sound file {path}")
+    sound, stored = sound_file.read(path)
+    sound = finite(sound, f"sound file {path}")
     resampled = sound if stored == rate or not sound.size else resample_poly(sound, rate, stored)
     return np.ascontiguousarray(resampled, np.float32)
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Int32
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-from mmjax.types import UserError
+from mmjax.types import UserError, decoding
 
 PAD, UNKNOWN = "[PAD]", "[UNK]"
 PAD_ID, UNKNOWN_ID = 0, 1
@@ -81,13 +81,12 @@ def load(path: str | Path) -> Tokenizer:
     """
     advice = "pass a workdir that a training run has written"
     try:
-        text = Path(path).read_text(encoding="utf-8")
-        tokenizer = Tokenizer.from_str(text)
+        text = Path(path).read_bytes()
     except OSError as error:
         raise UserError(f"tokenizer {path}: {error.strerror}; {advice}") from error
-    # The library raises plain Exception for whatever it cannot parse.
-    except Exception as error:
-        raise UserError(f"tokenizer {path}: damaged ({error}); {advice}") from error
+    with decoding(f"tokenizer {path}: damaged", advice):
+        tokenizer = Tokenizer.from_str(text.decode())
+        tokenizer.encode_batch_fast(["a", UNKNOWN])  # some are found wanting only by a text
     if (tokenizer.token_to_id(PAD), tokenizer.token_to_id(UNKNOWN)) != (PAD_ID, UNKNOWN_ID):
         raise UserError(f"tokenizer {path}: {PAD} and {UNKNOWN} must have ids 0 and 1; {advice}")
     return tokenizer

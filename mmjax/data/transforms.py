@@ -9,7 +9,8 @@ import PIL.Image
 import PIL.ImageOps
 from jaxtyping import UInt8
 
-from mmjax.types import UserError
+from mmjax.data import picture_file
+from mmjax.types import UserError, decoding
 
 Image = str | Path | PIL.Image.Image | np.ndarray
 
@@ -54,17 +55,9 @@ def _resize(image: PIL.Image.Image, size: int) -> PIL.Image.Image:
 
 
 def _from_file(path: Path) -> PIL.Image.Image:
-    try:
-        with PIL.Image.open(path) as image:
-            image.load()
-    except FileNotFoundError as error:
-        raise UserError(f"image {path}: no such file") from error
-    except PIL.UnidentifiedImageError as error:
-        raise UserError(f"image {path}: not an image; pass a PNG, JPEG or similar file") from error
-    # A damaged file surfaces as any of these, depending on the format and on where it is damaged.
-    except (OSError, SyntaxError, ValueError, EOFError, PIL.Image.DecompressionBombError) as error:
-        raise UserError(f"image {path}: cannot be read ({error}); pass an intact file") from error
-    return _to_rgb(image, f"image {path}")
+    image = picture_file.load(path)
+    with decoding(f"image {path}: cannot be read", picture_file.ADVICE):
+        return _to_rgb(image, f"image {path}")
 
 
 def _from_array(value: np.ndarray) -> PIL.Image.Image:

@@ -11,6 +11,7 @@ import jax
 
 from mmjax.interop.formats.tensors import Weights
 from mmjax.interop.layout import Rules
+from mmjax.interop.wrapping import Reading
 
 
 class Checkpoint(NamedTuple):
@@ -57,10 +58,11 @@ class Architecture:
             a dict of its outputs by its names.
         rules: where the parameters lie in its files; the names are the canonical ones.
         example: shapes of inputs to initialise the module with, by name.
-        canonical: a name in the files -> the canonical one, or "" for what is not a parameter (a
+        canonical: a name of its library -> the canonical one, or "" for what is not a parameter (a
             buffer of position numbers).
         parts: by kind of raw input ("image", "text", "audio", "video").
         inputs: the names of all inputs.
+        reading: which names in the files are those of its library. None: all, as they are.
     """
 
     family: str
@@ -70,10 +72,21 @@ class Architecture:
     canonical: Callable[[str], str] = lambda name: name
     parts: Mapping[str, Part] = dataclasses.field(default_factory=dict)
     inputs: tuple[str, ...] = ()
+    reading: Reading | None = None
 
     def __post_init__(self):
         if not self.inputs:
             object.__setattr__(self, "inputs", input_names(self.module))
+
+    def library_name(self, name: str) -> str:
+        """What its library calls a tensor of the files; "" for what a training program keeps
+        beside the model."""
+        return name if self.reading is None else self.reading.names.get(name, "")
+
+    def place(self, name: str) -> str:
+        """The canonical name of a tensor of the files; "" for what is no parameter of the model."""
+        library = self.library_name(name)
+        return library and self.canonical(library)
 
 
 FLAGS = ("output_hidden_states", "deterministic")

@@ -15,6 +15,7 @@ from mmjax.interop.formats.tensors import Weights
 from mmjax.interop.sentence_folder import folders, model_folder
 from mmjax.types import UserError
 
+MOST_CONFIG_BYTES = 2**26
 CONFIGS = ("config.json", "open_clip_config.json")
 TENSORS_FILE = "tensors.json"  # of a skeleton: the shapes of the weights, by name
 WEIGHTS = (".safetensors", ".bin")  # in the folder of a further module
@@ -47,8 +48,10 @@ def read_config_file(file: Path) -> dict[str, Any]:
         UserError: the file is missing or holds something else.
     """
     try:
+        if file.stat().st_size > MOST_CONFIG_BYTES:
+            raise UserError(f"{file} has over {MOST_CONFIG_BYTES} bytes and is no config")
         found = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{file} cannot be read as JSON: {error}; fetch it anew") from error
     if not isinstance(found, dict):
         raise UserError(f"{file} holds no table: fetch it anew")

@@ -10,9 +10,9 @@ import numpy as np
 from mmjax.interop import id_limits, native, skeleton
 from mmjax.interop.architecture import FLAGS, Architecture, Checkpoint
 from mmjax.interop.checkpoint import copy_beside, open_checkpoint, write_weights
-from mmjax.interop.families import FAMILIES
+from mmjax.interop.recognition import architecture_of
 from mmjax.interop.report import Report
-from mmjax.interop.variables import names_in_file, read_variables, weights_of
+from mmjax.interop.variables import names_in_file, read_variables, rest_of, weights_of
 from mmjax.spread import Spread
 from mmjax.types import UserError
 
@@ -107,29 +107,6 @@ def as_input(name: str, value: Any, example: jax.ShapeDtypeStruct | None) -> jax
     return jnp.asarray(array, jnp.int32 if whole else jnp.float32)
 
 
-def family_of(checkpoint: Checkpoint) -> str | None:
-    """The name of the first family that recognises a checkpoint; None if none does."""
-    return next((family.name for family in FAMILIES if family.recognises(checkpoint)), None)
-
-
-def architecture_of(checkpoint: Checkpoint, dtype: Any) -> Architecture:
-    """How mmjax builds a model, by what its config and its tensors say.
-
-    Raises:
-        UserError: it is of no family that mmjax knows.
-    """
-    name = family_of(checkpoint)
-    if name is not None:
-        family = next(family for family in FAMILIES if family.name == name)
-        return family.build(checkpoint, dtype)
-    kind = checkpoint.config.get("model_type")
-    said = f"model_type {kind!r}" if kind else f"tensors such as {next(iter(checkpoint.weights))!r}"
-    raise UserError(
-        f"{checkpoint.path}: {said} is no model that mmjax can load; it loads"
-        f" {', '.join(family.name for family in FAMILIES)}"
-    )
-
-
 def load(path: str | Path, *, dtype: str = "float32") -> Pretrained:
     """Loads a published model from a directory or a file.
 
@@ -156,7 +133,8 @@ def load(path: str | Path, *, dtype: str = "float32") -> Pretrained:
 def save(model: Pretrained, directory: str | Path, *, variables: Any = None) -> Path:
     """Saves a model so that its original library loads it: model.safetensors beside its configs.
 
-    What was left over in its file, such as a head for another task, is written as it was.
+    What was left over in its file, such as a head for another task, is written as it was. What a
+    training program put around the model or beside it is not written.
 
     Args:
         model: as loaded.
@@ -176,6 +154,8 @@ def save(model: Pretrained, directory: str | Path, *, variables: Any = None) -> 
         raise UserError(f"{directory} is where the model came from: choose another directory")
     directory.mkdir(parents=True, exist_ok=True)
     copy_beside(model.path, directory)
-    left = [*model.report.buffers, *(model.names[name] for name in model.report.left_over)]
-    rest = {name: model.checkpoint.weights[name].read() for name in left}
+    # Of a model in our own layout nothing was left over, and only the sizes of the rest are known.
+    left = model.report.left_over or model.report.buffers
+    rest = rest_of(model.checkpoint, model.architecture) if left else {}
+    rest = {name: tensor.read() for name, tensor in rest.items()}
     return write_weights({**rest, **weights_of(model, variables)}, directory)

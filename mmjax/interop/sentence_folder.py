@@ -32,7 +32,7 @@ def modules(path: Path) -> list[Module]:
     try:
         entries: Any = json.loads(file.read_text())
         found = [Module(entry["type"].rpartition(".")[2], entry["path"]) for entry in entries]
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UserError(f"{file} is not a list of modules ({error}): fetch it anew") from error
     for module in found:
         folder = module.folder

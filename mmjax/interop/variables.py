@@ -11,7 +11,7 @@ from mmjax.interop.architecture import Architecture, Checkpoint
 from mmjax.interop.formats.tensors import Tensor
 from mmjax.interop.layout import Rule, below, nested
 from mmjax.interop.report import Report
-from mmjax.types import UserError
+from mmjax.types import UserError, decoding
 
 SHOWN = 4  # names in a message
 
@@ -25,10 +25,13 @@ def read_variables(
         UserError: a tensor is missing, or not of the shape or type that it should be.
     """
     tensors: dict[str, Tensor] = {}
-    buffers = []
+    buffers, beside = [], []
+    part = "" if architecture.reading is None else architecture.reading.part
     for name, tensor in checkpoint.weights.items():
-        plain = architecture.canonical(name)
-        if not plain:
+        plain = architecture.place(name)
+        if not architecture.library_name(name):
+            beside.append(name)
+        elif not plain:
             buffers.append(name)
         elif plain in tensors:
             raise UserError(f"{tensor.where}: {name!r} is there twice, under two names")
@@ -40,16 +43,21 @@ def read_variables(
     if missing:
         raise UserError(
             f"{checkpoint.path}: {len(missing)} of {len(needed)} tensors of a model of the family"
-            f" {architecture.family} are missing, such as {', '.join(missing[:SHOWN])}:"
+            f" {architecture.family} are missing{part and f' in {part!r}'}, such as"
+            f" {', '.join(missing[:SHOWN])}:"
             " is the file incomplete, or does config.json describe another model?"
         )
-    shapes = expected_shapes(architecture, path)
+    what = f"{checkpoint.path}: the parts of the model that config.json describes do not fit"
+    with decoding(what, "fetch the files of the model again"):
+        shapes = expected_shapes(architecture, path)
     flat = {rule.ours: read(rule, tensors, shapes[rule.ours]) for rule in rules}
     report = Report(
         architecture.family,
         loaded=list(flat),
         left_over=sorted(set(tensors) - {n for rule in architecture.rules for n in rule.theirs}),
         buffers=buffers,
+        part=part,
+        beside=beside,
         parameters=sum(array.size for array in flat.values()),
     )
     return nested(flat), report
@@ -99,8 +107,20 @@ def flat(variables: Any) -> dict[str, Any]:
 
 
 def names_in_file(checkpoint: Checkpoint, architecture: Architecture) -> dict[str, str]:
-    """From the canonical names to those that the file has."""
-    return {architecture.canonical(name): name for name in checkpoint.weights}
+    """From the canonical names to those of the model's library."""
+    named = ((architecture.place(name), name) for name in checkpoint.weights)
+    return {place: architecture.library_name(name) for place, name in named if place}
+
+
+def rest_of(checkpoint: Checkpoint, architecture: Architecture) -> dict[str, Tensor]:
+    """What the file has of the model's library and the rules do not read: heads for other tasks and
+    buffers, by the library's names."""
+    read_ones = {name for rule in architecture.rules for name in rule.theirs}
+    return {
+        architecture.library_name(name): tensor
+        for name, tensor in checkpoint.weights.items()
+        if architecture.library_name(name) and architecture.place(name) not in read_ones
+    }
 
 
 def to_tensors(
@@ -122,7 +142,7 @@ def to_tensors(
 
 
 def weights_of(model: Any, variables: Any = None) -> dict[str, np.ndarray]:
-    """The tensors of a model as its files name them.
+    """The tensors of a model as its library names them.
 
     Args:
         model: a `mmjax.interop.loading.Pretrained`, which gives names and layout.

@@ -43,8 +43,16 @@ def read_json(path: Path) -> Any:
         raise UserError(
             f"no {path.name} in {path.parent}; is it a --workdir that mmjax.main trained in?"
         ) from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not JSON: {error}; restore it, or train anew") from error
+
+
+def read_labels(path: Path) -> list[str]:
+    """The names of the classes of a workdir; raises UserError as `read_json`, and for others."""
+    labels = read_json(path / LABELS_FILE)
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise UserError(f"{path / LABELS_FILE} is no list of texts: restore it, or train anew")
+    return labels
 
 
 def write_json(path: Path, value: Any) -> None:

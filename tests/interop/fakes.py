@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from mmjax.interop.architecture import Checkpoint
 from mmjax.interop.formats import safetensors
 from mmjax.interop.layout import nested
-from mmjax.interop.loading import architecture_of
+from mmjax.interop.recognition import architecture_of
 from mmjax.interop.variables import expected_shapes, to_tensors
 
 SIZES = {

@@ -10,7 +10,7 @@ import pytest
 from mmjax import interop
 from mmjax.interop import id_limits
 from mmjax.interop.architecture import Checkpoint
-from mmjax.interop.loading import architecture_of
+from mmjax.interop.recognition import architecture_of
 from mmjax.interop.variables import expected_shapes
 from mmjax.types import UserError
 from tests.interop import fakes

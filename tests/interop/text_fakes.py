@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from mmjax.interop.architecture import Checkpoint
 from mmjax.interop.formats import safetensors
 from mmjax.interop.layout import nested
-from mmjax.interop.loading import architecture_of
+from mmjax.interop.recognition import architecture_of
 from mmjax.interop.variables import expected_shapes, to_tensors
 
 WORDS = ("the", "owl", "and", "two", "dogs", "in", "snow", "paris", "a", "photo", "query", ":")

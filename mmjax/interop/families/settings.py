@@ -19,6 +19,11 @@ ACTIVATIONS = {
 }
 
 
+# The most that a number may be: published models stay below a tenth. What is built takes time and
+# memory by these numbers before any tensor is read.
+MOST_LAYERS, MOST = 2**10, 2**20
+FRACTIONS = ("mlp_ratio",)  # may be broken numbers, though they are whole ones by default
+OF_LAYERS = ("num_hidden_layers", "encoder_layers", "decoder_layers", "layers", "depths")
 OF_PICTURES = ("image_size", "patch_size", "patch_stride")  # which may be rows and columns
 
 
@@ -27,7 +32,8 @@ def settings(config: Mapping[str, Any], defaults: Mapping[str, Any], where: str)
 
     Raises:
         UserError: one is of another type than its default: a number for a number (or two for a size
-            of OF_PICTURES), a word for a word. Where the default is None, anything is taken.
+            of OF_PICTURES), a word for a word; or over MOST. Where the default is None, anything is
+            taken.
     """
     found = {**defaults, **{key: config[key] for key in defaults if key in config}}
     for key, value in found.items():
@@ -35,10 +41,17 @@ def settings(config: Mapping[str, Any], defaults: Mapping[str, Any], where: str)
         kind = (int, float) if type(default) in (int, float) else type(default)
         two = key in OF_PICTURES and are_two(value)
         wrong = isinstance(value, bool) and not isinstance(default, bool)
+        wrong |= type(default) is int and type(value) is float and key not in FRACTIONS
         if default is not None and (wrong or not (isinstance(value, kind) or two)):
             raise UserError(
                 f"{where}: config.json has {key}={value!r}, where {default!r} would be usual:"
                 " is the file damaged, or of another model?"
+            )
+        numbers = value if isinstance(value, (list, tuple)) else (value,)
+        most = MOST_LAYERS if key in OF_LAYERS else MOST
+        if any(type(number) in (int, float) and not abs(number) <= most for number in numbers):
+            raise UserError(
+                f"{where}: config.json has {key}={value!r}, over {most}: is the file damaged?"
             )
     return SimpleNamespace(**found)
 

@@ -20,7 +20,7 @@ USUAL = {
 # Any name with one of these, where there is none of the usual names.
 SUFFIXES = {
     ".safetensors": (".safetensors",),
-    "": (".bin", ".pt", ".pth", ".ckpt", ".npz"),
+    "": (".bin", ".pt", ".pth", ".pth.tar", ".ckpt", ".npz"),
 }
 
 

@@ -242,6 +242,19 @@ CALLS = {
     "collections.OrderedDict": _mapping,
     "collections.Counter": _mapping,
     "collections.defaultdict": lambda _: {},
+    # Dictionaries of settings, which training programs keep beside the weights.
+    **dict.fromkeys(
+        [
+            "pytorch_lightning.utilities.parsing.AttributeDict",
+            "lightning.pytorch.utilities.parsing.AttributeDict",
+            "lightning_fabric.utilities.data.AttributeDict",
+            "lightning.fabric.utilities.data.AttributeDict",
+            "yacs.config.CfgNode",
+            "easydict.EasyDict",
+            "addict.addict.Dict",
+        ],
+        _mapping,
+    ),
     "_codecs.encode": _bytes,
     "numpy.dtype": _numpy_type,
     **dict.fromkeys(
@@ -266,6 +279,11 @@ CALLS = {
             "numpy.core.multiarray.scalar",
             "numpy._core.multiarray.scalar",
             "argparse.Namespace",
+            "types.SimpleNamespace",
+            "datetime.datetime",
+            "datetime.timedelta",
+            "uuid.UUID",
+            "torch.torch_version.TorchVersion",
             "pathlib.PosixPath",
             "pathlib.WindowsPath",
             "torch.device",

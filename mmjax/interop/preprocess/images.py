@@ -7,7 +7,7 @@ import numpy as np
 import PIL.Image
 from jaxtyping import Float32, UInt8
 
-from mmjax.interop.preprocess import pixels
+from mmjax.interop.preprocess import limits, pixels
 from mmjax.interop.preprocess.recipes import Recipe, recipe
 from mmjax.types import UserError
 
@@ -112,6 +112,7 @@ def _stacked(arrays: Sequence[np.ndarray], kind: str) -> np.ndarray:
 
 
 def _patches(images: Sequence[np.ndarray], side: int, most: int) -> dict[str, np.ndarray]:
+    limits.check_picture(most, side * side)
     values = np.zeros((len(images), most, side * side * 3), np.float32)
     mask = np.zeros((len(images), most), np.int32)
     shapes = np.zeros((len(images), 2), np.int32)

@@ -9,15 +9,15 @@ import numpy as np
 import PIL.Image
 import PIL.ImageOps
 
-from mmjax.types import UserError
+from mmjax.data import picture_file
+from mmjax.interop.preprocess import limits
+from mmjax.types import UserError, decoding
 
 Image = str | Path | PIL.Image.Image | np.ndarray
 Change = Callable[[PIL.Image.Image], PIL.Image.Image]
 
 _DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 _SHAPES = "pass uint8 of shape [H W 3] or [H W]"
-# A strip of 1 x 10000 pixels resized to a shorter side of 224 would have 500 million.
-_MOST_PIXELS = 2**27
 
 
 def read(value: Any) -> PIL.Image.Image:
@@ -83,6 +83,8 @@ def to_patches(patch: int, most: int, resample: int) -> Change:
     for which there are not too many, by a binary search to 1e-5 (Tschannen et al. 2025, SigLIP 2).
     """
 
+    limits.check_picture(most, patch**2)
+
     def sides(image: PIL.Image.Image, scale: float) -> tuple[int, int]:
         scaled = (math.ceil(side * scale / patch) * patch for side in (image.height, image.width))
         height, width = (max(patch, side) for side in scaled)
@@ -113,6 +115,8 @@ def centre_crop(height: int, width: int, *, nearest: bool = False, fill: Any = 0
         fill: of the padding; a number, or one for each channel.
     """
 
+    limits.check_picture(height, width)
+
     def start(have: int, want: int) -> int:
         if not nearest:
             return (have - want) // 2
@@ -136,7 +140,8 @@ def centre_crop(height: int, width: int, *, nearest: bool = False, fill: Any = 0
 
 
 def _resize(image: PIL.Image.Image, height: int, width: int, resample: int) -> PIL.Image.Image:
-    if min(height, width) < 1 or height * width > _MOST_PIXELS:
+    # A strip of 1 x 10000 pixels resized to a shorter side of 224 would have 500 million.
+    if min(height, width) < 1 or height * width > limits.PIXELS:
         raise UserError(
             f"image of {image.height} x {image.width} pixels would be resized to {height} x {width}"
             " by this processor: crop it to a less extreme aspect ratio first"
@@ -145,27 +150,13 @@ def _resize(image: PIL.Image.Image, height: int, width: int, resample: int) -> P
 
 
 def _from_file(path: Path) -> PIL.Image.Image:
-    try:
-        with PIL.Image.open(path) as image:
-            image.load()
-    except FileNotFoundError as error:
-        raise UserError(f"image {path}: no such file") from error
-    except PIL.UnidentifiedImageError as error:
-        raise UserError(f"image {path}: not an image; pass a PNG, JPEG or similar file") from error
-    # A damaged file surfaces as any of these, depending on the format and on where it is damaged.
-    except (OSError, SyntaxError, ValueError, EOFError, PIL.Image.DecompressionBombError) as error:
-        raise UserError(f"image {path}: cannot be read ({error}); pass an intact file") from error
+    image = picture_file.load(path)
     return _turned(_checked(image, f"image {path}"), f"image {path}")
 
 
 def _turned(image: PIL.Image.Image, name: str) -> PIL.Image.Image:
-    try:
+    with decoding(f"{name}: its Exif data cannot be read", "save it anew, without them"):
         return PIL.ImageOps.exif_transpose(image)
-    # An orientation that is not valid Exif surfaces as any of these.
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise UserError(
-            f"{name}: its Exif data cannot be read ({error}); save it anew, without them"
-        ) from error
 
 
 def _from_array(value: np.ndarray) -> PIL.Image.Image:

@@ -18,12 +18,13 @@ from mmjax.interop.preprocess.recipe_values import (
     three_of,
 )
 from mmjax.nn.options import choose
-from mmjax.types import UserError
+from mmjax.types import UserError, decoding
 
 NESTED = ("image_processor", "video_processor")  # of a processor_config.json
 TIMM = "TimmWrapperImageProcessor"  # what transformers calls timm's own transform
 
 
+@decoding("image processor: its settings cannot be understood", "fetch the file anew")
 def recipe(config: Mapping[str, Any]) -> Recipe:
     """Reads any of the configurations that `images.image_processor` lists.
 

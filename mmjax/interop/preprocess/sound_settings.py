@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from mmjax.interop.preprocess import limits
 from mmjax.nn.options import choose
 from mmjax.nn.spectrogram import AUDIOSET_MEAN, AUDIOSET_STD
-from mmjax.types import UserError
+from mmjax.types import UserError, decoding
 
 Values = Mapping[str, Any]
 
@@ -46,6 +47,7 @@ _FIXED: Mapping[str, Values] = {
 _OTHERS = {name: ("n_fft",) if name == "ClapFeatureExtractor" else () for name in _FIXED}
 
 
+@decoding("sound processor: its settings cannot be understood", "fetch the file anew")
 def sound_settings(
     config: Mapping[str, Any], default: str | None = None
 ) -> tuple[str, dict[str, Any]]:
@@ -100,3 +102,4 @@ def _check(values: Values, defaults: Values, name: str) -> None:
         "frequency_min", 0
     ):
         raise UserError(f"{name}: std must be positive, frequency_max over frequency_min")
+    limits.check_sound(values, name)

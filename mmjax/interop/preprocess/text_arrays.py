@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mmjax.interop.preprocess import codecs, whisper_text
+from mmjax.interop.preprocess import codecs, limits, whisper_text
 from mmjax.interop.preprocess.sentence_texts import Sentences
 from mmjax.interop.preprocess.tokenizer_files import Settings
 from mmjax.types import UserError
@@ -87,6 +87,7 @@ class TextProcessor:
         if length is None and padding == "max_length":
             raise UserError("padding to max_length needs max_length: the checkpoint does not say")
         encoded = self._encoded(rows, length if truncation else None)
+        limits.check_numbers(encoded)
         longest = max(len(ids) for ids, _ in encoded)
         width = length if padding == "max_length" and length is not None else longest
         if longest > width:
@@ -96,6 +97,7 @@ class TextProcessor:
                 "texts of unequal length need padding, and this tokenizer has no pad_token: name"
                 " one in tokenizer_config.json, or pass texts one at a time"
             )
+        limits.check_ids(len(encoded), width)
         arrays = np.zeros((3, len(encoded), width), np.int32)
         arrays[0] = self.codec.pad or 0
         for row, (ids, types) in enumerate(encoded):

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from mmjax.interop.preprocess import codecs, word_models
+from mmjax.interop.preprocess.guarded import ADVICE, guarded
 from mmjax.interop.preprocess.sentence_texts import Sentences, read_sentences
 from mmjax.interop.preprocess.text_arrays import TextProcessor
 from mmjax.interop.preprocess.tokenizer_files import KINDS, Settings, read_settings
 from mmjax.interop.preprocess.trained import Trained, canonical, cleaning, trained
-from mmjax.types import UserError
+from mmjax.types import UserError, decoding
 
 _MERGES = "bpe_simple_vocab_16e6.txt.gz"
 
@@ -45,7 +46,17 @@ def text_processor(
         UserError: no such file, a damaged one, one that contradicts another, an entry that is not
             understood, or a tokenizer of another model.
     """
-    folder = Path(directory)
+    with decoding(f"{directory}: its tokenizer cannot be read", ADVICE):
+        return _processor(Path(directory), config, family, longest, vocabulary)
+
+
+def _processor(
+    folder: Path,
+    config: Mapping[str, Any],
+    family: str,
+    longest: int | None,
+    vocabulary: int | None,
+) -> TextProcessor:
     how = trained(folder, config, family, longest)
     settings = read_settings(folder, config, siglip=how.style == "siglip")
     layouts = {
@@ -64,12 +75,13 @@ def text_processor(
         if how.style != "open_clip":
             clean = cleaning("lower", str(folder / _MERGES))
             how = Trained("open_clip", longest or 77, full=True, clean=clean, simple=True)
-        codec = word_models.of_clip_merges(folder / _MERGES)
+        codec = guarded(folder / _MERGES, lambda: word_models.of_clip_merges(folder / _MERGES))
         settings = settings._replace(
             kind="open_clip", outputs=KINDS["clip"].outputs, side="right", truncation_side="right"
         )
     elif names:
-        codec = layouts[names[0]](folder / names[0], settings)
+        path = folder / names[0]
+        codec = guarded(path, lambda: layouts[names[0]](path, settings))
         codec = codec._replace(pad=0) if how.simple else codec
     else:
         raise UserError(f"{folder}: no tokenizer: expected one of {', '.join((*layouts, _MERGES))}")

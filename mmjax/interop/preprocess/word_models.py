@@ -1,7 +1,6 @@
 """Text <-> ids where the `tokenizers` library alone does not give the original's: CLIP's own file
 of merges, and SentencePiece models."""
 
-import gzip
 import re
 import string
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 
 from mmjax.interop.preprocess.codecs import Codec, Row, Text
+from mmjax.interop.preprocess.guarded import unpacked
 from mmjax.interop.preprocess.tokenizer_files import Settings
 from mmjax.interop.preprocess.trained import package
 from mmjax.types import UserError
@@ -31,10 +31,7 @@ def of_clip_merges(path: Path) -> Codec:
     Raises:
         UserError: the file cannot be read.
     """
-    try:
-        lines = gzip.decompress(path.read_bytes()).decode().split("\n")
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); fetch the file again") from error
+    lines = unpacked(path).split("\n")
     merges = [tuple(line.split()) for line in lines[1 : _MERGES + 1] if line]
     letters = _byte_letters()
     words = [*letters, *(f"{letter}</w>" for letter in letters), *map("".join, merges)]

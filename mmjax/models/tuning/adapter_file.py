@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from mmjax.models.tuning.paths import Tree
-from mmjax.types import UserError
+from mmjax.types import UserError, decoding
 
 FORMAT = "mmjax-adapter"
 
@@ -53,7 +53,8 @@ def read_adapter(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any
         raise UserError(f"{path} cannot be read as safetensors: {error}; copy it again") from error
     if metadata.get("format") != FORMAT:
         raise UserError(f"{path} is no adapter file; save_adapter writes one")
-    return tensors, json.loads(metadata["tuning"])
+    with decoding(f"{path} does not say how it was tuned", "copy it again"):
+        return tensors, dict(json.loads(metadata["tuning"]))
 
 
 def load_adapter(path: str | Path, params: Tree, trains: Tree) -> dict[str, Any]:

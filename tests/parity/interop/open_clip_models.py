@@ -14,7 +14,7 @@ import pytest
 from mmjax import interop
 from mmjax.interop.architecture import Checkpoint
 from mmjax.interop.formats.tensors import Tensor
-from mmjax.interop.loading import architecture_of
+from mmjax.interop.recognition import architecture_of
 from mmjax.interop.variables import expected_shapes
 from tests.parity.interop import published
 

@@ -23,21 +23,21 @@ def with_head(architecture: Architecture, checkpoint: Checkpoint, dtype: Any) ->
 
     One for several choices, and those of the pretraining, stay left over.
     """
-    sizes = {architecture.canonical(n): x.shape for n, x in checkpoint.weights.items()}
+    found = {architecture.canonical(n): x for n, x in checkpoint.weights.items()}
     said = next(iter(checkpoint.config.get("architectures") or ()), "")
     tower = architecture.module
     if said.endswith("ForMultipleChoice"):
         return architecture
     for between, (name, activation) in BETWEEN.items():
-        if f"{between}.weight" in sizes and f"{name}.weight" in sizes:
-            width, classes = sizes[f"{between}.weight"][0], sizes[f"{name}.weight"][0]
+        if f"{between}.weight" in found and f"{name}.weight" in found:
+            width, classes = found[f"{between}.weight"].shape[0], found[f"{name}.weight"].shape[0]
             module = FirstClassifier(tower, classes, width, activation, dtype)
             rules = [*dense("hidden", between), *dense("classifier", name)]
             return _around(architecture, module, rules)
-    name = "qa_outputs" if "qa_outputs.weight" in sizes else "classifier"
-    if f"{name}.weight" not in sizes:
+    name = "qa_outputs" if "qa_outputs.weight" in found else "classifier"
+    if f"{name}.weight" not in found:
         return architecture
-    classes = sizes[f"{name}.weight"][0]
+    classes = found[f"{name}.weight"].shape[0]
     pooled = tower.pooling is not None and not said.endswith("ForTokenClassification")
     if name == "classifier" and pooled:
         module = Classifier(tower, classes, dtype)

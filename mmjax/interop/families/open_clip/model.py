@@ -29,14 +29,11 @@ PREPARE = {ModifiedResNetTower: real_pictures}
 
 
 def canonical(name: str) -> str:
-    """A name as open_clip's class CLIP has it; "" for what is no parameter.
-
-    Training adds "state_dict.module." and the state of the optimizer, CustomTextCLIP "text.".
-    """
-    if name.startswith(("optimizer.", "scaler.")) or name in ("epoch", *openai_clip.MARKS):
+    """A name as open_clip's class CLIP has it, without the "text." of CustomTextCLIP; "" for what
+    is no parameter."""
+    if name in openai_clip.MARKS:
         return ""
-    for prefix in ("state_dict.", "module.", "text."):
-        name = name.removeprefix(prefix)
+    name = name.removeprefix("text.")
     return "" if name == "attn_mask" or name.endswith(COUNTER) else name
 
 

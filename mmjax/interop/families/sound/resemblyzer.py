@@ -15,7 +15,6 @@ from mmjax.interop.architecture import (
     Family,
     Part,
     input_names,
-    strip,
 )
 from mmjax.interop.encoding import hearing
 from mmjax.interop.families.sound.silero import lstm
@@ -27,11 +26,6 @@ from mmjax.nn.spectrogram import frames, power_spectrum
 
 WINDOW, HOP = 400, 160  # samples at 16 kHz
 NEEDED = {"similarity_weight", "lstm.weight_ih_l0", "linear.weight"}
-
-
-def canonical(name: str) -> str:
-    """Below the model; "" for the state of its optimizer."""
-    return "" if name.startswith("optimizer_state.") else strip(("model_state.",), name)
 
 
 def mels(
@@ -58,7 +52,7 @@ def mels(
 
 def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     """The encoder; the scale and offset of its loss are left over."""
-    names = {canonical(name): tensor for name, tensor in checkpoint.weights.items()}
+    names = checkpoint.weights
     size, bins = names["lstm.weight_ih_l0"].shape
     layers = next(n for n in itertools.count() if f"lstm.weight_ih_l{n}" not in names)
     embedding = names["linear.weight"].shape[0]
@@ -68,12 +62,13 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
         rules += lstm(f"lstm_{layer}", f"lstm.{{}}_l{layer}")
     shapes = {"mels": jax.ShapeDtypeStruct((1, 160, bins), jnp.float32)}
     parts = {"audio": Part(tower, "", mels, {"bins": bins})}
-    return Architecture("resemblyzer", tower, rules, shapes, canonical, parts, input_names(tower))
+    inputs = input_names(tower)
+    return Architecture("resemblyzer", tower, rules, shapes, parts=parts, inputs=inputs)
 
 
 def recognises(checkpoint: Checkpoint) -> bool:
     """By the names of its tensors."""
-    return {canonical(name) for name in checkpoint.weights} >= NEEDED
+    return checkpoint.weights.keys() >= NEEDED
 
 
 FAMILY = Family("resemblyzer", recognises, build)

@@ -20,7 +20,7 @@ from mmjax.interop.formats import safetensors
 from mmjax.interop.formats.tensors import Weights
 from mmjax.interop.layout import Rules, convolution, dense, prefixed, same
 from mmjax.interop.towers.sound.whisper import WhisperModel
-from mmjax.types import UserError
+from mmjax.types import UserError, decoding
 
 # Settings that are tensors, and the only values that Whisper has; 3 is the exact GELU.
 FIXED = {
@@ -152,10 +152,11 @@ def words_of(folder: Path) -> list[str]:
         UserError: there is none.
     """
     listed, plain = folder / "vocabulary.json", folder / "vocabulary.txt"
-    if listed.is_file():
-        return json.loads(listed.read_text(encoding="utf-8"))
-    if plain.is_file():
-        return plain.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    with decoding(f"{folder}: its vocabulary cannot be read", "fetch that file again"):
+        if listed.is_file():
+            return [str(word) for word in json.loads(listed.read_text(encoding="utf-8"))]
+        if plain.is_file():
+            return plain.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     raise UserError(f"{folder}: no vocabulary.json and no vocabulary.txt: fetch that file, too")
 
 

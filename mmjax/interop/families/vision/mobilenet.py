@@ -112,7 +112,7 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     """A MobileNetV2 with or without its classifier."""
     where = str(checkpoint.path)
     resnet.check_variant(checkpoint.config, ("mobilenetv2",), where)
-    names = {resnet.bare(name): tensor for name, tensor in checkpoint.weights.items()}
+    names = {resnet.parameter(name): tensor for name, tensor in checkpoint.weights.items()}
     names.pop("", None)
     stem, last, classifier = TIMM if "conv_stem.weight" in names else TORCHVISION
     stages = blocks_of(names, where)
@@ -131,7 +131,7 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     )
     rules = rules_of(stages, stem, last)
     resnet.check_known(names, rules, where, "MobileNetV2")
-    return resnet.with_classifier("mobilenet", tower, rules, names, classifier, resnet.bare)
+    return resnet.with_classifier("mobilenet", tower, rules, names, classifier, resnet.parameter)
 
 
 _torchvision = resnet.by_names("features.0.0.weight", "features.1.conv.0.0.weight")

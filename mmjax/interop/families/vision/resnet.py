@@ -23,8 +23,6 @@ from mmjax.interop.towers.vision.convnet import ConvClassifier, ResNetTower
 from mmjax.nn.batch_norm import STATISTICS
 from mmjax.types import UserError
 
-# What training programs put in front of the names.
-WRAPPERS = ("state_dict.", "model_state_dict.", "model.", "module.")
 COUNTER = "num_batches_tracked"  # PyTorch starts it at 0 where a file does not have it
 PIXELS = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
 
@@ -67,16 +65,14 @@ CONFIG = {
 SIDES = ((3, 3), (1, 3, 1))  # of the convolutions of a block
 
 
-def bare(name: str) -> str:
-    """Without what a training program put in front; "" for the counter of a batch norm."""
-    while (shorter := strip(WRAPPERS, name)) != name:
-        name = shorter
+def parameter(name: str) -> str:
+    """The name itself; "" for the counter of a batch norm."""
     return "" if name.endswith(COUNTER) else name
 
 
 def canonical(name: str) -> str:
-    """`bare`, and without the prefix of transformers' models with a classifier."""
-    return strip(("resnet.",), bare(name))
+    """`parameter`, and without the prefix of transformers' models with a classifier."""
+    return strip(("resnet.",), parameter(name))
 
 
 def real_pictures(
@@ -203,7 +199,7 @@ def by_names(*needed: str) -> Any:
     def recognises(checkpoint: Checkpoint) -> bool:
         if checkpoint.config.get("model_type"):
             return False
-        return {bare(name) for name in checkpoint.weights}.issuperset(needed)
+        return checkpoint.weights.keys() >= set(needed)
 
     return recognises
 

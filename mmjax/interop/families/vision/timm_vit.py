@@ -5,7 +5,7 @@ last_hidden_state (timm's forward_features), pooler_output, logits.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part
@@ -44,23 +44,11 @@ AXES = {
     "blocks.0.mlp.fc1.weight": 2,
     "blocks.0.mlp.fc2.weight": 2,
 }
-CONTAINERS = ("state_dict_ema.", "model_ema.", "state_dict.", "model.")
 
 
-def canonical_of(names: Any) -> Callable[[str], str]:
-    """From a name in the file to timm's; "" for what lies beside the weights.
-
-    A checkpoint of training holds averaged weights, too, which timm prefers.
-    """
-    found = [start for start in CONTAINERS if any(name.startswith(start) for name in names)]
-    container = found[0] if found else ""
-
-    def canonical(name: str) -> str:
-        if not name.startswith(container):
-            return ""
-        return name.removeprefix(container).removeprefix("module.").removeprefix("timm_model.")
-
-    return canonical
+def canonical(name: str) -> str:
+    """Without the prefix of transformers' TimmWrapperModel."""
+    return name.removeprefix("timm_model.")
 
 
 def plain(names: Iterable[str]) -> bool:
@@ -70,7 +58,7 @@ def plain(names: Iterable[str]) -> bool:
 
 def recognises(checkpoint: Checkpoint) -> bool:
     """By the tensors."""
-    return plain(map(canonical_of(checkpoint.weights), checkpoint.weights))
+    return plain(map(canonical, checkpoint.weights))
 
 
 def grid_of(
@@ -208,7 +196,6 @@ def transformer(
 def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     """timm's VisionTransformer, with its classifier if the file has one."""
     where = str(checkpoint.path)
-    canonical = canonical_of(checkpoint.weights)
     names = {canonical(name): tensor for name, tensor in checkpoint.weights.items()}
     tower, rules = transformer(checkpoint.config, names, where, dtype)
     module: Any = tower

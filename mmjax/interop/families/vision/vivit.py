@@ -1,5 +1,6 @@
 """ViViT (Arnab et al. 2021, https://arxiv.org/abs/2103.15691) as transformers stores it."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,6 +31,7 @@ SETTINGS = {
     "pooler_act": "tanh",
     "head_dim": None,
 }
+MOST_POSITIONS = 2**25  # numbers in a table of places, half a GiB while it is made
 FAST = {"gelu_fast": "gelu_new"}  # the same function
 
 
@@ -51,6 +53,12 @@ def sizes(config: Any, tubelet: Any, where: str) -> dict[str, tuple[int, int, in
         raise UserError(
             f"{where}: tubelets of {tubelet!r} do not fit into clips of {list(clip)}: is"
             " config.json damaged?"
+        )
+    count = math.prod(length // side for length, side in zip(clip, tubelet, strict=True))
+    if count * config.hidden_size > MOST_POSITIONS:
+        raise UserError(
+            f"{where}: clips of {list(clip)} are {count} tubelets of {list(tubelet)}, whose"
+            f" positions are over {MOST_POSITIONS} numbers: is config.json damaged?"
         )
     return {"clip": clip, "tubelet": tuple(tubelet)}
 
