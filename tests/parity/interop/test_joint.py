@@ -11,11 +11,11 @@ import mmjax
 from mmjax import build, interop
 from mmjax.build import joint, pretrained
 from mmjax.build.export import export
-from mmjax.interop.loading import family_of
 from mmjax.interop.preprocess.images import image_processor
 from mmjax.interop.preprocess.processors import of_pictures, of_sounds
 from mmjax.interop.preprocess.sounds import sound_processor
 from mmjax.interop.preprocess.texts import text_processor
+from mmjax.interop.recognition import family_of
 from mmjax.types import Input, UserError
 from tests.parity.interop import published
 
