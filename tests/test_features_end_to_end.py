@@ -74,7 +74,7 @@ def runs(tmp_path_factory):
     before = dict(tables.DATASETS)
     tables.DATASETS["units"] = units
     folder = tmp_path_factory.mktemp("units")
-    yield trained(folder / "scaled"), trained(folder / "raw", scale_features=False)
+    yield trained(folder / "scaled", scale_features=True), trained(folder / "raw")
     tables.DATASETS.clear()
     tables.DATASETS.update(before)
 
@@ -109,10 +109,12 @@ def test_a_run_without_scales_predicts_as_it_did(runs, tmp_path):
     del config["data"]["scale_features"]
     (old / "config.json").write_text(json.dumps(config))
     assert accuracy(mmjax.load(old), units()["test"]) == pytest.approx(said, abs=1e-6)
-    config["data"]["scale_features"] = True  # a run that is resumed goes on as it began
-    _, experiment = build.experiment(build.as_config(config), str(old))
-    batch = next(iter(experiment.eval_data("test")))
-    assert np.abs(batch["row"]).max() > 1e3
+    for scaled in (True, False):  # a run that is resumed goes on as it began
+        config["data"]["scale_features"] = scaled
+        again = shutil.copytree(old, tmp_path / f"old {scaled}")
+        _, experiment = build.experiment(build.as_config(config), str(again))
+        batch = next(iter(experiment.eval_data("test")))
+        assert np.abs(batch["row"]).max() > 1e3
     config["data"]["scale_features"] = False
     with pytest.raises(UserError, match=r"data.scale_features is True there and False here"):
         build.experiment(build.as_config(config), str(path))

@@ -66,6 +66,9 @@ FIXED: Mapping[str, str] = {
     "train.monitor": "the best checkpoint so far was chosen by it",
     "tuning": "the checkpoints hold other arrays",
 }
+# What came later and is not by default as it was before: a run that was written without one goes on
+# as it began, whatever is said now.
+LATER = ("data.scale_features",)
 _OTHER_MODEL = "the run would go on with another model or another task"
 # What the learning rate of each step follows.
 SCHEDULE = ("learning_rate", "schedule", "warmup_steps", "end_factor")
@@ -104,6 +107,11 @@ def _is_free(change: Change) -> bool:
 
 def _within(key: str, prefix: str) -> bool:
     return key == prefix or key.startswith(f"{prefix}.")
+
+
+def came_later(key: str, stored: Mapping[str, Any]) -> bool:
+    """Whether a stored config lacks a key of LATER, since an older version wrote it."""
+    return key in LATER and key not in _flat(stored)
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:

@@ -130,13 +130,15 @@ def differences(
     if not (is_claimed(path) and has_checkpoints(path)):
         return []
     require_whole(path)
+    stored = read_json(path / CONFIG_FILE)
     try:
-        before = json.loads(json.dumps(complete(read_json(path / CONFIG_FILE))))
+        before = json.loads(json.dumps(complete(stored)))
     except UserError as error:
         raise UserError(
             f"--workdir={workdir} belongs to another config, in which {error}; choose another"
         ) from error
     found = changes.between(before, json.loads(json.dumps(config)))
+    found = [change for change in found if not changes.came_later(change.key, stored)]
     changes.check(found, workdir)
     return found
 
