@@ -202,8 +202,8 @@ def main(argv: list[str]) -> None:
     if bool(single) == bool(values.inputs):
         raise UserError("give either some of --image, --speech, --audio and --text, or --inputs")
     path = values.inputs
-    if path not in (None, "-") and not Path(path).is_file():
-        raise UserError(f"--inputs={path} cannot be read: no such file")
+    if path not in (None, "-"):
+        next(read_lines(path), None)  # what cannot be read is said before a model is loaded
 
     from mmjax import build, predictor
 

@@ -229,4 +229,6 @@ def test_files_of_a_run_and_lines(tmp_path):
     assert "no list of texts" in said(workdir.read_labels, tmp_path)
     for text in (DEEP, "9" * 10_000, '{"a": ' + "9" * 10_000 + "}"):
         (tmp_path / "it.jsonl").write_text(text)
-        assert "line 1" in said(read_lines, str(tmp_path / "it.jsonl"))
+        (row,) = read_lines(str(tmp_path / "it.jsonl"))
+        assert "line 1" in row.place
+        assert "JSON" in row.error or "object" in row.error

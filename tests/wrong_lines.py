@@ -24,6 +24,7 @@ VALUES = {
     "data.images_per_batch": (*OPTIONAL, "0", "4"),
     "data.questions_per_image": (*OPTIONAL, "4"),
     "data.resample": ("sometimes", "0.5", "('balanced',)"),
+    "data.scale_features": ("maybe", "2"),
     "data.transcript": ("text", "3.5"),
     "data.workers": OPTIONAL,
     "data.threads": OPTIONAL,
@@ -33,6 +34,7 @@ VALUES = {
     "decision": ("avrage", "3"),
     "mixup": NO_NUMBER,
     "head": (*PART, "{'hidden': 16}", "{'classes': 3}", "{'dropout': 1.0}", "{'droput': 0.1}"),
+    "model": ("{'name': 'pretrained', 'path': 'nowhere'}", "{'path': 3}", "3"),
     "alignment": ("{'embedding': 8}",),
     "matching": ("concat",),
     "critic": ("{'hidden': 8}",),
@@ -187,8 +189,8 @@ ARGUMENTS = [
 ]
 # What only data or a model can tell.
 LATER = [
-    (["--config.data.shapes.a=(9,)"], "config.data.shapes.a=(9,), but the data have (16,)"),
-    (["--config.encoders.a={'kind': 'text', 'name': 'lstm'}"], "config.encoders.a.kind"),
+    (["--config.data.shapes.a=(9,)"], "the config says [9]: set config.data.shapes.a"),
+    (["--config.encoders.a={'kind': 'text', 'name': 'lstm'}"], "the model takes int32"),
     (["--config.train.monitor=val/acuracy"], "did you mean 'val/accuracy'"),
     (["--config.train.monitor=3"], "config.train.monitor: unknown '3'"),
     (["--config.train.monitor=None"], "config.train.monitor: unknown 'None'"),

@@ -179,7 +179,9 @@ def lines(_folder: Path) -> Target:
         path = folder / "inputs.jsonl"
         text = b"\n".join(damage.table_of(draw.choice(rows), draw) for _ in range(3))
         path.write_bytes(damage.bytes_of(whole, draw, [text]) if number % 2 else text)
-        read_lines(str(path))
+        for row in read_lines(str(path)):
+            if row.error:
+                raise UserError(row.place + row.error)
 
     return attempt
 

@@ -62,7 +62,9 @@ def test_one_head_after_the_other_gives_what_all_at_once_do(
     request.getfixturevalue("long")
     assert "stablehlo.while" in jax.jit(attention).lower(q, k, v).as_text()
     for found, wanted in zip(parts(q, k, v, mask, causal, bias), expected, strict=True):
-        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+        # Some numbers are small sums of great ones, whose rounding differs between processors.
+        greatest = max(1.0, float(np.abs(wanted).max()))
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6 * greatest)
 
 
 @pytest.mark.usefixtures("long")
