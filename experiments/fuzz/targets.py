@@ -170,6 +170,7 @@ def weights(_folder: Path) -> Target:
 def lines(_folder: Path) -> Target:
     """The inputs of mmjax.predict."""
     from mmjax.predict import read_lines
+    from mmjax.types import UserError
 
     rows = [{"image": "a.png", "text": "is there a circle?"}, {"text": "é", "vector": [1.0, 2.5]}]
     whole = "\n".join(map(damage.json.dumps, rows)).encode()
