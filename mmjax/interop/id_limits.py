@@ -43,9 +43,8 @@ def check(architecture: Architecture, arrays: Mapping[str, Any]) -> None:
         arrays: its inputs by name; those that are not numbers of rows are not looked at.
     """
     for name, count in limits(architecture).items():
-        if name in arrays:
-            if np.asarray(arrays[name]).dtype.kind not in "iu":
-                raise UserError(f"{name}: whole numbers are expected, not {arrays[name].dtype}")
+        # Of another type they are no ids: `as_input` says so.
+        if name in arrays and np.asarray(arrays[name]).dtype.kind in "iu":
             check_ids(name, arrays[name], count)
     words = arrays.get("input_ids")
     for name in BESIDE:
