@@ -43,12 +43,10 @@ def check(architecture: Architecture, arrays: Mapping[str, Any]) -> None:
         arrays: its inputs by name; those that are not numbers of rows are not looked at.
     """
     for name, count in limits(architecture).items():
-        if name not in arrays:
-            continue
-        if np.asarray(arrays[name]).dtype.kind in "iu":
+        if name in arrays:
+            if np.asarray(arrays[name]).dtype.kind not in "iu":
+                raise UserError(f"{name}: whole numbers are expected, not {arrays[name].dtype}")
             check_ids(name, arrays[name], count)
-        elif name not in architecture.example:  # else what is expected is known better there
-            raise UserError(f"{name}: whole numbers are expected, not {arrays[name].dtype}")
     words = arrays.get("input_ids")
     for name in BESIDE:
         if words is not None and name in arrays and np.shape(arrays[name]) != np.shape(words):

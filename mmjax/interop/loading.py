@@ -75,8 +75,8 @@ class Pretrained:
                 raise UserError(f"{self.path}: no input {name!r}; there is {', '.join(known)}")
         if not given:
             raise UserError(f"{self.path}: give {' or '.join(example)}")
-        id_limits.check(self.architecture, given)
         arrays = {name: as_input(name, value, example.get(name)) for name, value in given.items()}
+        id_limits.check(self.architecture, given)  # before 32 bits, which 2^32 does not fit into
         found = self._apply(self.variables, arrays, output_hidden_states=output_hidden_states)
         return attributes(found)
 
