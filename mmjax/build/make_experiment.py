@@ -220,7 +220,7 @@ def experiment(
 
     groups = groups if len(groups) > 1 else ()  # a single one is the whole set again
     for split in ("validation", "test"):
-        first = rehearsal.sample(make_examples(config, splits[split], encode, train=False))
+        first = rehearsal.sample(make_examples(config, splits[split], encode, scales, train=False))
         rehearsal.check_shapes(config, first, example)
     rehearsal.check_names(
         config,
