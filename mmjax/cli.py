@@ -6,7 +6,6 @@ import errno
 import importlib.util
 import inspect
 import logging
-import multiprocessing
 import os
 import re
 import sys
@@ -19,7 +18,7 @@ import jax
 from absl import flags
 from ml_collections import ConfigDict
 
-from mmjax import memory
+from mmjax import memory, processes
 from mmjax.types import UserError
 
 EXHAUSTED = "RESOURCE_EXHAUSTED"  # how XLA says that there is no memory
@@ -47,7 +46,14 @@ def run(main: Callable[[list[str]], None], argv: list[str] | None = None) -> Non
         try:
             run(main, sys.argv)
         except SystemExit as end:
-            _leave(end)
+            if not isinstance(end.code, int):
+                raise
+            processes.part(end.code)
+        except Exception:
+            if processes.several():  # Python would wait for the others, and they for this one
+                traceback.print_exc()
+                processes.part(1)
+            raise
         return
     if {"-h", "--help"} & set(argv[1:]):
         print((sys.modules[main.__module__].__doc__ or "").strip())
@@ -61,6 +67,7 @@ def run(main: Callable[[list[str]], None], argv: list[str] | None = None) -> Non
         sys.exit(2)
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
         if isinstance(error, jax.errors.JaxRuntimeError) and EXHAUSTED not in str(error):
+            processes.leave_if_one_is_gone(error)
             raise
         reason = " ".join(str(error).split())[:200]
         print(f"mmjax: out of memory ({reason}): {LOWER}", file=sys.stderr)
@@ -78,17 +85,6 @@ def run(main: Callable[[list[str]], None], argv: list[str] | None = None) -> Non
             file=sys.stderr,
         )
         sys.exit(2)
-
-
-def _leave(end: SystemExit) -> None:
-    # Python would wait for all threads. Several processes, though, have to part from each other.
-    if not isinstance(end.code, int) or jax.distributed.is_initialized():
-        raise end
-    for child in multiprocessing.active_children():
-        child.kill()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(end.code)
 
 
 def parse(values: flags.FlagValues, argv: Sequence[str]) -> None:

@@ -34,7 +34,7 @@ def main(argv: list[str]) -> None:
 
     from mmjax import build
     from mmjax.train import run, workdir
-    from mmjax.train.interrupt import Interrupts
+    from mmjax.train.together import interrupts as catching
 
     if given.file:
         config = cli.load_config(given.file)
@@ -48,11 +48,11 @@ def main(argv: list[str]) -> None:
     if tests:
         workdir.check_trained(values.workdir)
     console = Console(quiet=values.quiet)
-    with Interrupts() as interrupts:
+    with catching() as interrupts:
         cli.use_compilation_cache(config.compilation_cache)
         directory, experiment = build.experiment(config, values.workdir, only_test=tests)
         if tests:
-            run.test(experiment, directory, console)
+            run.test(experiment, directory, console, interrupts)
         else:
             run.train(experiment, directory, console, interrupts, verbose=values.verbose)
 

@@ -10,6 +10,7 @@ LEAVES = ("data", "losses", "metrics", "nn")
 MAY_IMPORT = {
     "types": (),
     "memory": (),
+    "processes": (),
     "spread": (),
     **dict.fromkeys(LEAVES, ("types",)),
     "encoders": ("nn", "types"),
@@ -19,8 +20,8 @@ MAY_IMPORT = {
     "published": ("interop", "types", "zero_shot"),
     "models": ("encoders", "fusion", "nn", "types"),
     "tasks": ("losses", "metrics", "types"),
-    "train": ("memory", "tasks", "types"),
-    "cli": ("memory", "types"),
+    "train": ("memory", "processes", "tasks", "types"),
+    "cli": ("memory", "processes", "types"),
     "build": (*LEAVES, "cli", "encoders", "fusion", "interop", "models", "tasks", "train", "types"),
     "predictor": (
         *("build", "data", "models", "published", "spread", "tasks", "train", "types", "zero_shot"),

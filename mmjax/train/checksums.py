@@ -27,6 +27,11 @@ def write_text(path: Path, text: str) -> None:
     part.replace(path)
 
 
+def is_part(path: Path, name: str) -> bool:
+    """Whether a file is what `write_text` writes of a file of this name before it is whole."""
+    return path.name.startswith(f"{name}.") and path.name.endswith(".part")
+
+
 def exist(directory: Path) -> bool:
     """Whether a directory has checksums."""
     return (directory / FILE).exists()

@@ -8,8 +8,9 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import FrameType
+from typing import Any
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 # Supervisors and people send a signal several times; seconds from which another one is meant.
@@ -87,6 +88,14 @@ class Interrupts:
             yield
         finally:
             self._deferred = True
+
+    def stops(self) -> bool:
+        """Whether a signal was noted, for the loop to stop before its next step."""
+        return self.received is not None
+
+    def points(self, batches: Iterable[Any]) -> Iterable[Any]:
+        """Batches between which several processes can stop; one alone can everywhere."""
+        return batches
 
     def raise_at_once(self) -> None:
         """From here on, signals raise; one noted before raises now."""

@@ -139,7 +139,7 @@ def fit(
         checkpoints.save(step, state, data, dataclasses.asdict(progress), score, wait=wait)
 
     interrupts.defer()
-    while step < schedule.steps and not progress.finished:
+    while step < schedule.steps and not progress.finished and not interrupts.stops():
         batch = _read(data, put, interrupts)
         if batch is None:
             break
@@ -164,8 +164,6 @@ def fit(
             if checkpoint:
                 save(score)
             meter.restart()
-        if interrupts.received is not None:
-            break
     if interrupts.received is not None and step > begun:
         absorb(keep=0)
         save(None, wait=True)
@@ -176,8 +174,6 @@ def fit(
 
 def _read(data: Any, put: Callable, interrupts: Interrupts) -> Any:
     """The next batch on the devices; None, with `data` where it was, if a signal comes first."""
-    if jax.process_count() > 1:
-        return put(next(data))  # all of them must go on, or none
     position = data.get_state()
     try:
         with interrupts.waiting():

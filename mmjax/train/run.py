@@ -1,7 +1,7 @@
 """A whole run in a workdir: start or resume, train, test, report."""
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from clu.metrics import Metric
 from rich.console import Console
 
+from mmjax import processes
 from mmjax.tasks.bound import BATCH, PREDICTION, TUNED
 from mmjax.train import console as show
 from mmjax.train import report, room, sharding, workdir
@@ -65,6 +66,7 @@ class Run:
         )
         self._train_step = jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))
         self._fits = False
+        self.points: Callable[[Iterable], Iterable] = iter  # see `Interrupts.points`
         self.eval_step = jax.jit(
             functools.partial(
                 eval_step,
@@ -110,7 +112,7 @@ class Run:
         return evaluate(
             self.eval_step,
             variables,
-            self.experiment.eval_data(split),
+            self.points(self.experiment.eval_data(split)),
             self.put,
             split=split,
             whole_set=self.experiment.task.whole_set,
@@ -154,9 +156,10 @@ class Run:
         return {f"test/{name}": value for name, value in result.metrics.items()}
 
 
-def test(experiment: Experiment, directory: Path, console: Console) -> None:
+def test(experiment: Experiment, directory: Path, console: Console, interrupts: Interrupts) -> None:
     """Evaluates the best checkpoint of a workdir on the test split."""
     run = Run(experiment, directory, console)
+    run.points = interrupts.points
     step, variables = run.best_variables(Checkpoints(directory, base=run.base))
     run.report_test(variables, step)
 
@@ -214,6 +217,7 @@ def train(
                 progress=progress,
             )
         step, variables = run.best_variables(checkpoints)
+        run.points = interrupts.points
         run.tune(variables)
         results = run.report_test(variables, step)
         records = read_metrics(directory)
@@ -227,6 +231,9 @@ def train(
         steps = checkpoints.steps()
         saved = f"saved at step {steps[-1]}; start again to go on" if steps else "nothing to save"
         console.print(f"{signal.signal_name}: {saved}")
+        raise
+    except jax.errors.JaxRuntimeError as error:
+        processes.leave_if_one_is_gone(error)  # before what would wait for it
         raise
     finally:
         data.close()

@@ -160,7 +160,10 @@ def claim(
     """
     path = _directory(workdir)
     differences(workdir, config, complete)
-    if not is_claimed(path) and any(path.iterdir()):
+    # Another process may be claiming it right now, or one was cut short by a crash. In this order:
+    # where there are files of a run, its config was there before them.
+    others = [file for file in path.iterdir() if not checksums.is_part(file, CONFIG_FILE)]
+    if others and not is_claimed(path):
         raise UserError(
             f"--workdir={workdir} is not empty and has no {CONFIG_FILE}; choose a new directory"
         )

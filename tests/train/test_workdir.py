@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from mmjax.train import workdir
@@ -25,6 +27,16 @@ def test_a_directory_with_other_things_is_not_taken(tmp_path):
         workdir.claim(tmp_path, CONFIG)
     with pytest.raises(UserError, match="not a directory"):
         workdir.claim(tmp_path / "thesis.tex", CONFIG)
+
+
+def test_several_processes_claim_one_directory_at_once(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        for attempt in range(20):
+            path = tmp_path / str(attempt)
+            assert list(pool.map(workdir.claim, [path] * 8, [CONFIG] * 8)) == [path] * 8
+    (tmp_path / "cut short").mkdir()
+    (tmp_path / "cut short" / "config.json.0a1b2c3d.part").write_text("{")
+    workdir.claim(tmp_path / "cut short", CONFIG)
 
 
 def test_a_missing_or_broken_file_is_named(tmp_path):
