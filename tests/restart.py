@@ -15,12 +15,12 @@ from mmjax.train.run import train
 
 
 def start(config, workdir, *, stop=None):
-    """Starts or resumes a run; SIGTERM comes while the batch number `stop` is read."""
+    """Starts or resumes a run; SIGTERM comes while the batch after step `stop` is read."""
     following, read = BatchIterator.__next__, []
 
     def draw(batches):
         read.append(1)
-        if len(read) == stop:
+        if stop is not None and len(read) == stop + 1:
             signal.raise_signal(signal.SIGTERM)
         return following(batches)
 

@@ -147,6 +147,8 @@ def test_a_workdir_written_before_keys_were_added_goes_on_and_loads(copied, shor
     for key in ("init_from", "tuning", "mixup", "decision"):
         assert key not in config
     (copied / "config.json").write_text(json.dumps(config))
+    for sums in copied.rglob("SHA256SUMS"):  # nor did older versions write those
+        sums.unlink()
     rows = {name: np.ones((1, 16), np.float32) for name in "abc"}
     loaded = mmjax.load(copied).probabilities(**{k: list(v) for k, v in rows.items()})
     expected = mmjax.load(short).probabilities(**{k: list(v) for k, v in rows.items()})

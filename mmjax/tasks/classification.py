@@ -51,7 +51,9 @@ def log_odds(logits: Float[Array, "B C"]) -> Float[Array, "B C"]:
     It is exact where p itself is 0.0 or 1.0 in float32; of a single class it is infinite.
     """
     logits = logits.astype(jnp.float32)
-    log_p = jax.nn.log_softmax(logits)
+    # Beside an infinite logit all others have p = 0.
+    sure = jnp.isposinf(jnp.max(logits, axis=-1, keepdims=True)) & ~jnp.isposinf(logits)
+    log_p = jnp.where(sure, -jnp.inf, jax.nn.log_softmax(logits))
     # Only the highest has a p above 1/2, of which 1 - p would lose digits.
     highest = jax.nn.one_hot(jnp.argmax(logits, axis=-1), logits.shape[-1], dtype=bool)
     others = jax.nn.logsumexp(jnp.where(highest, -jnp.inf, logits), axis=-1, keepdims=True)
