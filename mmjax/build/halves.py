@@ -13,16 +13,16 @@ from mmjax.train.workdir import write_json
 from mmjax.types import UserError
 
 # Of the libraries that have classes for one tower: by family and kind of input the section of
-# config.json and the model_type of the tower.
-HALVES: Mapping[str, Mapping[str, tuple[str, str]]] = {
+# config.json and the model_type of the tower, and what the names of its tensors lose.
+HALVES: Mapping[str, Mapping[str, tuple[str, str, str]]] = {
     "clap": {
-        "audio": ("audio_config", "clap_audio_model"),
-        "text": ("text_config", "clap_text_model"),
+        "audio": ("audio_config", "clap_audio_model", "audio_model."),
+        "text": ("text_config", "clap_text_model", "text_model."),
     },
     **{
         family: {
-            "image": ("vision_config", f"{family}_vision_model"),
-            "text": ("text_config", f"{family}_text_model"),
+            "image": ("vision_config", f"{family}_vision_model", ""),
+            "text": ("text_config", f"{family}_text_model", ""),
         }
         for family in ("clip", "siglip", "siglip2")
     },
@@ -54,12 +54,12 @@ def half_of(
             f" model did not train with it: train it as {joint.WHERE} instead, which is given back"
             " as a whole, or use --to=mmjax"
         )
-    part, name = halves[kind]
+    part, name, prefix = halves[kind]
     directory.mkdir(parents=True, exist_ok=True)
     copy_beside(checkpoint.path, directory)
     config: dict[str, Any] = {**(checkpoint.config.get(part) or {}), "model_type": name}
     write_json(directory / "config.json", config)
-    write_weights(tensors, directory)
+    write_weights({n.removeprefix(prefix): x for n, x in tensors.items()}, directory)
     return [
         f"the {kind} tower alone ({name}): the projections and the other tower of the original did"
         f" not train with it; to train all of them, set {joint.WHERE}"
