@@ -59,7 +59,12 @@ def convert(source: Path, target: Path, kind: str, encoder: str | None) -> None:
         build.lookup(dict.fromkeys(TARGETS), kind, "--to")
         config, model = predictor.read_config(source), predictor.load(source)
         cli.make_directory(target, "DST")
-        notes = export(config, source, model.variables, encoder, kind, target)
+        try:
+            notes = export(config, source, model.variables, encoder, kind, target)
+        except UserError:
+            if not any(target.iterdir()):
+                target.rmdir()  # so that the same line, corrected, finds it new
+            raise
         print("\n".join([f"wrote {target}", *notes]))
         return
     if encoder:

@@ -65,7 +65,7 @@ def test_shared_captions_are_shared_transcripts(tmp_path):
     )
     made, _ = transcripts.targets(tiny(), tmp_path, {"train": split})
     assert made["train"].index["transcript"].tolist() == [0, 0]
-    examples = make_examples(tiny(), made["train"], None, train=True)
+    examples = make_examples(tiny(), made["train"], None, {}, train=True)
     batch = examples.batch([examples.take(0), examples.take(1), examples.take(2)])
     assert batch["transcript_mask"].sum(axis=1).tolist() == [4, 4, 0]
     assert "text" not in batch

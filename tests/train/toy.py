@@ -25,7 +25,7 @@ TASK = classification(
     whole_set={
         "roc_auc": Bound(
             roc_auc,
-            {"probabilities": "prediction/probabilities", "labels": "batch/label"},
+            {"log_odds": "prediction/log_odds", "labels": "batch/label"},
             "config.metrics",
         )
     },
