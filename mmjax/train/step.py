@@ -147,7 +147,7 @@ def eval_step(
         Averages by NAME and NAME/GROUP; and what the task keeps of each row for whatever needs the
         whole set.
     """
-    variables = {**variables, "params": gather(variables["params"])}
+    variables = {**variables, "params": gather(variables.get("params", {}))}
     outputs = model.apply(variables, task.inputs(batch))
     values = {**task.losses(outputs, batch), **task.metrics(outputs, batch)}
     averages = {
