@@ -116,7 +116,7 @@ class Predictor(zero_shot.ZeroShot):
 
     def _answers(self, rows: Mapping[str, np.ndarray], top: int | None) -> Answers:
         if WRITTEN not in rows:
-            self._find(rows, LOG_ODDS, "use embed(...)")
+            self._find(rows, PROBABILITIES, "use embed(...)")
         return answers_of(rows, self.labels, self.thresholds, top)
 
     def probabilities(self, **inputs: Any) -> np.ndarray:

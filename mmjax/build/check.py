@@ -214,6 +214,8 @@ def _together(tree: Mapping[str, Any]) -> None:
                 f" {task!r}: leave it out"
             )
     whole = tree.get(pretrained.MODEL) is not None and not tree["encoders"]
+    if "width" not in tree and not whole:
+        raise UserError(f"config.width is missing: {KEYS['width'].about}")
     if task == "alignment" and "alignment" not in tree and not whole:
         raise UserError("config.alignment is missing: the projections, such as {'embedding': 64}")
     if task in LABELLED and not tree["decision"] and not tree.get("fusion"):

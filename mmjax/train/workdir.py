@@ -21,10 +21,10 @@ TOKENIZER_FILE = "tokenizer.json"
 SCALES_FILE = "scales.json"  # of the features of vectors and series in the training split
 COUNTS_FILE = "class_counts.json"  # examples of each class in the training split
 TUNED_FILE = "tuned.json"  # what was tuned on the validation split, after training
-# What a later start or `mmjax.load` reads; `base.json` and `pretrained` are of `mmjax.build`.
+# What a later start or `mmjax.load` reads; `pretrained` is of `mmjax.build`, as is
+# `base.json`, which has a hash of its own: users may write there where a checkpoint has gone.
 READ_AGAIN = (
     *(CONFIG_FILE, LABELS_FILE, TOKENIZER_FILE, COUNTS_FILE, SCALES_FILE, TUNED_FILE),
-    "base.json",
     "pretrained/**/*",
 )
 
