@@ -29,7 +29,7 @@ VALUES = {
     "data.workers": OPTIONAL,
     "data.threads": OPTIONAL,
     "data.prefetch": OPTIONAL,
-    "encoders": ("3", "mlp", "()", "None"),
+    "encoders": ("3", "mlp", "()"),
     "fusion": (*PART, "{}", "{'rank': 3}", "None", "{'name': 'lmf', 'rank': 0}"),
     "decision": ("avrage", "3"),
     "mixup": NO_NUMBER,
