@@ -102,7 +102,7 @@ def feature_scales(config: ConfigDict, directory: Path, train: Arrays | Source) 
     if workdir.has_checkpoints(directory):
         return scaling.read(path)
     path.unlink(missing_ok=True)
-    if not config.data.get("scale_features", True) or not isinstance(train, Arrays):
+    if not config.data.scale_features or not isinstance(train, Arrays):
         return {}
     found = {}
     for name in modalities(config):
@@ -221,7 +221,7 @@ def experiment(
     groups = groups if len(groups) > 1 else ()  # a single one is the whole set again
     for split in ("validation", "test"):
         first = rehearsal.sample(make_examples(config, splits[split], encode, scales, train=False))
-        rehearsal.check_shapes(config, first, example)
+        rehearsal.check_labels(config, first)
     rehearsal.check_names(
         config,
         model=built_model,

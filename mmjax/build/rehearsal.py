@@ -31,27 +31,13 @@ def sample(examples: Examples) -> dict[str, np.ndarray]:
     return examples.batch([examples.take(i) for i in range(min(FEW, examples.eval_length()))])
 
 
-def check_shapes(
-    config: ConfigDict, batch: Mapping[str, np.ndarray], example: Mapping[str, Input]
-) -> None:
-    """Raises a UserError where the data have other shapes, types or labels than the config says."""
+def check_labels(config: ConfigDict, batch: Mapping[str, np.ndarray]) -> None:
+    """Raises a UserError where the data have one label an example and the task is of several."""
     if config.task == "multilabel" and TARGETS not in batch:
         raise UserError(
             f"config.task='multilabel': config.data.name={config.data.name!r} has one label an"
             " example: choose 'classification', or other data"
         )
-    for name, given in example.items():
-        said, there = given.value.shape[1:], batch[name].shape[1:]
-        if said != there:
-            raise UserError(
-                f"config.data.shapes.{name}={tuple(said)}, but the data have {tuple(there)}: set"
-                " it so, or for pictures config.data.image_size"
-            )
-        if given.value.dtype != batch[name].dtype:
-            raise UserError(
-                f"config.encoders.{name}.kind: the data are {batch[name].dtype}, and this kind of"
-                f" input is {given.value.dtype}: choose another kind"
-            )
 
 
 def check_names(
