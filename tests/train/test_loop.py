@@ -146,6 +146,28 @@ def test_a_signal_saves_the_step_that_runs_and_ends(tmp_path, signum, code):
     assert data.position == 4
 
 
+class Interrupting(Stream):
+    """A signal comes while batch 4 is read, when the position has moved already."""
+
+    def __next__(self):
+        batch = super().__next__()
+        if self.position == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return batch
+
+
+def test_a_batch_that_a_signal_finds_half_read_is_read_again(tmp_path):
+    with pytest.raises(Interrupted):
+        run(tmp_path, data=Interrupting())
+    assert Checkpoints(tmp_path).steps()[-1] == 3
+    data = Stream()
+    Checkpoints(tmp_path).restore_latest(Toy().state, data)
+    assert data.position == 3
+    resumed, _, _ = run(tmp_path)
+    whole, _, _ = run(tmp_path / "whole")
+    assert same(resumed, whole)
+
+
 def timeless(workdir):
     return [{k: v for k, v in r.items() if "per_sec" not in k} for r in read_metrics(workdir)]
 
