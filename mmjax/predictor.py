@@ -21,7 +21,7 @@ from mmjax.tasks.answers import LOG_ODDS, PROBABILITIES, Answers, answers_of, pr
 from mmjax.tasks.task import Task
 from mmjax.tasks.transcription import WRITTEN, spell
 from mmjax.train import workdir as workdirs
-from mmjax.types import Input, UserError, decoding
+from mmjax.types import Input, UserError
 
 
 class Predictor(zero_shot.ZeroShot):
@@ -249,11 +249,6 @@ def load(
         UserError: no such workdir, no checkpoint in it, one that is damaged or does not fit.
     """
     path = Path(workdir).expanduser().absolute()
-    with decoding(f"{path}: its files cannot be understood", "restore them, or get them anew"):
-        return _load(path, step, batch_size)
-
-
-def _load(path: Path, step: int | None, batch_size: int) -> Predictor | published.Published:
     portable = is_portable(path)
     if portable or is_published(path):
         if step is not None:

@@ -10,7 +10,7 @@ from mmjax import interop, zero_shot
 from mmjax.interop import answers, transcription
 from mmjax.interop.inputs import Reader, in_batches, inputs_of, reader
 from mmjax.interop.listening import Heard, ears, repeated
-from mmjax.types import UserError, decoding
+from mmjax.types import UserError
 
 # Of the outputs of a model, by kind of input, those that stand for the whole of it; the first that
 # there is.
@@ -258,5 +258,4 @@ def summary(name: str, outputs: Mapping[str, Any], mask: np.ndarray | None) -> n
 
 def load(path: str | Path, *, dtype: str = "float32", batch_size: int = 64) -> Published:
     """Loads a published checkpoint; for the arguments and errors see `mmjax.interop.load`."""
-    with decoding(f"{path}: its files cannot be understood", "fetch them again"):
-        return Published(interop.load(path, dtype=dtype), batch_size)
+    return Published(interop.load(path, dtype=dtype), batch_size)

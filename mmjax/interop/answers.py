@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import expit, softmax
 
-from mmjax.types import UserError
+from mmjax.types import UserError, decoding
 
 # The values of problem_type, which transformers writes into config.json.
 ONE, ANY, NUMBERS = "single_label_classification", "multi_label_classification", "regression"
@@ -19,12 +19,13 @@ def label_names(config: Mapping[str, Any], where: str) -> tuple[str, ...]:
     config has neither.
 
     Raises:
-        UserError: a number of a class is missing.
+        UserError: they are no table and no list, or a number of a class is missing.
     """
-    named = config.get("id2label") or {}
-    if not named:
-        return tuple(map(str, config.get("label_names") or ()))
-    numbered = {int(number): str(name) for number, name in named.items()}
+    with decoding(f"{where}: the labels in its config.json are damaged", "fetch that file again"):
+        named = config.get("id2label") or {}
+        if not named:
+            return tuple(map(str, config.get("label_names") or ()))
+        numbered = {int(number): str(name) for number, name in named.items()}
     if set(numbered) != set(range(len(numbered))):
         raise UserError(f"{where}: id2label in config.json does not number its classes from 0 on")
     return tuple(numbered[number] for number in range(len(numbered)))

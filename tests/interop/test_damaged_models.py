@@ -36,8 +36,8 @@ def folder(tmp_path_factory):
         ("bert", {"model_type": ["bert"]}, "model_type"),
         ("vit", {"patch_size": 0}, "config.json and the tensors are of no model of the family vit"),
         ("vit", {"image_size": [16, "x"]}, "image_size"),
-        ("vit", {"id2label": [1, 2]}, "its files cannot be understood|labels|id2label"),
-        ("vit", {"id2label": {"a": 1}}, "its files cannot be understood|labels|id2label"),
+        ("vit", {"id2label": [1, 2]}, "labels"),
+        ("vit", {"id2label": {"a": 1}}, "labels"),
     ],
 )
 def test_a_config_that_cannot_be_is_one_line(folder, name, changes, message):
