@@ -3,7 +3,7 @@
 Command:  python -m mmjax.main --config=configs/fusion.py --workdir=runs/fusion
 Hardware: two CPU cores, half a minute.
 Expect:   test accuracy "complete" within noise of the best possible, 0.886
-          (mmjax.data.controlled.bayes_accuracy); chance is 0.20.
+          (mmjax.data.datasets.controlled.bayes_accuracy); chance is 0.20.
 
 Variants:
   configs/fusion.py:tiny    few steps; 15 seconds; exclusive or of two bits

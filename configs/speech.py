@@ -5,7 +5,7 @@ Hardware: two CPU cores, 10 minutes.
 Expect:   test word error rate 0.10 for voices that it knows and 0.86 for one that it never heard
           (experiments/transcription/README.md); 1.0 for writing nothing.
 
-Needs real recordings, 27 MB (see mmjax.data.spoken_numbers):
+Needs real recordings, 27 MB (see mmjax.data.datasets.spoken_numbers):
 git clone https://github.com/Jakobovski/free-spoken-digit-dataset \
     ~/.cache/mmjax/data/free-spoken-digit-dataset
 

@@ -18,8 +18,8 @@ import jax
 from absl import flags
 from ml_collections import ConfigDict
 
-from mmjax import memory, processes
-from mmjax.types import UserError
+from mmjax.errors import UserError
+from mmjax.train.host import memory, processes
 
 EXHAUSTED = "RESOURCE_EXHAUSTED"  # how XLA says that there is no memory
 LOWER = "lower the batch (config.data), config.width or the model's size"
@@ -244,7 +244,7 @@ def prepare_devices() -> None:
     """One XLA device for each CPU core, unless the environment says otherwise.
 
     Must run before jax looks for devices. Accelerators, where there are any, are used instead. On
-    Linux freed memory stays with the process (see `mmjax.memory`).
+    Linux freed memory stays with the process (see `mmjax.train.host.memory`).
     """
     memory.keep_freed()
     if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):

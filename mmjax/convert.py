@@ -19,7 +19,7 @@ import numpy as np
 from absl import flags
 
 from mmjax import cli
-from mmjax.types import UserError
+from mmjax.errors import UserError
 
 TARGETS = ("safetensors", "mmjax", "npz")
 
@@ -48,15 +48,16 @@ def inspect(source: Path) -> None:
 
 def convert(source: Path, target: Path, kind: str, encoder: str | None) -> None:
     """Writes `target`; see the documentation of this module."""
-    from mmjax import build, interop, predictor
-    from mmjax.build.export import export
-    from mmjax.interop import native
+    from mmjax import factory, interop
+    from mmjax.factory.checkpoints.export import export
+    from mmjax.inference import predictor
+    from mmjax.interop.weights import native
 
-    build.lookup(dict.fromkeys(TARGETS), kind, "--to")
+    factory.lookup(dict.fromkeys(TARGETS), kind, "--to")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"{target} is there already: choose a new directory")
     if predictor.is_workdir(source):
-        build.lookup(dict.fromkeys(TARGETS), kind, "--to")
+        factory.lookup(dict.fromkeys(TARGETS), kind, "--to")
         config, model = predictor.read_config(source), predictor.load(source)
         cli.make_directory(target, "DST")
         try:

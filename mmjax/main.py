@@ -14,7 +14,7 @@ from pathlib import Path
 from absl import flags
 
 from mmjax import cli
-from mmjax.types import UserError
+from mmjax.errors import UserError
 
 
 def main(argv: list[str]) -> None:
@@ -32,25 +32,26 @@ def main(argv: list[str]) -> None:
 
     from rich.console import Console
 
-    from mmjax import build
-    from mmjax.train import run, workdir
-    from mmjax.train.together import interrupts as catching
+    from mmjax import factory
+    from mmjax.train import run
+    from mmjax.train.checkpoints import workdir
+    from mmjax.train.host.together import interrupts as catching
 
     if given.file:
         config = cli.load_config(given.file)
         cli.require(values, "workdir")
     elif values.workdir and workdir.is_claimed(values.workdir):
-        config = build.stored_config(Path(values.workdir))
+        config = factory.stored_config(Path(values.workdir))
     else:
         raise UserError("no --config; try --config=configs/vqa.py, or name the --workdir of a run")
-    config = build.checked(build.overridden(config, given.keys))
+    config = factory.checked(factory.overridden(config, given.keys))
     tests = values.mode == "eval"
     if tests:
         workdir.check_trained(values.workdir)
     console = Console(quiet=values.quiet)
     with catching() as interrupts:
         cli.use_compilation_cache(config.compilation_cache)
-        directory, experiment = build.experiment(config, values.workdir, only_test=tests)
+        directory, experiment = factory.experiment(config, values.workdir, only_test=tests)
         if tests:
             run.test(experiment, directory, console, interrupts)
         else:

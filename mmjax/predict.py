@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 from absl import flags
 
 from mmjax import cli
-from mmjax.types import UserError
+from mmjax.errors import UserError
 
 CHUNK = 256  # lines answered at once
 SINGLE = ("image", "speech", "audio", "text")  # inputs that have a flag
@@ -205,11 +205,12 @@ def main(argv: list[str]) -> None:
     if path not in (None, "-"):
         next(read_lines(path), None)  # what cannot be read is said before a model is loaded
 
-    from mmjax import build, predictor
+    from mmjax import factory
+    from mmjax.inference import predictor
 
     model = predictor.load(values.workdir)
     for name in single:
-        build.lookup(dict.fromkeys(model.modalities), name, "predict: input")
+        factory.lookup(dict.fromkeys(model.modalities), name, "predict: input")
     folder = Path(path).parent if path not in (None, "-") else None
     rows = read_lines(path) if path else [Row("", single)]
     write(rows, model, folder, values.top, values.on_error == "skip")

@@ -1,4 +1,4 @@
-"""The contracts every room shares: tokens, fused states, batch keys, errors.
+"""The contracts every room shares: tokens, fused states, batch keys.
 
 Axis glossary, used in every signature:
 B examples, R rows of a shared input (R = B unless several examples share one), N tokens, D width,
@@ -9,8 +9,7 @@ Masks are True where content is real. What is masked contributes exactly nothing
 output depends on it, its gradient is exactly zero, and an all-masked row gives finite values.
 """
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -21,46 +20,8 @@ from jaxtyping import Array, Bool, Float, Int, Shaped
 MASK = "_mask"  # Bool[B]: False for the rows that pad a ragged last batch
 LABEL = "label"  # Int[B]
 GROUP = "group"  # Int[B]: the kind of question; metrics are also reported by group
-MOST_LETTERS = 2000  # of a message
-MOST_SAID = 200  # letters of another library's error in a message
-PANIC = "PanicException"  # of libraries in Rust (pyo3), which is no Exception
 TARGETS = "targets"  # Float[B C]: how right each class is, where more than one may be
 # "image_id" Int[B], for any modality: rows of the same number have the same content.
-
-
-class UserError(Exception):
-    """The user's mistake: one line that says what, where and what to do. Exit code 2.
-
-    What a file puts into a message may have lines and any length: it is one line all the same, and
-    what is longer than MOST_LETTERS loses its middle.
-    """
-
-    def __init__(self, message: str):
-        line = " ".join(message.splitlines())
-        if len(line) > MOST_LETTERS:
-            line = f"{line[: MOST_LETTERS - 500]} … {line[-490:]}"
-        super().__init__(line)
-
-
-@contextlib.contextmanager
-def decoding(what: str, advice: str) -> Iterator[None]:
-    """Whatever a decoder raises on a file or a table of somebody's comes out as one line.
-
-    Decoders of other libraries raise anything on damaged input, some even what is no `Exception`
-    (a panic in Rust). The line is "WHAT (the decoder's words); ADVICE". Also a decorator.
-
-    Raises:
-        UserError: for all but UserError itself, a missing package, and what ends a program.
-    """
-    try:
-        yield
-    except (UserError, ImportError):
-        raise
-    except BaseException as error:
-        if not isinstance(error, Exception) and type(error).__name__ != PANIC:
-            raise  # what ends a program
-        said = " ".join(str(error).split())[:MOST_SAID] or "no more is said"
-        raise UserError(f"{what} ({type(error).__name__}: {said}); {advice}") from error
 
 
 class Input(NamedTuple):

@@ -4,7 +4,7 @@ import json
 import runpy
 
 import mmjax
-from mmjax import build
+from mmjax import factory
 from tests.commands import ROOT
 
 
@@ -24,4 +24,4 @@ def config_of(path, *, freeze=False, **changes):
         if key in config:
             del config[key]
         config[key] = value
-    return build.as_config(json.loads(config.to_json()))
+    return factory.as_config(json.loads(config.to_json()))

@@ -8,9 +8,9 @@ import orbax.checkpoint as ocp
 import pytest
 from rich.console import Console
 
-from mmjax import build
-from mmjax.data.pipeline import BatchIterator
-from mmjax.train.interrupt import Interrupted, Interrupts
+from mmjax import factory
+from mmjax.data.pipeline.loader import BatchIterator
+from mmjax.train.host.signals import Interrupted, Interrupts
 from mmjax.train.run import train
 
 
@@ -26,7 +26,7 @@ def start(config, workdir, *, stop=None):
 
     with pytest.MonkeyPatch.context() as patch, Interrupts() as interrupts:
         patch.setattr(BatchIterator, "__next__", draw)
-        directory, experiment = build.experiment(config, str(workdir))
+        directory, experiment = factory.experiment(config, str(workdir))
         if stop is None:
             train(experiment, directory, Console(quiet=True), interrupts)
         else:

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 import mmjax
-from mmjax.data.controlled import controlled
-from mmjax.data.digit_halves import digit_halves
+from mmjax.data.datasets.controlled import controlled
+from mmjax.data.datasets.digit_halves import digit_halves
+from mmjax.errors import UserError
 from mmjax.metrics.retrieval import retrieval
 from mmjax.metrics.whole_set import multilabel_precision_recall_f1
-from mmjax.train.writers import read_metrics
-from mmjax.types import UserError
+from mmjax.train.reporting.writers import read_metrics
 from tests.commands import ROOT, run
 
 ALIGN = f"--config={ROOT}/configs/align.py:tiny"

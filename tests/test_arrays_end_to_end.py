@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import mmjax
-from mmjax.data.controlled import bayes_accuracy, controlled
-from mmjax.train.writers import read_metrics
-from mmjax.types import UserError
+from mmjax.data.datasets.controlled import bayes_accuracy, controlled
+from mmjax.errors import UserError
+from mmjax.train.reporting.writers import read_metrics
 from tests.commands import ROOT, run
 
 TINY = f"--config={ROOT}/configs/fusion.py:tiny"

@@ -13,16 +13,16 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 import mmjax
-from mmjax import build, cli, main
-from mmjax.build import pretrained, warm_start
-from mmjax.build.keys import KEYS
-from mmjax.build.make_training import rates
-from mmjax.train import workdir
-from mmjax.train.interrupt import Interrupts
+from mmjax import cli, factory, main
+from mmjax.errors import UserError
+from mmjax.factory.checkpoints import pretrained, warm_start
+from mmjax.factory.config.keys import KEYS
+from mmjax.factory.make_training import rates
+from mmjax.train.checkpoints import workdir
+from mmjax.train.host.signals import Interrupts
 from mmjax.train.partition import names_of
+from mmjax.train.reporting.writers import read_metrics
 from mmjax.train.run import Run, train
-from mmjax.train.writers import read_metrics
-from mmjax.types import UserError
 from tests.commands import ROOT
 from tests.interop import fakes
 from tests.restart import assert_same, assert_same_checkpoint
@@ -46,14 +46,14 @@ SMALL = {
 
 def config_with(file=FUSION, **keys):
     given = SMALL | {key.replace("__", "."): value for key, value in keys.items()}
-    return build.checked(build.overridden(cli.load_config(file), list(given.items())))
+    return factory.checked(factory.overridden(cli.load_config(file), list(given.items())))
 
 
 def go(config, path):
     """Starts or resumes a run; gives back what it printed."""
     said = io.StringIO()
     with Interrupts() as interrupts:
-        directory, experiment = build.experiment(config, str(path))
+        directory, experiment = factory.experiment(config, str(path))
         train(experiment, directory, Console(file=said, width=200), interrupts)
     return said.getvalue()
 
@@ -92,7 +92,7 @@ def test_a_longer_schedule_goes_on_as_if_it_had_been_so_from_the_start(copied, l
 def test_the_learning_rate_is_that_of_the_whole_new_schedule_at_the_step(copied):
     other = {"optimizer__schedule": "warmup_cosine", "optimizer__end_factor": "0.0"}
     new = config_with(train__steps="6", **other)
-    _, experiment = build.experiment(new, str(copied))
+    _, experiment = factory.experiment(new, str(copied))
     said = "\n".join(experiment.notes)
     rate = float(rates(new)(3))
     assert 0 < rate < 3e-3
@@ -125,7 +125,7 @@ def test_whether_a_run_is_over_follows_from_the_schedule_that_it_has_now(
     steps, patience, step, stale, over
 ):
     config = config_with(train__steps=str(steps), train__patience=str(patience))
-    assert build.make_schedule(config).is_over(step, stale) == over
+    assert factory.make_schedule(config).is_over(step, stale) == over
 
 
 def test_a_workdir_is_tested_by_its_own_config_and_left_as_it_is(copied, capsys):
@@ -160,7 +160,7 @@ def test_a_workdir_written_before_keys_were_added_goes_on_and_loads(copied, shor
 def started(config, path):
     """The state at step 0 of a run, and what it said of it."""
     said = io.StringIO()
-    directory, experiment = build.experiment(config, str(path))
+    directory, experiment = factory.experiment(config, str(path))
     run = Run(experiment, directory, Console(file=said, width=200))
     return run.start(), said.getvalue()
 
@@ -201,8 +201,8 @@ SPEECH = {f"data__options__{split}": "32" for split in ("train", "validation", "
 def test_classes_and_words_are_taken_by_their_names():
     """Whatever their numbers are: two data sets may count them differently."""
     config = cli.load_config(f"{ROOT}/configs/vqa.py:tiny")
-    make = functools.partial(build.model, build.checked(config))
-    example = build.example_inputs(config)
+    make = functools.partial(factory.model, factory.checked(config))
+    example = factory.example_inputs(config)
     old = warm_start.Names(("red", "blue", "no"), ("[PAD]", "[UNK]", "is", "what", "shape"))
     new = warm_start.Names(("no", "green", "red"), ("[PAD]", "[UNK]", "shape", "is", "so", "it"))
     model = make(classes=3, vocabulary_size=5)
@@ -213,7 +213,7 @@ def test_classes_and_words_are_taken_by_their_names():
         patch.setattr(warm_start, "names_in", lambda _, **__: old)
         patch.setattr(warm_start.workdir, "has_checkpoints", lambda _: True)
         config.init_from = "runs/other"
-        found, notes = warm_start.taken(build.checked(config), make, example, new)
+        found, notes = warm_start.taken(factory.checked(config), make, example, new)
     logits = found["params"]["heads_label"]["logits"]
     theirs = source["params"]["heads_label"]["logits"]
     drawn = jax.numpy.zeros((128, 3))
@@ -245,7 +245,7 @@ def test_a_published_model_starts_encoders_of_its_kind(tmp_path):
     state, said = started(config, tmp_path / "run")
     assert f"init_from {tmp_path}/tuned: took" in said
     config.encoders.image.path = str(tmp_path / "tuned")
-    expected, _ = pretrained.first_variables(config, build.kind_of)
+    expected, _ = pretrained.first_variables(config, factory.kind_of)
     tower = expected["params"]["encoders_image"]["tower"]
     assert_same(jax.device_get(state.params["encoders_image"]["tower"]), jax.device_get(tower))
     del config.encoders.image

@@ -11,17 +11,18 @@ import pytest
 import soundfile
 
 from experiments.fuzz import damage, run, targets, words
-from mmjax.data import picture_file, sound_file
-from mmjax.data.lengths import read_file
-from mmjax.data.transforms import read_image
-from mmjax.interop.preprocess import limits, pixels
-from mmjax.interop.preprocess.guarded import guarded, unpacked
-from mmjax.interop.preprocess.images import image_processor
-from mmjax.interop.preprocess.sounds import sound_processor
-from mmjax.interop.preprocess.texts import text_processor
+from mmjax.data.readers import audio_file, image_file
+from mmjax.data.readers.lengths import read_file
+from mmjax.data.readers.transforms import read_image
+from mmjax.errors import MOST_LETTERS, UserError, decoding
+from mmjax.interop.preprocess import limits
+from mmjax.interop.preprocess.images import pixels
+from mmjax.interop.preprocess.images.processor import image_processor
+from mmjax.interop.preprocess.sounds.processor import sound_processor
+from mmjax.interop.preprocess.texts.guarded import guarded, unpacked
+from mmjax.interop.preprocess.texts.processor import text_processor
 from mmjax.predict import read_lines
-from mmjax.train import workdir
-from mmjax.types import MOST_LETTERS, UserError, decoding
+from mmjax.train.checkpoints import workdir
 
 
 class PanicException(BaseException):
@@ -123,15 +124,15 @@ def test_pictures(read, tmp_path, monkeypatch):
     assert "no such file" in said(read, tmp_path / "nothing.png")
     PIL.Image.new("RGB", (4, 4)).save(path)
     read(path)
-    monkeypatch.setattr(picture_file, "MOST_PIXELS", 15)
+    monkeypatch.setattr(image_file, "MOST_PIXELS", 15)
     assert "has 4 x 4 pixels, over 15" in said(read, path)
 
 
-@pytest.mark.parametrize("read", [lambda p: read_file(p, 16_000), sound_file.read])
+@pytest.mark.parametrize("read", [lambda p: read_file(p, 16_000), audio_file.read])
 def test_sounds(read, tmp_path, monkeypatch):
     path = tmp_path / "it.wav"
     soundfile.write(path, np.zeros((400, 2)), 16_000)
-    assert len(read(path) if read is not sound_file.read else read(path)[0]) == 400
+    assert len(read(path) if read is not audio_file.read else read(path)[0]) == 400
     data = bytearray(path.read_bytes())
     for rate in (1, 2**31 - 1):
         data[24:28] = rate.to_bytes(4, "little")
@@ -140,7 +141,7 @@ def test_sounds(read, tmp_path, monkeypatch):
     soundfile.write(path, np.zeros((400, 2)), 16_000)
     raw = path.rename(tmp_path / "it.raw")
     assert "TypeError" in said(read, raw)
-    monkeypatch.setattr(sound_file, "MOST_SAMPLES", 399)
+    monkeypatch.setattr(audio_file, "MOST_SAMPLES", 399)
     raw.rename(path)
     assert "over 399: cut it" in said(read, path)
 
@@ -149,8 +150,8 @@ def test_a_sound_is_read_in_blocks_as_in_one_piece(tmp_path, monkeypatch):
     path = tmp_path / "it.flac"
     wave = np.random.default_rng(0).uniform(-0.5, 0.5, (1000, 3))
     soundfile.write(path, wave, 16_000)
-    monkeypatch.setattr(sound_file, "BLOCK", 100)
-    found, rate = sound_file.read(path)
+    monkeypatch.setattr(audio_file, "BLOCK", 100)
+    found, rate = audio_file.read(path)
     expected = soundfile.read(path, dtype="float32")[0].mean(axis=1)
     np.testing.assert_array_equal(found, expected, strict=True)
     assert rate == 16_000

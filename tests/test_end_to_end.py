@@ -10,9 +10,9 @@ import PIL.Image
 import pytest
 
 import mmjax
-from mmjax import spread
-from mmjax.train.writers import read_metrics
-from mmjax.types import UserError
+from mmjax.errors import UserError
+from mmjax.models import data_parallel
+from mmjax.train.reporting.writers import read_metrics
 from tests.commands import ROOT, run, start
 from tests.restart import assert_same_checkpoint
 
@@ -120,7 +120,7 @@ def test_predictions_by_eight_devices_are_those_by_one(trained, monkeypatch):
     images = list(np.random.default_rng(0).integers(0, 256, (13, 32, 32, 3), np.uint8))
     given = {"image": [None, *images[1:]], "text": "what color is the shape?"}
     expected = mmjax.load(trained[0]).probabilities(**given)
-    monkeypatch.setattr(spread, "WORTH", 1)
+    monkeypatch.setattr(data_parallel, "WORTH", 1)
     model = mmjax.load(trained[0])
     np.testing.assert_allclose(model.probabilities(**given), expected, atol=1e-5)
     assert model._apply._copies is not None
@@ -130,7 +130,7 @@ STEPS = "--config.train.steps=10"
 EVERY = ["--config.train.log_every=1", "--config.train.eval_every=0"]
 SAVE = [*EVERY, "--config.train.checkpoint_every=5"]
 KILL = (
-    "import os, signal, time, pathlib; from mmjax.data import pipeline as p;"
+    "import os, signal, time, pathlib; from mmjax.data.pipeline import loader as p;"
     "saved = pathlib.Path(sys.argv[-2].partition('=')[2]) / 'checkpoints' / '5';"
     "old = p.BatchIterator.__next__; count = [0]\n"
     "def new(self):\n"

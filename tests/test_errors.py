@@ -8,7 +8,7 @@ import jax
 import pytest
 
 from mmjax import cli, main, predict
-from mmjax.train import workdir
+from mmjax.train.checkpoints import workdir
 
 ROOT = Path(__file__).parent.parent
 TINY = f"--config={ROOT}/configs/vqa.py:tiny"

@@ -8,12 +8,12 @@ import pytest
 from rich.console import Console
 
 import mmjax
-from mmjax import build, cli
-from mmjax.build import tables
-from mmjax.data.arrays import Arrays
+from mmjax import cli, factory
+from mmjax.data.sources.arrays import Arrays
+from mmjax.errors import UserError
+from mmjax.factory.tables import names
 from mmjax.train import run
-from mmjax.train.interrupt import Interrupts
-from mmjax.types import UserError
+from mmjax.train.host.signals import Interrupts
 from tests.commands import ROOT
 
 UNITS = np.array([1e-3, 1.0, 1e4, 1e4, 1.0, 0.0])  # the first two say the label
@@ -62,7 +62,7 @@ def trained(directory, **data):
     config.train.monitor = "val/accuracy"
     config.train.steps, config.train.eval_every = 100, 100
     config.data.update(data)
-    path, experiment = build.experiment(config, str(directory))
+    path, experiment = factory.experiment(config, str(directory))
     with Interrupts() as interrupts:
         run.train(experiment, path, Console(quiet=True), interrupts)
     records = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
@@ -71,12 +71,12 @@ def trained(directory, **data):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    before = dict(tables.DATASETS)
-    tables.DATASETS["units"] = units
+    before = dict(names.DATASETS)
+    names.DATASETS["units"] = units
     folder = tmp_path_factory.mktemp("units")
     yield trained(folder / "scaled", scale_features=True), trained(folder / "raw")
-    tables.DATASETS.clear()
-    tables.DATASETS.update(before)
+    names.DATASETS.clear()
+    names.DATASETS.update(before)
 
 
 def rows_of(arrays, count=64):
@@ -114,12 +114,12 @@ def test_a_run_without_scales_predicts_as_it_did(runs, tmp_path):
     for scaled in (True, False):  # a run that is resumed goes on as it began
         config["data"]["scale_features"] = scaled
         again = shutil.copytree(old, tmp_path / f"old {scaled}")
-        _, experiment = build.experiment(build.as_config(config), str(again))
+        _, experiment = factory.experiment(factory.as_config(config), str(again))
         batch = next(iter(experiment.eval_data("test")))
         assert np.abs(batch["row"]).max() > 1e3
     config["data"]["scale_features"] = False
     with pytest.raises(UserError, match=r"data.scale_features is True there and False here"):
-        build.experiment(build.as_config(config), str(path))
+        factory.experiment(factory.as_config(config), str(path))
 
 
 def test_missing_numbers_may_be_told_in_several_ways(runs):
@@ -156,7 +156,7 @@ def test_missing_numbers_may_be_told_in_several_ways(runs):
 
 
 def test_a_split_that_the_model_does_not_take_is_refused(runs, tmp_path):
-    config = build.as_config(json.loads((runs[0][0] / "config.json").read_text()))
+    config = factory.as_config(json.loads((runs[0][0] / "config.json").read_text()))
     config.data.shapes = {"row": (6,), "log": (4, 5)}
     with pytest.raises(UserError, match=r"units/train: rows of 'log' have shape \[4, 6\]"):
-        build.experiment(config, str(tmp_path / "other"))
+        factory.experiment(config, str(tmp_path / "other"))

@@ -6,30 +6,29 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-LEAVES = ("data", "losses", "metrics", "nn")
+CONTRACTS = ("errors", "types")
 MAY_IMPORT = {
+    "errors": (),
     "types": (),
-    "memory": (),
-    "processes": (),
-    "spread": (),
-    **dict.fromkeys(LEAVES, ("types",)),
-    "encoders": ("nn", "types"),
-    "fusion": ("nn", "types"),
-    "interop": ("data", "encoders", "fusion", "models", "nn", "spread", "types"),
-    "zero_shot": ("types",),
-    "published": ("interop", "types", "zero_shot"),
-    "models": ("encoders", "fusion", "nn", "types"),
-    "tasks": ("losses", "metrics", "types"),
-    "train": ("memory", "processes", "tasks", "types"),
-    "cli": ("memory", "processes", "types"),
-    "build": (*LEAVES, "cli", "encoders", "fusion", "interop", "models", "tasks", "train", "types"),
-    "predictor": (
-        *("build", "data", "models", "published", "spread", "tasks", "train", "types", "zero_shot"),
+    **dict.fromkeys(("data", "losses", "metrics", "nn"), CONTRACTS),
+    "backbones": ("nn", *CONTRACTS),
+    "encoders": ("backbones", "nn", *CONTRACTS),
+    "fusion": ("nn", *CONTRACTS),
+    "models": ("encoders", "fusion", "nn", *CONTRACTS),
+    "tuning": ("models", "nn", *CONTRACTS),
+    "tasks": ("losses", "metrics", *CONTRACTS),
+    "interop": ("backbones", "data", "encoders", "models", "nn", *CONTRACTS),
+    "train": ("tasks", *CONTRACTS),
+    "cli": ("train", *CONTRACTS),
+    "factory": (
+        *("cli", "data", "encoders", "fusion", "interop", "losses", "metrics", "models", "nn"),
+        *("tasks", "train", "tuning", *CONTRACTS),
     ),
-    "convert": ("build", "cli", "interop", "predictor", "types"),
-    "main": ("build", "cli", "train", "types"),
-    "predict": ("build", "cli", "predictor", "types"),
-    "__init__": ("build", "predictor"),
+    "inference": ("data", "factory", "interop", "models", "tasks", "train", *CONTRACTS),
+    "convert": ("cli", "factory", "inference", "interop", *CONTRACTS),
+    "main": ("cli", "factory", "train", *CONTRACTS),
+    "predict": ("cli", "factory", "inference", *CONTRACTS),
+    "__init__": ("factory", "inference"),
 }
 FILES = sorted((ROOT / "mmjax").rglob("*.py"))
 
@@ -71,11 +70,11 @@ def test_no_room_imports_from_above(file):
     ("room", "source"),
     [
         ("nn", "from mmjax.encoders import image"),
-        ("data", "import mmjax.build"),
+        ("data", "import mmjax.factory"),
         ("models", "def f():\n  from mmjax import train"),
         ("losses", "from ..train import loop"),
         ("train", "import tensorflow as tf"),
-        ("build", "from torch import nn"),
+        ("factory", "from torch import nn"),
     ],
 )
 def test_an_upward_import_is_seen(room, source):

@@ -9,8 +9,8 @@ import pytest
 
 import mmjax
 from mmjax import convert
-from mmjax.train.writers import read_metrics
-from mmjax.types import UserError
+from mmjax.errors import UserError
+from mmjax.train.reporting.writers import read_metrics
 from tests import restart
 from tests.interop import fakes
 from tests.joint_config import config_of

@@ -6,12 +6,12 @@ from ml_collections import ConfigDict
 from sklearn.metrics import roc_auc_score
 
 import mmjax
-from mmjax import build
-from mmjax.data.digit_halves import digit_halves
-from mmjax.train.writers import read_metrics
-from mmjax.types import UserError
+from mmjax import factory
+from mmjax.data.datasets.digit_halves import digit_halves
+from mmjax.errors import UserError
+from mmjax.train.reporting.writers import read_metrics
 from tests.commands import ROOT, run
-from tests.test_build import module_of
+from tests.factory.test_factory import module_of
 
 OWN = f"""
 import runpy
@@ -90,7 +90,7 @@ def test_a_head_that_the_task_does_not_have_is_one_line(head):
     config = module_of(ROOT / "configs" / "fusion.py").get_config("tiny")
     config[head] = ConfigDict({"name": "multiply"})
     with pytest.raises(UserError, match=f"config.{head} is a head for .*'alignment', not for"):
-        build.model(config, classes=2, vocabulary_size=9)
+        factory.model(config, classes=2, vocabulary_size=9)
 
 
 def test_an_option_that_a_critic_lacks_is_one_line(recipe, tmp_path):

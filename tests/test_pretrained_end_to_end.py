@@ -9,7 +9,7 @@ import pytest
 import mmjax
 from mmjax import cli, interop
 from mmjax.interop.formats.open_weights import open_weights
-from mmjax.train.writers import read_metrics
+from mmjax.train.reporting.writers import read_metrics
 from tests import restart
 from tests.commands import ROOT, run
 from tests.interop import fakes

@@ -8,17 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmjax import build, pretrained
-from mmjax.build.make_readers import make_readers
-from mmjax.build.pretrained import checkpoints
+from mmjax import factory, pretrained
+from mmjax.errors import UserError
+from mmjax.factory.checkpoints.pretrained import checkpoints
+from mmjax.factory.make_readers import make_readers
 from mmjax.interop.architecture import Checkpoint
 from mmjax.interop.formats import safetensors
-from mmjax.interop.layout import nested
-from mmjax.interop.recognition import architecture_of
-from mmjax.interop.variables import expected_shapes, to_tensors
-from mmjax.nn.spectrogram import log_mel
-from mmjax.types import UserError
-from tests.test_build import ROOT, module_of
+from mmjax.interop.weights.layout import nested
+from mmjax.interop.weights.recognition import architecture_of
+from mmjax.interop.weights.variables import expected_shapes, to_tensors
+from mmjax.nn.audio.spectrogram import log_mel
+from tests.factory.test_factory import ROOT, module_of
 
 CONFIG = {
     "model_type": "wav2vec2",
@@ -101,13 +101,13 @@ def recipe(path, data="tux_paint", **options):
 @pytest.mark.parametrize("name", HEARS)
 def test_a_recipe_hears_raw_waveforms(name, tmp_path):
     config = recipe(write(tmp_path / "it", name), data="controlled")
-    model = build.model(config, classes=0, vocabulary_size=9)
-    example = build.example_inputs(config)
+    model = factory.model(config, classes=0, vocabulary_size=9)
+    example = factory.example_inputs(config)
     outputs = jax.eval_shape(lambda key: model.init_with_output(key, example)[0], jax.random.key(0))
     assert outputs["embedding/speech"].shape == (1, 64)
     # What a workdir keeps of the checkpoint is enough.
     kept = checkpoints(config, tmp_path / "run")
-    again = build.model(config, classes=0, vocabulary_size=9, checkpoints=kept)
+    again = factory.model(config, classes=0, vocabulary_size=9, checkpoints=kept)
     value = jnp.asarray(np.random.default_rng(0).normal(0, 0.1, (1, 4000)), jnp.float32)
     one, two = (m.encoders["speech"].prepare(value, None)[0] for m in (model, again))
     for key, x in one.items():
@@ -133,7 +133,7 @@ def test_a_model_hears_the_sounds_of_the_data_at_its_own_rate(
     path = write(tmp_path / "it", "wav2vec2", **changes)
     config = recipe(path, data, **options)
     config.encoders.speech.update(said)
-    encoder = build.model(config, classes=0, vocabulary_size=9).encoders["speech"]
+    encoder = factory.model(config, classes=0, vocabulary_size=9).encoders["speech"]
     heard = changes.get("sampling_rate", 16_000)
     seconds = np.arange(rate // 2) / rate
     tone = (0.5 * np.sin(2 * np.pi * 440 * seconds)).astype(np.float32)
@@ -156,16 +156,16 @@ def test_a_model_hears_the_sounds_of_the_data_at_its_own_rate(
 def test_our_own_encoders_hear_at_the_rate_of_the_data(tmp_path):
     config = recipe(write(tmp_path / "it", "wav2vec2"), "spoken_numbers")
     config.encoders.speech = {"kind": "audio", "name": "whisper"}
-    rate = build.model(config, classes=0, vocabulary_size=9).encoders["speech"].sample_rate
+    rate = factory.model(config, classes=0, vocabulary_size=9).encoders["speech"].sample_rate
     assert rate == 8000
     config.encoders.speech.sample_rate = 4000
     assert make_readers(config, None)["speech"].keywords["rate"] == 4000
-    rate = build.model(config, classes=0, vocabulary_size=9).encoders["speech"].sample_rate
+    rate = factory.model(config, classes=0, vocabulary_size=9).encoders["speech"].sample_rate
     assert rate == 4000
 
 
 def hear(config):
-    encoder = build.model(config, classes=0, vocabulary_size=9).encoders["speech"]
+    encoder = factory.model(config, classes=0, vocabulary_size=9).encoders["speech"]
     return encoder.prepare(jnp.zeros((1, 4000)), None)
 
 
@@ -188,7 +188,7 @@ def test_a_rate_that_cannot_be_is_one_line(kind, rate, said, tmp_path):
 
 def test_a_model_of_48_khz_hears_sounds_of_16(tmp_path):
     config = recipe(write(tmp_path / "it", "clap"))
-    encoder = build.model(config, classes=0, vocabulary_size=9).encoders["speech"]
+    encoder = factory.model(config, classes=0, vocabulary_size=9).encoders["speech"]
     tone = np.sin(2 * np.pi * 2000 * np.arange(8000) / 16_000).astype(np.float32)
     tripled = np.sin(2 * np.pi * 2000 * np.arange(24_000) / 48_000).astype(np.float32)
     at_16, _ = encoder.prepare(jnp.asarray(tone[None]), None)
@@ -213,7 +213,7 @@ def test_one_whose_files_do_not_say_how_it_hears_is_refused_in_one_line(
 ):
     config = recipe(write(tmp_path / "it", name, **changes))
     with pytest.raises(UserError, match=said) as error:
-        build.model(config, classes=0, vocabulary_size=9)
+        factory.model(config, classes=0, vocabulary_size=9)
     assert "\n" not in str(error.value)
 
 
@@ -222,7 +222,7 @@ def test_a_model_of_pictures_sees_the_spectrogram_of_a_sound(rate, tmp_path):
     config = recipe(write(tmp_path / "it", "vit"), sample_rate=rate)
     length = rate // 4
     config.data.shapes = {"speech": (length,), "text": (3,)}
-    encoder = build.model(config, classes=0, vocabulary_size=9).encoders["speech"]
+    encoder = factory.model(config, classes=0, vocabulary_size=9).encoders["speech"]
     sound = np.random.default_rng(0).normal(0, 0.1, (2, length)).astype(np.float32)
     mask = np.ones((2, length), bool)
     mask[1, length // 2 :] = False
@@ -246,7 +246,7 @@ def test_a_model_of_pictures_sees_the_spectrogram_of_a_sound(rate, tmp_path):
 
 def test_what_is_masked_of_a_sound_is_not_seen(tmp_path):
     config = recipe(write(tmp_path / "it", "vit"))
-    encoder = build.model(config, classes=0, vocabulary_size=9).encoders["speech"]
+    encoder = factory.model(config, classes=0, vocabulary_size=9).encoders["speech"]
     sound = np.random.default_rng(0).normal(0, 0.1, (2, 4000)).astype(np.float32)
     mask = np.ones((2, 4000), bool)
     mask[0, 2000:], mask[1] = False, False

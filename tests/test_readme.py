@@ -7,8 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mmjax.build import gallery, pretrained
-from mmjax.train.writers import read_metrics
+from mmjax.factory.checkpoints import pretrained
+from mmjax.factory.tables import gallery
+from mmjax.train.reporting.writers import read_metrics
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -37,7 +38,7 @@ def run(arguments, cwd):
 
 def test_the_gallery_shows_what_there_is():
     text = (ROOT / "README.md").read_text()
-    assert gallery.replaced(text) == text, "run: python -m mmjax.build.gallery README.md"
+    assert gallery.replaced(text) == text, "run: python -m mmjax.factory.tables.gallery README.md"
     for constructor in (*gallery.FUSIONS.values(), *gallery.ENCODERS["image"].values()):
         assert len(gallery.summary(constructor)) > 10
 

@@ -8,8 +8,8 @@ import PIL.Image
 import pytest
 import soundfile
 
-from mmjax import build, cli, main
-from mmjax.data.arrays import Arrays
+from mmjax import cli, factory, main
+from mmjax.data.sources.arrays import Arrays
 
 ROOT = Path(__file__).parent.parent
 BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
@@ -53,8 +53,8 @@ def place(tmp_path_factory):
     """A directory with runs of the configs that the README names, and the files that it names."""
     path = tmp_path_factory.mktemp("readme")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(build.DATASETS, "tux_paint", stamps)
-        patch.setitem(build.DATASETS, "spoken_numbers", numbers)
+        patch.setitem(factory.DATASETS, "tux_paint", stamps)
+        patch.setitem(factory.DATASETS, "spoken_numbers", numbers)
         few = ["--config.train.steps=1", "--config.compilation_cache=", "--config.mesh.data=1"]
         for name in ("vqa:tiny", "align", "speech"):
             config = f"--config={ROOT}/configs/{name.partition(':')[0]}.py:{name.partition(':')[2]}"

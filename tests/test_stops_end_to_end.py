@@ -3,8 +3,8 @@
 import json
 import runpy
 
-from mmjax import build
-from mmjax.train.writers import read_metrics
+from mmjax import factory
+from mmjax.train.reporting.writers import read_metrics
 from tests import restart
 from tests.commands import ROOT
 
@@ -16,7 +16,7 @@ def test_every_line_of_the_log_is_the_same(tmp_path):
     config.data.options = {**config.data.options, "train": 256, "validation": 32, "test": 32}
     config.train.update({"steps": 9, "log_every": 4, "eval_every": 7})
     config.optimizer.update({"ema": 0.9, "accumulate": 2, "warmup_steps": 1})
-    config = build.as_config(json.loads(config.to_json()))
+    config = factory.as_config(json.loads(config.to_json()))
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     restart.start(config, whole)
     restart.start(config, parts, stop=3)

@@ -7,10 +7,10 @@ import pytest
 import soundfile
 
 import mmjax
-from mmjax.data.written_numbers import written_numbers
+from mmjax.data.datasets.written_numbers import written_numbers
+from mmjax.errors import UserError
 from mmjax.metrics.text import character_error_rate, word_error_rate
-from mmjax.train.writers import read_metrics
-from mmjax.types import UserError
+from mmjax.train.reporting.writers import read_metrics
 from tests.commands import ROOT, run
 
 CONFIG = f"--config={ROOT}/configs/speech.py"

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 import mmjax
-from mmjax import build
-from mmjax.data.digit_halves import digit_halves
+from mmjax import factory
+from mmjax.data.datasets.digit_halves import digit_halves
+from mmjax.errors import UserError
 from mmjax.metrics.retrieval import retrieval
-from mmjax.models.tuning.adapter_file import load_adapter, save_adapter
-from mmjax.models.tuning.lora import Lora
-from mmjax.models.tuning.tuned import Tuned
-from mmjax.train.workdir import read_json
-from mmjax.train.writers import read_metrics
-from mmjax.types import UserError
+from mmjax.train.checkpoints.workdir import read_json
+from mmjax.train.reporting.writers import read_metrics
+from mmjax.tuning.adapter_file import load_adapter, save_adapter
+from mmjax.tuning.lora import Lora
+from mmjax.tuning.tuned import Tuned
 from tests import restart
 from tests.commands import ROOT, run
 
@@ -49,8 +49,8 @@ def test_a_tuned_model_trains_stores_and_loads(workdir, tmp_path):
     for name, value in found.items():
         assert value == pytest.approx(last[f"test/{name}"], abs=0.004), name
     # Its base is as it was at first: what it learned is in the adapter.
-    config = build.as_config(read_json(workdir / "config.json"))
-    example = build.example_inputs(config)
+    config = factory.as_config(read_json(workdir / "config.json"))
+    example = factory.example_inputs(config)
     first = model.model.init(jax.random.PRNGKey(config.seed), example)["params"]
     trains = model.model.trains(first)
     for params in (first, model.params):
@@ -75,7 +75,7 @@ def test_it_resumes(workdir):
 
 def config_of(**tuning):
     config = runpy.run_path(str(ROOT / "configs" / "vqa.py"))["get_config"]("tiny")
-    return build.as_config(json.loads(config.to_json()) | {"tuning": tuning})
+    return factory.as_config(json.loads(config.to_json()) | {"tuning": tuning})
 
 
 @pytest.mark.parametrize(
@@ -96,11 +96,11 @@ def config_of(**tuning):
 )
 def test_a_wrong_option_is_one_line(tuning, words):
     with pytest.raises(UserError, match=words) as error:
-        build.model(config_of(**tuning), classes=3, vocabulary_size=9)
+        factory.model(config_of(**tuning), classes=3, vocabulary_size=9)
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("name", sorted(build.TUNINGS))
+@pytest.mark.parametrize("name", sorted(factory.TUNINGS))
 def test_each_tuning_is_built_with_an_optimizer_of_what_trains(name):
     config = config_of(name=name)
     if name != "full":
@@ -108,12 +108,12 @@ def test_each_tuning_is_built_with_an_optimizer_of_what_trains(name):
         config.modalities = ("text",)
         config.fusion = {"name": "concat"}
     config.optimizer.layer_decay = 0.5 if name != "full" else 1.0
-    model = build.model(config, classes=3, vocabulary_size=9)
-    example = build.example_inputs(config)
+    model = factory.model(config, classes=3, vocabulary_size=9)
+    example = factory.example_inputs(config)
     params = jax.eval_shape(model.init, jax.random.PRNGKey(0), example)["params"]
-    optimizer, _ = build.make_optimizer(config, params)
+    optimizer, _ = factory.make_optimizer(config, params)
     held = sum(x.size for x in jax.tree.leaves(jax.eval_shape(optimizer.init, params)) if x.ndim)
-    trains = build.trains(config, params)
+    trains = factory.trains(config, params)
     sizes = jax.tree.map(lambda p: p.size, params)
     if name == "full":
         assert trains is None
@@ -139,7 +139,7 @@ def small_config(name):
     config.width, config.augment, config.mesh.data = 16, {}, 1
     config.optimizer.update({"warmup_steps": 1, "ema": 0.9})
     config.train.update({"steps": 10, "log_every": 5, "eval_every": 0})
-    return build.as_config(json.loads(config.to_json()))
+    return factory.as_config(json.loads(config.to_json()))
 
 
 @pytest.mark.parametrize(("name", "encoder"), [("lora", "upper"), ("prompt", "text")])

@@ -9,9 +9,9 @@ import sys
 import numpy as np
 import pytest
 
-from mmjax.data.pipeline import BatchIterator
-from mmjax.train.checkpoint import Checkpoints
-from mmjax.train.writers import read_metrics
+from mmjax.data.pipeline.loader import BatchIterator
+from mmjax.train.checkpoints.checkpoint import Checkpoints
+from mmjax.train.reporting.writers import read_metrics
 from tests.commands import ROOT, run, start
 
 SETTINGS = (

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mmjax import cli, convert, main, predict
-from mmjax.build.keys import KEYS
+from mmjax.factory.config.keys import KEYS
 from tests.interop import fakes
 from tests.wrong_lines import ARGUMENTS, LATER, VALUES
 

@@ -16,7 +16,7 @@ from absl import flags
 from rich.console import Console
 from rich.table import Table
 
-from mmjax import build, cli
+from mmjax import cli, factory
 from mmjax.train.run import Run
 from mmjax.train.step import masked_mean
 from mmjax.types import MASK
@@ -36,9 +36,9 @@ def main(argv: list[str]) -> None:
     given = cli.config_arguments(argv)
     cli.parse(values, given.rest)
     cli.prepare_devices()
-    config = build.overridden(cli.load_config(given.file), given.keys)
+    config = factory.overridden(cli.load_config(given.file), given.keys)
     with tempfile.TemporaryDirectory() as directory:
-        path, experiment = build.experiment(config, directory)
+        path, experiment = factory.experiment(config, directory)
         run = Run(experiment, path, Console())
     model, task = experiment.model, experiment.task
     state = run.create()

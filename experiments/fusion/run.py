@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mmjax import build, cli
+from mmjax import cli, factory
 from mmjax.models.decision import COMBINATIONS
 
 CONFIG = Path(__file__).parents[2] / "configs" / "fusion.py"
@@ -41,7 +41,7 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {"bottleneck": {"fusion_start": 0}}
 MLP = "+mlp"
 ADDING = ("adaptive", "attention_pool", "co_attention", "convex", "sum")
 FUSIONS = (
-    *build.FUSIONS,
+    *factory.FUSIONS,
     *(f"{fusion}{MLP}" for fusion in ADDING),
     *(f"decision_{rule}" for rule in COMBINATIONS),
 )
@@ -81,8 +81,8 @@ def main() -> None:
     from rich.console import Console
 
     from mmjax.train import run
-    from mmjax.train.interrupt import Interrupts
-    from mmjax.train.writers import read_metrics
+    from mmjax.train.host.signals import Interrupts
+    from mmjax.train.reporting.writers import read_metrics
 
     with Interrupts() as interrupts:
         for seed in arguments.seeds:
@@ -94,7 +94,7 @@ def main() -> None:
                     config = configure(task, fusion, int(seed))
                     cli.use_compilation_cache(config.compilation_cache)
                     begun = time.monotonic()
-                    path, experiment = build.experiment(config, str(directory))
+                    path, experiment = factory.experiment(config, str(directory))
                     with (path / "log.txt").open("w") as log:
                         run.train(experiment, path, Console(file=log, width=100), interrupts)
                     accuracy = read_metrics(path)[-1]["test/accuracy/complete"]

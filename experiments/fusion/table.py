@@ -18,9 +18,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from run import FUSIONS, MLP, TASKS, configure
 
-from mmjax import build
-from mmjax.data import controlled, digit_arithmetic
-from mmjax.train.writers import read_metrics
+from mmjax import factory
+from mmjax.data.datasets import controlled, digit_arithmetic
+from mmjax.train.reporting.writers import read_metrics
 from mmjax.types import Tokens
 
 # What is left when a modality is dropped, where anything is: the columns besides the tasks.
@@ -67,7 +67,7 @@ def parameters(fusion: str) -> int:
     if config.decision:
         return 0
     options = {k: v for k, v in config.fusion.items() if k != "name"}
-    module = build.FUSIONS[config.fusion.name](width=32, **options)
+    module = factory.FUSIONS[config.fusion.name](width=32, **options)
     token = Tokens(jnp.zeros((1, 1, 32)), jnp.ones((1, 1), bool))
     made = jax.eval_shape(module.init, jax.random.key(0), dict.fromkeys("abc", token))
     return sum(p.size for p in jax.tree.leaves(made))

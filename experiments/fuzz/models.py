@@ -124,9 +124,9 @@ def write(folder: Path, config: dict[str, Any]) -> str:
     from mmjax.interop.architecture import Checkpoint
     from mmjax.interop.formats import safetensors
     from mmjax.interop.formats.tensors import Tensor
-    from mmjax.interop.layout import nested
-    from mmjax.interop.recognition import architecture_of
-    from mmjax.interop.variables import expected_shapes, to_tensors
+    from mmjax.interop.weights.layout import nested
+    from mmjax.interop.weights.recognition import architecture_of
+    from mmjax.interop.weights.variables import expected_shapes, to_tensors
 
     scalar = Tensor((), np.dtype(np.float32), lambda: np.zeros((), np.float32), "nowhere")
     names = ["visual_projection.weight", "text_model.x"]
@@ -147,7 +147,7 @@ def configs(
     """A model whose config.json does not fit its weights, loaded, and traced if it loads."""
     import jax
 
-    from mmjax import published
+    from mmjax.inference import published
 
     files = {name: write(folder / name, CONFIGS[name]) for name in names}
 
@@ -175,8 +175,8 @@ def workdirs(drawn: Callable[..., random.Random], folder: Path) -> Callable:
 
     import mmjax
     from mmjax import cli
-    from mmjax.train import checksums
-    from mmjax.types import UserError
+    from mmjax.errors import UserError
+    from mmjax.train.checkpoints import checksums
 
     whole, copy = folder / "whole", folder / "copy"
     command = [

@@ -43,7 +43,7 @@ def _limit_memory() -> None:
 
 def attempt(target, number: int, seed: int, folder: Path) -> tuple[str, str]:
     """(outcome, words): "read", "refused" or "failed"."""
-    from mmjax.types import UserError
+    from mmjax.errors import UserError
 
     begun = time.process_time()
     signal.signal(signal.SIGPROF, _alarm)

@@ -23,8 +23,8 @@ def pictures(_folder: Path) -> Target:
     """Every format that Pillow writes, and beginnings of those that it only reads."""
     import PIL.Image
 
-    from mmjax.data.transforms import read_image
-    from mmjax.interop.preprocess import pixels
+    from mmjax.data.readers.transforms import read_image
+    from mmjax.interop.preprocess.images import pixels
 
     PIL.Image.init()
     made = PIL.Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 12, 3), np.uint8))
@@ -67,8 +67,8 @@ def sounds(_folder: Path) -> Target:
     """Every format that soundfile writes."""
     import soundfile
 
-    from mmjax.data.lengths import read_file
-    from mmjax.interop.preprocess.waveforms import read
+    from mmjax.data.readers.lengths import read_file
+    from mmjax.interop.preprocess.sounds.waveforms import read
 
     wave = np.random.default_rng(0).uniform(-0.5, 0.5, (800, 2))
     seeds, endings = [], []
@@ -126,9 +126,9 @@ SOUND_KEYS = [
 
 def preprocessors(_folder: Path) -> Target:
     """preprocessor_config.json and its kin, of pictures and of sounds, as a checkpoint has them."""
-    from mmjax.interop.checkpoint import read_config_file
-    from mmjax.interop.preprocess.images import image_processor
-    from mmjax.interop.preprocess.sounds import sound_processor
+    from mmjax.interop.preprocess.images.processor import image_processor
+    from mmjax.interop.preprocess.sounds.processor import sound_processor
+    from mmjax.interop.weights.checkpoint import read_config_file
 
     picture = np.random.default_rng(0).integers(0, 256, (30, 20, 3), np.uint8)
     wave = np.random.default_rng(0).uniform(-0.5, 0.5, 5000).astype(np.float32)
@@ -169,8 +169,8 @@ def weights(_folder: Path) -> Target:
 
 def lines(_folder: Path) -> Target:
     """The inputs of mmjax.predict."""
+    from mmjax.errors import UserError
     from mmjax.predict import read_lines
-    from mmjax.types import UserError
 
     rows = [{"image": "a.png", "text": "is there a circle?"}, {"text": "é", "vector": [1.0, 2.5]}]
     whole = "\n".join(map(damage.json.dumps, rows)).encode()

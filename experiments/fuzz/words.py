@@ -101,7 +101,7 @@ def layouts() -> list[dict[str, Any]]:
 
 def tokenizers(drawn: Callable[..., random.Random], _folder: Path) -> Callable:
     """A folder with one or two damaged files, and what it makes of three texts."""
-    from mmjax.interop.preprocess.texts import text_processor
+    from mmjax.interop.preprocess.texts.processor import text_processor
 
     made = layouts()
     binary = [value for files in made for value in files.values() if isinstance(value, bytes)]

@@ -20,7 +20,7 @@ import transformers
 
 from mmjax import interop
 from mmjax.interop.formats.open_weights import open_weights
-from mmjax.interop.preprocess.texts import text_processor
+from mmjax.interop.preprocess.texts.processor import text_processor
 
 TRIPLES = (
     ("A man is playing a guitar.", "Someone strums an instrument.", "A man is playing football."),

@@ -21,7 +21,7 @@ import torch
 import torchvision
 
 import mmjax
-from mmjax.interop.preprocess.images import image_processor
+from mmjax.interop.preprocess.images.processor import image_processor
 
 # Stamp below animals/ -> the classes that are right, by their numbers in ImageNet.
 CLASSES = {

@@ -33,9 +33,9 @@ import soundfile
 from tokenizers import Tokenizer
 
 from mmjax import interop
-from mmjax.interop.families.sound.whisper_ct2 import save_as_transformers
-from mmjax.interop.generate import generate
-from mmjax.interop.preprocess.sounds import sound_processor
+from mmjax.interop.architectures.audio.whisper_ct2 import save_as_transformers
+from mmjax.interop.preprocess.sounds.processor import sound_processor
+from mmjax.interop.speech.generate import generate
 from mmjax.metrics.text import word_error_rate
 
 BATCH, WORDS = 8, 24

@@ -15,7 +15,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from mmjax import build, cli
+from mmjax import cli, factory
 
 CONFIG = Path(__file__).parents[2] / "configs" / "align.py"
 LEARNED = {"temperature": "temperature"}
@@ -94,8 +94,8 @@ def main() -> None:
     from rich.console import Console
 
     from mmjax.train import run
-    from mmjax.train.interrupt import Interrupts
-    from mmjax.train.writers import read_metrics
+    from mmjax.train.host.signals import Interrupts
+    from mmjax.train.reporting.writers import read_metrics
 
     with Interrupts() as interrupts:
         for seed in arguments.seeds:
@@ -106,7 +106,7 @@ def main() -> None:
                 config = configure(loss, int(seed), arguments.stamps)
                 cli.use_compilation_cache(config.compilation_cache)
                 begun = time.monotonic()
-                path, experiment = build.experiment(config, str(directory))
+                path, experiment = factory.experiment(config, str(directory))
                 with (path / "log.txt").open("w") as log:
                     run.train(experiment, path, Console(file=log, width=100), interrupts)
                 found = read_metrics(path)[-1]["test/recall_at_10"]

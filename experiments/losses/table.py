@@ -24,10 +24,10 @@ from sklearn.decomposition import PCA
 from sklearn.feature_extraction.text import CountVectorizer
 
 import mmjax
-from mmjax import build
+from mmjax import factory
 from mmjax.metrics import representation, retrieval
+from mmjax.train.reporting.writers import read_metrics
 from mmjax.train.run import Run
-from mmjax.train.writers import read_metrics
 
 NAMES = ("image", "text")
 COLUMNS = {
@@ -155,7 +155,7 @@ def times(stamps: str) -> dict[str, float]:
     steps, seconds = {}, defaultdict(list)
     with tempfile.TemporaryDirectory() as directory:
         for loss in LOSSES:
-            path, experiment = build.experiment(
+            path, experiment = factory.experiment(
                 configure(loss, 0, stamps), str(Path(directory, loss))
             )
             run = Run(experiment, path, Console())
@@ -228,7 +228,7 @@ def main() -> None:
     found = read(arguments.runs)
     if not found:
         sys.exit(f"{arguments.runs}: no finished runs; make them with experiments/losses/run.py")
-    splits = build.sources(configure("info_nce", 0, arguments.stamps))
+    splits = factory.sources(configure("info_nce", 0, arguments.stamps))
     found = baselines(splits) | found
     if "cca" in found:
         found["`cca`, then linear CCA"] = after_cca(arguments.runs, splits)

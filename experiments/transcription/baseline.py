@@ -16,8 +16,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from mmjax.data.spoken_numbers import RATE, TAKES, find_folder, read_all
-from mmjax.nn.spectrogram import log_mel
+from mmjax.data.datasets.spoken_numbers import RATE, TAKES, find_folder, read_all
+from mmjax.nn.audio.spectrogram import log_mel
 
 FRAMES, BINS = 20, 40
 

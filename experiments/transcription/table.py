@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmjax.train.writers import read_metrics
+from mmjax.train.reporting.writers import read_metrics
 
 GROUPS = ("known voice", "new voice")
 METRICS = ("word_error_rate", "character_error_rate")

@@ -17,7 +17,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import mmjax
-from mmjax import build, predictor
+from mmjax import factory
+from mmjax.inference import predictor
 
 FOLDERS = ("animals", "buildings", "food", "plants", "transportation")
 WRITTEN = ("a fish", "a bird", "a red apple", "a car", "a house", "a flower")
@@ -39,7 +40,7 @@ def on_white(path: Path) -> Image.Image | None:
 
 def clips(config, captions: tuple[str, ...]) -> list[np.ndarray]:
     """The speech of the first example of the test split with each caption."""
-    test = build.sources(config)["test"]
+    test = factory.sources(config)["test"]
     texts = [test.texts["text"][row] for row in test.index["text"]]
     rows = [texts.index(caption) for caption in captions]
     return [

@@ -13,7 +13,8 @@ import matplotlib
 import numpy as np
 
 import mmjax
-from mmjax import build, predictor
+from mmjax import factory
+from mmjax.inference import predictor
 
 FOUND = 5
 
@@ -42,7 +43,7 @@ def main() -> None:
 
     config = predictor.read_config(arguments.run)
     config.data.options.stamps = arguments.stamps
-    test = build.sources(config)["test"]
+    test = factory.sources(config)["test"]
     model = mmjax.load(arguments.run)
     pictures = list(test.values["image"])
     speech = [

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from mmjax import build, cli, interop, pretrained
+from mmjax import cli, factory, interop, pretrained
 
 CONFIG = Path(__file__).parents[2] / "configs" / "align.py"
 RATE, SECONDS = 16_000, 2.0
@@ -138,8 +138,8 @@ def main() -> None:
     from rich.console import Console
 
     from mmjax.train import run
-    from mmjax.train.interrupt import Interrupts
-    from mmjax.train.writers import read_metrics
+    from mmjax.train.host.signals import Interrupts
+    from mmjax.train.reporting.writers import read_metrics
 
     with Interrupts() as interrupts:
         for seed in arguments.seeds:
@@ -150,7 +150,7 @@ def main() -> None:
                 config = configure(way, int(seed), arguments.weights, arguments.stamps)
                 cli.use_compilation_cache(config.compilation_cache)
                 begun = time.monotonic()
-                path, experiment = build.experiment(config, str(directory))
+                path, experiment = factory.experiment(config, str(directory))
                 with (path / "log.txt").open("w") as log:
                     run.train(experiment, path, Console(file=log, width=100), interrupts)
                 seconds = time.monotonic() - begun

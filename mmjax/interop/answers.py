@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import expit, softmax
 
-from mmjax.types import UserError, decoding
+from mmjax.errors import UserError, decoding
 
 # The values of problem_type, which transformers writes into config.json.
 ONE, ANY, NUMBERS = "single_label_classification", "multi_label_classification", "regression"

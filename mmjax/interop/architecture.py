@@ -10,8 +10,8 @@ import flax.linen as nn
 import jax
 
 from mmjax.interop.formats.tensors import Weights
-from mmjax.interop.layout import Rules
-from mmjax.interop.wrapping import Reading
+from mmjax.interop.weights.layout import Rules
+from mmjax.interop.weights.wrapping import Reading
 
 
 class Checkpoint(NamedTuple):
@@ -52,7 +52,7 @@ class Architecture:
     """A published model as mmjax runs it.
 
     Attributes:
-        family: its name in `mmjax.interop.families.FAMILIES`.
+        family: its name in `mmjax.interop.architectures.FAMILIES`.
         module: takes the inputs of the original library by its names and in its layouts (images
             [B 3 H W]), any of them optional that are so there, and `output_hidden_states`; returns
             a dict of its outputs by its names.

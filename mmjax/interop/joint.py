@@ -12,15 +12,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from mmjax.backbones.dual.big_vision import TwoTowers
+from mmjax.backbones.dual.clap import ClapTower, Projection
+from mmjax.backbones.dual.dual import DualTower
+from mmjax.backbones.dual.open_clip import FeatureTower, OpenClip
+from mmjax.backbones.vision.naflex import NaflexDual
 from mmjax.interop.architecture import Architecture
-from mmjax.interop.layout import nested
-from mmjax.interop.towers.joint.big_vision import TwoTowers
-from mmjax.interop.towers.joint.clap import ClapTower, Projection
-from mmjax.interop.towers.joint.dual import DualTower
-from mmjax.interop.towers.joint.open_clip import FeatureTower, OpenClip
-from mmjax.interop.towers.vision.naflex import NaflexDual
-from mmjax.interop.variables import expected_shapes, flat
-from mmjax.nn.dense import Dense
+from mmjax.interop.weights.layout import nested
+from mmjax.interop.weights.variables import expected_shapes, flat
+from mmjax.nn.layers.dense import Dense
 
 Variables = Mapping[str, Any]
 

@@ -7,14 +7,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmjax.interop import id_limits, native, skeleton
+from mmjax.errors import UserError
 from mmjax.interop.architecture import FLAGS, Architecture, Checkpoint
-from mmjax.interop.checkpoint import copy_beside, open_checkpoint, write_weights
-from mmjax.interop.recognition import architecture_of
-from mmjax.interop.report import Report
-from mmjax.interop.variables import names_in_file, read_variables, rest_of, weights_of
-from mmjax.spread import Spread
-from mmjax.types import UserError
+from mmjax.interop.preprocess import id_limits
+from mmjax.interop.weights import native, skeleton
+from mmjax.interop.weights.checkpoint import copy_beside, open_checkpoint, write_weights
+from mmjax.interop.weights.recognition import architecture_of
+from mmjax.interop.weights.report import Report
+from mmjax.interop.weights.variables import names_in_file, read_variables, rest_of, weights_of
+from mmjax.models.data_parallel import Spread
 
 DTYPES = {"bfloat16": jnp.bfloat16, "float16": jnp.float16, "float32": jnp.float32}
 
@@ -56,7 +57,7 @@ class Pretrained:
     def __call__(self, *, output_hidden_states: bool = False, **inputs: Any) -> Outputs:
         """The outputs of the model in evaluation, by the names of the original library.
 
-        All devices share the rows if they divide them (see `mmjax.spread`).
+        All devices share the rows if they divide them (see `mmjax.models.data_parallel`).
 
         Args:
             output_hidden_states: whether to give those of all layers.

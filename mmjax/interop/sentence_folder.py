@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mmjax.types import UserError
+from mmjax.errors import UserError
 
 LIST = "modules.json"
 

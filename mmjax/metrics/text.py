@@ -11,8 +11,8 @@ from types import ModuleType
 
 import numpy as np
 
+from mmjax.errors import UserError
 from mmjax.metrics.ptb import words as _words
-from mmjax.types import UserError
 
 Words = tuple[str, ...]
 References = Collection[str | Collection[str]]

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from mmjax.fusion.pooled import pool_tokens
+from mmjax.fusion.pooling.pooled import pool_tokens
 from mmjax.models.critic import judge
 from mmjax.models.fused import encode
 from mmjax.models.matching import match_pairs

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from mmjax.nn.masking import zero_masked
+from mmjax.nn.layers.masking import zero_masked
 
 TIE_BREAK = 0.5  # of a vote; less than one, so that probabilities only decide between equal counts
 

@@ -6,13 +6,14 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
-from mmjax.fusion.pooled import check_modalities, pool_tokens
+from mmjax.errors import UserError
+from mmjax.fusion.pooling.pooled import check_modalities, pool_tokens
 from mmjax.models import combine
 from mmjax.models.fused import encode, encoder_outputs
-from mmjax.nn.dense import Dense
-from mmjax.nn.masking import zero_masked
-from mmjax.nn.options import choose
-from mmjax.types import LABEL, Fused, Input, UserError
+from mmjax.nn.layers.dense import Dense
+from mmjax.nn.layers.masking import zero_masked
+from mmjax.nn.layers.options import choose
+from mmjax.types import LABEL, Fused, Input
 
 
 class WeightedAverage(nn.Module):

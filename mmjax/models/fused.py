@@ -6,10 +6,11 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Int, Shaped
 
-from mmjax.fusion.pooled import pool_tokens
-from mmjax.nn.ids import check_ids
-from mmjax.nn.mixup import mixup
-from mmjax.types import Input, Tokens, UserError
+from mmjax.errors import UserError
+from mmjax.fusion.pooling.pooled import pool_tokens
+from mmjax.nn.layers.ids import check_ids
+from mmjax.nn.layers.mixup import mixup
+from mmjax.types import Input, Tokens
 
 
 def share_rows(tokens: Tokens, index: Int[Array, " B"] | None) -> Tokens:

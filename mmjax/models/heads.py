@@ -6,8 +6,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mmjax.nn.dense import Dense
-from mmjax.nn.options import activation, initialiser
+from mmjax.nn.layers.dense import Dense
+from mmjax.nn.layers.options import activation, initialiser
 from mmjax.types import Fused
 
 
@@ -18,7 +18,7 @@ class ClassificationHead(nn.Module):
         classes: C, number of classes.
         hidden: widths of the hidden layers.
         activation: activation of the hidden layers.
-        kernel_init: initialiser of all kernels, a name in `mmjax.nn.options.INITIALISERS`.
+        kernel_init: initialiser of all kernels, a name in `mmjax.nn.layers.options.INITIALISERS`.
         dropout: share dropped of what enters each dense layer.
         dtype: type of the computation; the logits are float32.
     """

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from mmjax.nn.dense import Dense
-from mmjax.nn.negatives import hard_negatives
+from mmjax.nn.layers.dense import Dense
+from mmjax.nn.layers.negatives import hard_negatives
 from mmjax.types import Tokens
 
 

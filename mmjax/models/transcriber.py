@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
 from mmjax.models.fused import encode, encoder_outputs
-from mmjax.nn.dense import Dense
+from mmjax.nn.layers.dense import Dense
 from mmjax.types import Input, Tokens
 
 

@@ -20,7 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool
 
-from mmjax.types import LABEL, MASK, TARGETS, Rows, UserError
+from mmjax.errors import UserError
+from mmjax.types import LABEL, MASK, TARGETS, Rows
 
 BATCH, PREDICTION, TUNED = "batch/", "prediction/", "tuned/"
 PARTNER, SHARE = "mixup/partner", "mixup/share"  # outputs of a model that mixes examples

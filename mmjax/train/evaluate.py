@@ -8,9 +8,10 @@ import numpy as np
 from clu.metrics import Average
 from jax.experimental import multihost_utils
 
+from mmjax.errors import UserError
 from mmjax.tasks.bound import BATCH
 from mmjax.train.step import group_masks
-from mmjax.types import GROUP, MASK, UserError
+from mmjax.types import GROUP, MASK
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,15 +9,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from mmjax import memory
-from mmjax.train.bar import Bar
-from mmjax.train.checkpoint import Checkpoints
+from mmjax.errors import UserError
+from mmjax.train.checkpoints.checkpoint import Checkpoints
 from mmjax.train.evaluate import Evaluation
-from mmjax.train.interrupt import Interrupted, Interrupts
-from mmjax.train.meter import Meter
+from mmjax.train.host import memory
+from mmjax.train.host.signals import Interrupted, Interrupts
+from mmjax.train.reporting.bar import Bar
+from mmjax.train.reporting.meter import Meter
+from mmjax.train.reporting.writers import Writer
 from mmjax.train.state import TrainState
-from mmjax.train.writers import Writer
-from mmjax.types import UserError
 
 
 @dataclasses.dataclass(frozen=True)

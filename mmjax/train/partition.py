@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import optax
 
-from mmjax.types import UserError
+from mmjax.errors import UserError
 
 Params = Any  # arrays, shapes or the like, by name
 ENCODER = re.compile(r"(?:^|/)(encoders_[^/]+)/(.*)")

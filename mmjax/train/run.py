@@ -10,21 +10,24 @@ import numpy as np
 from clu.metrics import Metric
 from rich.console import Console
 
-from mmjax import processes
+from mmjax.errors import UserError
 from mmjax.tasks.bound import BATCH, PREDICTION, TUNED
-from mmjax.train import console as show
-from mmjax.train import report, room, sharding, workdir
-from mmjax.train.bar import Bar
-from mmjax.train.checkpoint import Checkpoints
+from mmjax.train import sharding
+from mmjax.train.checkpoints import workdir
+from mmjax.train.checkpoints.checkpoint import Checkpoints
 from mmjax.train.evaluate import Evaluation, evaluate
 from mmjax.train.experiment import Experiment
-from mmjax.train.interrupt import Interrupted, Interrupts
+from mmjax.train.host import memory_check, processes
+from mmjax.train.host.signals import Interrupted, Interrupts
 from mmjax.train.loop import Progress, fit
 from mmjax.train.partition import names_of, to_restore
+from mmjax.train.reporting import console as show
+from mmjax.train.reporting import report
+from mmjax.train.reporting.bar import Bar
+from mmjax.train.reporting.writers import Writer, read_metrics
 from mmjax.train.state import TrainState, create_state, overlay
 from mmjax.train.step import eval_step, train_step
-from mmjax.train.writers import Writer, read_metrics
-from mmjax.types import GROUP, LABEL, Batch, UserError
+from mmjax.types import GROUP, LABEL, Batch
 
 Tuned = Mapping[str, np.ndarray]
 
@@ -103,7 +106,7 @@ class Run:
         """
         if not self._fits:  # what is compiled here is found again by the call
             compiled = self._train_step.lower(state, batch).compile()
-            room.require_room_for_step(compiled, self.experiment.mesh)
+            memory_check.require_room_for_step(compiled, self.experiment.mesh)
             self._fits = True
         return self._train_step(state, batch)
 
@@ -185,7 +188,7 @@ def train(
     params = run.abstract_state.params
     run.say(experiment.notes)
     show.print_setup(console, params=params, mesh=experiment.mesh, sizes=experiment.sizes)
-    room.require_room_for_state(run.abstract_state, experiment.mesh)
+    memory_check.require_room_for_state(run.abstract_state, experiment.mesh)
     data = experiment.train_data()
     checkpoints = Checkpoints(directory, keep=experiment.keep, base=run.base)
     restored = checkpoints.restore_latest(run.abstract_state, data)

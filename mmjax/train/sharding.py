@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from mmjax.types import UserError
+from mmjax.errors import UserError
 
 AXES = ("data", "fsdp", "tensor")
 MIN_SHARDED = 2**14  # parameters with fewer elements are not worth the communication

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from mmjax.errors import UserError
 from mmjax.train.partition import fill, map_selected, select
-from mmjax.types import UserError
 
 
 @flax.struct.dataclass

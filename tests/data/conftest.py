@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 import mmjax
-from mmjax.data.easy_vqa.sources import easy_vqa
+from mmjax.data.datasets.easy_vqa.sources import easy_vqa
 
 
 @pytest.fixture(scope="session")

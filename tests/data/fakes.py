@@ -5,10 +5,10 @@ import itertools
 
 import numpy as np
 
-from mmjax.data import tokenizer
-from mmjax.data.examples import QuestionExamples
-from mmjax.data.pipeline import Reading, eval_batches, train_iterator
-from mmjax.data.source import Records, Source
+from mmjax.data.pipeline import tokenizer
+from mmjax.data.pipeline.examples import QuestionExamples
+from mmjax.data.pipeline.loader import Reading, eval_batches, train_iterator
+from mmjax.data.sources.source import Records, Source
 
 COUNTS = (3, 1, 5, 0, 2)  # questions of the records 0 to 4, and again from 5 on
 BOTH = ("image", "text")

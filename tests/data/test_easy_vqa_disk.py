@@ -7,10 +7,10 @@ import shutil
 
 import pytest
 
-from mmjax.data.easy_vqa.builder import EasyVqa
-from mmjax.data.easy_vqa.sources import easy_vqa
-from mmjax.data.source import check
-from mmjax.types import UserError
+from mmjax.data.datasets.easy_vqa.builder import EasyVqa
+from mmjax.data.datasets.easy_vqa.sources import easy_vqa
+from mmjax.data.sources.source import check
+from mmjax.errors import UserError
 
 GENERATE = EasyVqa._generate_examples
 

@@ -3,7 +3,7 @@ from collections import Counter
 
 import pytest
 
-from mmjax.types import UserError
+from mmjax.errors import UserError
 from tests.data.fakes import encoder, evaluation, every_label, images, labels, make, take, training
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from mmjax.types import UserError
+from mmjax.errors import UserError
 from tests.data.fakes import (
     assert_equal,
     decode_questions,

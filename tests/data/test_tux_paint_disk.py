@@ -11,10 +11,10 @@ import textwrap
 
 import pytest
 
-from mmjax.data.tux_paint import stamps
-from mmjax.data.tux_paint.builder import TuxPaintSpeech, TuxPaintStamps
-from mmjax.data.tux_paint.sources import tux_paint
-from mmjax.types import UserError
+from mmjax.data.datasets.tux_paint import stamps
+from mmjax.data.datasets.tux_paint.builder import TuxPaintSpeech, TuxPaintStamps
+from mmjax.data.datasets.tux_paint.sources import tux_paint
+from mmjax.errors import UserError
 from tests.data import tux
 
 COUNT = 220  # one broken stamp is less than 1 %, also of the training split
@@ -228,7 +228,7 @@ def test_a_new_process_builds_and_reads_says_what_is_left_out_and_needs_no_tenso
 ):
     program = """
         import sys
-        from mmjax.data.tux_paint.sources import tux_paint
+        from mmjax.data.datasets.tux_paint.sources import tux_paint
         assert "soundfile" not in sys.modules and "tensorflow_datasets" not in sys.modules
         arrays = tux_paint(dir=sys.argv[1], stamps=sys.argv[2], speech=("en",), seconds=0.2)
         assert sum(map(len, arrays.values())) == 3

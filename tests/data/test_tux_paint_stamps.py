@@ -6,7 +6,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from mmjax.data.tux_paint import stamps
+from mmjax.data.datasets.tux_paint import stamps
 from tests.data import tux
 
 

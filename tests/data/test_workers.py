@@ -4,7 +4,7 @@ import textwrap
 
 import pytest
 
-from mmjax.types import UserError
+from mmjax.errors import UserError
 from tests.data.fakes import assert_equal, make, take, training
 
 WORKERS = """
@@ -13,11 +13,11 @@ WORKERS = """
 
     import numpy as np
 
-    from mmjax.data import tokenizer
-    from mmjax.data.examples import QuestionExamples
-    from mmjax.data.pipeline import Reading, eval_batches, train_iterator
-    from mmjax.data.shapes import shapes
-    from mmjax.data.source import questions
+    from mmjax.data.pipeline import tokenizer
+    from mmjax.data.pipeline.examples import QuestionExamples
+    from mmjax.data.pipeline.loader import Reading, eval_batches, train_iterator
+    from mmjax.data.datasets.shapes import shapes
+    from mmjax.data.sources.source import questions
 
     if __name__ == "__main__":
         source = shapes(train=50)["train"]

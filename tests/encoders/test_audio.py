@@ -14,8 +14,8 @@ from mmjax.encoders.audio.autoencoder import AudioAutoencoder
 from mmjax.encoders.audio.recurrent import AudioRecurrent
 from mmjax.encoders.audio.resnet import SpectrogramResNet
 from mmjax.encoders.audio.whisper import WhisperEncoder
-from mmjax.nn.resnet import ResNetTrunk
-from mmjax.types import UserError
+from mmjax.errors import UserError
+from mmjax.nn.layers.resnet import ResNetTrunk
 
 SMALL = {
     "ast": functools.partial(SpectrogramTransformer, layers=1, heads=2, patch_size=4, stride=3),

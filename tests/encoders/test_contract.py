@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmjax.build import ENCODERS
+from mmjax.factory import ENCODERS
 from tests.encoders import (
     audio_specs,
     image_specs,

@@ -9,7 +9,7 @@ import pytest
 from mmjax.encoders.image.cnn import Cnn
 from mmjax.encoders.image.pixels import normalise
 from mmjax.encoders.image.vit import Vit
-from mmjax.types import UserError
+from mmjax.errors import UserError
 
 PUBLISHED = Cnn(
     32,

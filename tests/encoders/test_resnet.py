@@ -8,8 +8,8 @@ import pytest
 from mmjax.encoders.image.mobilenet import MobileNetV2, scaled
 from mmjax.encoders.image.pixels import normalise
 from mmjax.encoders.image.resnet import ResNet
-from mmjax.nn.resnet import ResNetTrunk
-from mmjax.types import UserError
+from mmjax.errors import UserError
+from mmjax.nn.layers.resnet import ResNetTrunk
 
 SMALL = ResNet(16, depth=10, channels=16, stem="small")
 MOBILE = MobileNetV2(16, stages=((1, 16, 1, 1), (2, 16, 2, 2)))

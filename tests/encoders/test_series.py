@@ -9,9 +9,9 @@ from mmjax.encoders.series.mlp import SeriesMlp
 from mmjax.encoders.series.recurrent import SeriesRecurrent
 from mmjax.encoders.series.steps import fold_steps
 from mmjax.encoders.series.transformer import SeriesTransformer
-from mmjax.nn.recurrent import Recurrent
-from mmjax.nn.transformer import Transformer
-from mmjax.types import UserError
+from mmjax.errors import UserError
+from mmjax.nn.layers.recurrent import Recurrent
+from mmjax.nn.layers.transformer import Transformer
 
 VALUE = np.random.default_rng(0).normal(size=(4, 5, 3)).astype(np.float32)
 MASK = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [0, 0, 0, 0, 0], [0, 1, 0, 0, 1]], bool)

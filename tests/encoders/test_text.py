@@ -9,8 +9,8 @@ from mmjax.encoders.text.bag_of_words import BagOfWords
 from mmjax.encoders.text.cnn import TextCnn
 from mmjax.encoders.text.recurrent import TextRecurrent
 from mmjax.encoders.text.transformer import TextTransformer
-from mmjax.nn.recurrent import Recurrent
-from mmjax.types import UserError
+from mmjax.errors import UserError
+from mmjax.nn.layers.recurrent import Recurrent
 
 ENCODERS = {
     "bag_of_words": BagOfWords(8, 11),

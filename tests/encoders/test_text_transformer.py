@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmjax.encoders.text.transformer import SIZES, TextTransformer
-from mmjax.nn.transformer import Transformer
+from mmjax.nn.layers.transformer import Transformer
 from tests.encoders.text_specs import BERT
 
 IDS = jnp.asarray([[2, 5, 2, 2], [7, 1, 9, 9], [4, 4, 4, 4], [5, 3, 3, 0]])

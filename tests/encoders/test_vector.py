@@ -7,8 +7,8 @@ import pytest
 
 from mmjax.encoders.vector.mlp import VectorMlp
 from mmjax.encoders.vector.transformer import VectorTransformer
-from mmjax.nn.transformer import Transformer
-from mmjax.types import UserError
+from mmjax.errors import UserError
+from mmjax.nn.layers.transformer import Transformer
 
 VALUE = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
 MASK = np.array([[1, 1, 1], [1, 0, 1], [0, 0, 0], [0, 1, 0]], bool)

@@ -7,8 +7,8 @@ import pytest
 
 from mmjax.encoders.video.video_mae import VideoMae
 from mmjax.encoders.video.vivit import Vivit
-from mmjax.nn.positions import sinusoids
-from mmjax.types import UserError
+from mmjax.errors import UserError
+from mmjax.nn.layers.positions import sinusoids
 from tests.encoders.spec import recomputed_blocks
 from tests.encoders.video_oracle import (
     HEADS,

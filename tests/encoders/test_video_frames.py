@@ -12,8 +12,8 @@ from mmjax.encoders.video.frame_encoder import FRAMES, FrameEncoder
 from mmjax.encoders.video.frames import normalise
 from mmjax.encoders.video.video_mae import VideoMae
 from mmjax.encoders.video.vivit import Vivit
-from mmjax.nn.recurrent import Recurrent
-from mmjax.types import UserError
+from mmjax.errors import UserError
+from mmjax.nn.layers.recurrent import Recurrent
 from tests.encoders.video_oracle import HEADS, MASK, WIDTH, check, clips, dense, drawn, run, stack
 
 

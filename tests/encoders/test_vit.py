@@ -7,10 +7,10 @@ import pytest
 
 from mmjax.encoders.image.pixels import normalise
 from mmjax.encoders.image.vit import SIZES, Vit
-from mmjax.nn.embedding import fold_patches
-from mmjax.nn.rotary import grid_angles
-from mmjax.nn.transformer import Transformer
-from mmjax.types import UserError
+from mmjax.errors import UserError
+from mmjax.nn.layers.embedding import fold_patches
+from mmjax.nn.layers.rotary import grid_angles
+from mmjax.nn.layers.transformer import Transformer
 from tests.encoders.spec import recomputed_blocks
 
 

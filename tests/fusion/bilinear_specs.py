@@ -1,11 +1,11 @@
 """Bilinear and tensor fusions under the contract tests."""
 
-from mmjax.fusion.bilinear import BilinearFusion
-from mmjax.fusion.block import BlockFusion
-from mmjax.fusion.compact_bilinear import CompactBilinearFusion
-from mmjax.fusion.low_rank import LowRankFusion
-from mmjax.fusion.mutan import MutanFusion
-from mmjax.fusion.tensor import TensorFusion
+from mmjax.fusion.bilinear.bilinear import BilinearFusion
+from mmjax.fusion.bilinear.block import BlockFusion
+from mmjax.fusion.bilinear.compact_bilinear import CompactBilinearFusion
+from mmjax.fusion.bilinear.low_rank import LowRankFusion
+from mmjax.fusion.bilinear.mutan import MutanFusion
+from mmjax.fusion.bilinear.tensor import TensorFusion
 from tests.fusion.spec import Spec
 
 SPECS = {

@@ -1,11 +1,11 @@
 """Fusions by attention pooling, graphs, relations, latents and levels under the contract tests."""
 
-from mmjax.fusion.attention_pool import AttentionPoolFusion
-from mmjax.fusion.bottleneck import BottleneckFusion
-from mmjax.fusion.graph import GraphAttentionFusion
-from mmjax.fusion.hierarchical import HierarchicalFusion
-from mmjax.fusion.perceiver import PerceiverFusion
-from mmjax.fusion.relation import RelationFusion
+from mmjax.fusion.attention.attention_pool import AttentionPoolFusion
+from mmjax.fusion.attention.bottleneck import BottleneckFusion
+from mmjax.fusion.attention.hierarchical import HierarchicalFusion
+from mmjax.fusion.attention.perceiver import PerceiverFusion
+from mmjax.fusion.relational.graph import GraphAttentionFusion
+from mmjax.fusion.relational.relation import RelationFusion
 from tests.fusion.spec import Spec
 
 SPECS = {

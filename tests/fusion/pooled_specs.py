@@ -1,14 +1,14 @@
 """Fusions of one vector per modality under the contract tests."""
 
-from mmjax.fusion.adaptive import AdaptiveFusion
-from mmjax.fusion.concat import ConcatFusion
-from mmjax.fusion.early import EarlyConcatFusion
-from mmjax.fusion.film import FilmFusion
-from mmjax.fusion.gated import GatedFusion
-from mmjax.fusion.mlb import MlbFusion
-from mmjax.fusion.multiply import MultiplyFusion
-from mmjax.fusion.sums import ConvexFusion, SumFusion
-from mmjax.fusion.variational import VariationalFusion
+from mmjax.fusion.attention.early import EarlyConcatFusion
+from mmjax.fusion.bilinear.mlb import MlbFusion
+from mmjax.fusion.modulation.film import FilmFusion
+from mmjax.fusion.pooling.adaptive import AdaptiveFusion
+from mmjax.fusion.pooling.concat import ConcatFusion
+from mmjax.fusion.pooling.gated import GatedFusion
+from mmjax.fusion.pooling.multiply import MultiplyFusion
+from mmjax.fusion.pooling.sums import ConvexFusion, SumFusion
+from mmjax.fusion.pooling.variational import VariationalFusion
 from tests.fusion.spec import Spec
 
 SPECS = {

@@ -1,11 +1,11 @@
 """Fusions of token sequences under the contract tests."""
 
-from mmjax.fusion.co_attention import ParallelCoAttentionFusion
-from mmjax.fusion.cross_attention import CrossAttentionFusion
-from mmjax.fusion.mmtm import MmtmFusion
-from mmjax.fusion.mult import MultFusion
-from mmjax.fusion.transformer import TransformerFusion
-from mmjax.fusion.vilbert import CoAttentionalTransformerFusion
+from mmjax.fusion.attention.co_attention import ParallelCoAttentionFusion
+from mmjax.fusion.attention.cross_attention import CrossAttentionFusion
+from mmjax.fusion.attention.mult import MultFusion
+from mmjax.fusion.attention.transformer import TransformerFusion
+from mmjax.fusion.attention.vilbert import CoAttentionalTransformerFusion
+from mmjax.fusion.modulation.mmtm import MmtmFusion
 from tests.fusion.spec import Spec
 
 SPECS = {

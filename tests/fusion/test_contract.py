@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmjax.build import FUSIONS
-from mmjax.types import Tokens, UserError
+from mmjax.errors import UserError
+from mmjax.factory import FUSIONS
+from mmjax.types import Tokens
 from tests.fusion import bilinear_specs, latent_specs, pooled_specs, sequence_specs
 from tests.fusion.spec import WIDTH
 

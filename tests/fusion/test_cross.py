@@ -7,11 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmjax.fusion.co_attention import ParallelCoAttentionFusion
-from mmjax.fusion.cross_attention import CrossAttentionFusion
-from mmjax.fusion.mult import MultFusion
-from mmjax.fusion.vilbert import CoAttentionalTransformerFusion
-from mmjax.types import Tokens, UserError
+from mmjax.errors import UserError
+from mmjax.fusion.attention.co_attention import ParallelCoAttentionFusion
+from mmjax.fusion.attention.cross_attention import CrossAttentionFusion
+from mmjax.fusion.attention.mult import MultFusion
+from mmjax.fusion.attention.vilbert import CoAttentionalTransformerFusion
+from mmjax.types import Tokens
 from tests.fusion.oracle import run
 from tests.fusion.plain_transformer import block, dense, layer_norm, reading_layer, relu, softmax
 

@@ -5,12 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmjax.fusion.adaptive import AdaptiveFusion
-from mmjax.fusion.early import EarlyConcatFusion
-from mmjax.fusion.gated import GatedFusion
-from mmjax.fusion.mlb import MlbFusion
-from mmjax.fusion.sums import ConvexFusion, SumFusion
-from mmjax.types import Tokens, UserError
+from mmjax.errors import UserError
+from mmjax.fusion.attention.early import EarlyConcatFusion
+from mmjax.fusion.bilinear.mlb import MlbFusion
+from mmjax.fusion.pooling.adaptive import AdaptiveFusion
+from mmjax.fusion.pooling.gated import GatedFusion
+from mmjax.fusion.pooling.sums import ConvexFusion, SumFusion
+from mmjax.types import Tokens
 from tests.fusion.oracle import MASKS, means, run, tokens
 
 NAMES = ("image", "text")

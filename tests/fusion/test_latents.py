@@ -7,11 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmjax.fusion.bottleneck import BottleneckFusion
-from mmjax.fusion.hierarchical import HierarchicalFusion
-from mmjax.fusion.perceiver import PerceiverFusion
-from mmjax.nn.transformer import Block
-from mmjax.types import Tokens, UserError
+from mmjax.errors import UserError
+from mmjax.fusion.attention.bottleneck import BottleneckFusion
+from mmjax.fusion.attention.hierarchical import HierarchicalFusion
+from mmjax.fusion.attention.perceiver import PerceiverFusion
+from mmjax.nn.layers.transformer import Block
+from mmjax.types import Tokens
 from tests.fusion.oracle import MASKS, layer_norm, run, tokens
 
 NAMES = ("image", "text")

@@ -6,11 +6,11 @@ import numpy as np
 import optax
 import pytest
 
-from mmjax.fusion.co_attention import ParallelCoAttentionFusion
-from mmjax.fusion.concat import ConcatFusion
-from mmjax.fusion.cross_attention import CrossAttentionFusion
-from mmjax.fusion.mmtm import MmtmFusion
-from mmjax.fusion.multiply import MultiplyFusion
+from mmjax.fusion.attention.co_attention import ParallelCoAttentionFusion
+from mmjax.fusion.attention.cross_attention import CrossAttentionFusion
+from mmjax.fusion.modulation.mmtm import MmtmFusion
+from mmjax.fusion.pooling.concat import ConcatFusion
+from mmjax.fusion.pooling.multiply import MultiplyFusion
 from mmjax.types import Tokens
 from tests.fusion.oracle import run
 

@@ -5,11 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmjax.fusion.concat import ConcatFusion
-from mmjax.fusion.multiply import MultiplyFusion
-from mmjax.fusion.transformer import TransformerFusion
-from mmjax.nn.transformer import Transformer
-from mmjax.types import Tokens, UserError
+from mmjax.errors import UserError
+from mmjax.fusion.attention.transformer import TransformerFusion
+from mmjax.fusion.pooling.concat import ConcatFusion
+from mmjax.fusion.pooling.multiply import MultiplyFusion
+from mmjax.nn.layers.transformer import Transformer
+from mmjax.types import Tokens
 from tests.fusion.oracle import MASKS, layer_norm, means, run, tokens
 
 

@@ -5,10 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmjax.fusion.attention_pool import AttentionPoolFusion
-from mmjax.fusion.graph import GraphAttention, GraphAttentionFusion
-from mmjax.fusion.relation import RelationFusion
-from mmjax.types import Tokens, UserError
+from mmjax.errors import UserError
+from mmjax.fusion.attention.attention_pool import AttentionPoolFusion
+from mmjax.fusion.relational.graph import GraphAttention, GraphAttentionFusion
+from mmjax.fusion.relational.relation import RelationFusion
+from mmjax.types import Tokens
 from tests.fusion.oracle import MASKS, means, run, tokens
 
 NAMES = ("image", "text")

@@ -9,9 +9,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from mmjax.interop.architecture import Checkpoint
 from mmjax.interop.formats import safetensors
-from mmjax.interop.layout import nested
-from mmjax.interop.recognition import architecture_of
-from mmjax.interop.variables import expected_shapes, to_tensors
+from mmjax.interop.weights.layout import nested
+from mmjax.interop.weights.recognition import architecture_of
+from mmjax.interop.weights.variables import expected_shapes, to_tensors
 
 SIZES = {
     "hidden_size": 24,

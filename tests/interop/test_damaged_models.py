@@ -8,7 +8,7 @@ import pytest
 import mmjax
 from experiments.fuzz import models, run, targets
 from mmjax import interop
-from mmjax.types import UserError
+from mmjax.errors import UserError
 
 NAMES = ("bert", "videomae", "vit")
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
+from mmjax.errors import UserError
 from mmjax.interop.architecture import Checkpoint, Part
 from mmjax.interop.encoding.encoder import preparation
-from mmjax.types import UserError
 
 MODEL_ONLY = {"quick_gelu": True}
 WHOLE = {

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mmjax.errors import UserError
 from mmjax.interop.encoding import hearing, hearing_clap
-from mmjax.interop.preprocess.sounds import sound_processor
-from mmjax.types import UserError
+from mmjax.interop.preprocess.sounds.processor import sound_processor
 
 RATE = hearing.RATE
 SOUND = np.random.default_rng(0).normal(0, 0.1, RATE).astype(np.float32)  # a second

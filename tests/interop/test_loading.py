@@ -6,10 +6,11 @@ import jax
 import numpy as np
 import pytest
 
-from mmjax import interop, spread
+from mmjax import interop
+from mmjax.errors import UserError
 from mmjax.interop.formats import safetensors
 from mmjax.interop.formats.open_weights import open_weights
-from mmjax.types import UserError
+from mmjax.models import data_parallel
 from tests.interop import fakes
 
 DEVICES = 8
@@ -64,7 +65,7 @@ def test_outputs_are_by_name_and_attribute(model):
 def test_all_devices_share_the_rows_of_a_batch(folder, model, monkeypatch):
     given = {"pixel_values": np.repeat(PIXELS, DEVICES // 2, 0), "input_ids": np.tile(IDS, (8, 1))}
     expected = model(**given)
-    monkeypatch.setattr(spread, "WORTH", 1)
+    monkeypatch.setattr(data_parallel, "WORTH", 1)
     found = interop.load(folder)(**given, output_hidden_states=True)
     assert len(expected.text_embeds.sharding.device_set) == 1
     assert len(found.text_embeds.sharding.device_set) == DEVICES

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import mmjax
-from mmjax.types import UserError
+from mmjax.errors import UserError
 from tests.interop import text_fakes
 
 PROMPTS = {"query": "query : ", "document": "", "none": None}

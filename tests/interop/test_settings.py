@@ -2,8 +2,8 @@
 
 import pytest
 
-from mmjax.interop.families.settings import pair, settings
-from mmjax.types import UserError
+from mmjax.errors import UserError
+from mmjax.interop.architectures.settings import pair, settings
 
 
 @pytest.mark.parametrize(("size", "sides"), [(3, (3, 3)), ([2, 5], (2, 5)), ((4, 4), (4, 4))])

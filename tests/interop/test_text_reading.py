@@ -9,12 +9,12 @@ import pytest
 
 import mmjax
 from mmjax import interop
-from mmjax.build.pretrained import encode_texts
-from mmjax.interop.preprocess.images import image_processor
-from mmjax.interop.preprocess.sounds import sound_processor
-from mmjax.interop.preprocess.texts import text_processor
-from mmjax.interop.reading_texts import text_reader
-from mmjax.types import UserError
+from mmjax.errors import UserError
+from mmjax.factory.checkpoints.pretrained import encode_texts
+from mmjax.interop.preprocess.images.processor import image_processor
+from mmjax.interop.preprocess.sounds.processor import sound_processor
+from mmjax.interop.preprocess.texts.processor import text_processor
+from mmjax.interop.preprocess.texts.reading_texts import text_reader
 from tests.interop import text_fakes
 from tests.interop.text_fakes import FAMILIES, FIXED, LENGTH
 

@@ -10,9 +10,9 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 from mmjax.interop.architecture import Checkpoint
 from mmjax.interop.formats import safetensors
-from mmjax.interop.layout import nested
-from mmjax.interop.recognition import architecture_of
-from mmjax.interop.variables import expected_shapes, to_tensors
+from mmjax.interop.weights.layout import nested
+from mmjax.interop.weights.recognition import architecture_of
+from mmjax.interop.weights.variables import expected_shapes, to_tensors
 
 WORDS = ("the", "owl", "and", "two", "dogs", "in", "snow", "paris", "a", "photo", "query", ":")
 LENGTH, VOCABULARY = 9, 24

@@ -4,8 +4,8 @@ import sys
 import numpy as np
 import pytest
 
+from mmjax.errors import UserError
 from mmjax.metrics.text import bleu, character_error_rate, cider, word_error_rate
-from mmjax.types import UserError
 
 METRICS = [word_error_rate, character_error_rate, bleu, cider]
 every = pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.__name__)

@@ -9,12 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mmjax.errors import UserError
 from mmjax.models import combine
 from mmjax.models.decision import COMBINATIONS, DecisionModel
 from mmjax.models.heads import ClassificationHead
-from mmjax.nn.dense import Dense
-from mmjax.nn.masking import zero_masked
-from mmjax.types import Input, Tokens, UserError
+from mmjax.nn.layers.dense import Dense
+from mmjax.nn.layers.masking import zero_masked
+from mmjax.types import Input, Tokens
 
 WIDTHS = {"text": 5, "image": 4, "audio": 3}
 NAMES = tuple(sorted(WIDTHS))

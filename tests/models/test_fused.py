@@ -14,12 +14,13 @@ from mmjax.encoders.image.vit import Vit
 from mmjax.encoders.text.bag_of_words import BagOfWords
 from mmjax.encoders.text.recurrent import TextRecurrent
 from mmjax.encoders.text.transformer import TextTransformer
-from mmjax.fusion.concat import ConcatFusion
-from mmjax.fusion.multiply import MultiplyFusion
-from mmjax.fusion.transformer import TransformerFusion
+from mmjax.errors import UserError
+from mmjax.fusion.attention.transformer import TransformerFusion
+from mmjax.fusion.pooling.concat import ConcatFusion
+from mmjax.fusion.pooling.multiply import MultiplyFusion
 from mmjax.models.fused import FusedModel, share_rows
 from mmjax.models.heads import ClassificationHead
-from mmjax.types import Input, Tokens, UserError
+from mmjax.types import Input, Tokens
 
 ROWS, BATCH, LENGTH = 4, 16, 5
 INDEX = jnp.asarray(np.random.default_rng(5).integers(0, ROWS, BATCH), jnp.int32)

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mmjax.errors import UserError
 from mmjax.models.heads import ClassificationHead
-from mmjax.types import Fused, Tokens, UserError
+from mmjax.types import Fused, Tokens
 
 
 def fused(width=6):

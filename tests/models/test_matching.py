@@ -8,8 +8,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from mmjax.encoders.text.bag_of_words import BagOfWords
 from mmjax.encoders.vector.mlp import VectorMlp
-from mmjax.fusion.concat import ConcatFusion
-from mmjax.fusion.transformer import TransformerFusion
+from mmjax.fusion.attention.transformer import TransformerFusion
+from mmjax.fusion.pooling.concat import ConcatFusion
 from mmjax.losses.targets.binary import image_text_matching
 from mmjax.models.aligned import AlignedModel
 from mmjax.models.heads import Projection

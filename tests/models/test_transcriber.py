@@ -7,8 +7,8 @@ import pytest
 
 from mmjax.encoders.series.recurrent import SeriesRecurrent
 from mmjax.encoders.vector.mlp import VectorMlp
-from mmjax.fusion.cross_attention import CrossAttentionFusion
-from mmjax.fusion.film import FilmFusion
+from mmjax.fusion.attention.cross_attention import CrossAttentionFusion
+from mmjax.fusion.modulation.film import FilmFusion
 from mmjax.models.transcriber import CharacterHead, Transcriber
 from mmjax.types import Input
 

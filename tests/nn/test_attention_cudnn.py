@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmjax.nn.attention import attention
+from mmjax.nn.layers.attention import attention
 
 fused = pytest.importorskip("jax._src.cudnn.fused_attention_stablehlo")
 

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmjax.nn.rotary import line_angles
-from mmjax.nn.transformer import Block, Transformer
-from mmjax.types import UserError
+from mmjax.errors import UserError
+from mmjax.nn.layers.rotary import line_angles
+from mmjax.nn.layers.transformer import Block, Transformer
 
 WIDTH, HEADS = 8, 2
 MASK = np.array([[1, 1, 1, 1, 1], [1, 0, 1, 1, 0]], bool)

@@ -7,9 +7,9 @@ import zipfile
 import numpy as np
 import pytest
 
+from mmjax.errors import UserError
 from mmjax.interop.formats.open_weights import open_weights
 from mmjax.interop.formats.safetensors import write
-from mmjax.types import UserError
 from tests.interop.formats import files
 
 torch = pytest.importorskip("torch")

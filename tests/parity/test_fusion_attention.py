@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmjax.fusion.cross_attention import CrossAttentionFusion
-from mmjax.fusion.transformer import TransformerFusion
-from mmjax.fusion.vilbert import CoAttentionalTransformerFusion
+from mmjax.fusion.attention.cross_attention import CrossAttentionFusion
+from mmjax.fusion.attention.transformer import TransformerFusion
+from mmjax.fusion.attention.vilbert import CoAttentionalTransformerFusion
 from mmjax.types import Tokens
 from tests.parity.torch_weights import dense_of, norm_of
 

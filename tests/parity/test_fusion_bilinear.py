@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmjax.fusion.bilinear import BilinearFusion
-from mmjax.fusion.block import BlockFusion
-from mmjax.fusion.low_rank import LowRankFusion
-from mmjax.fusion.mutan import MutanFusion
-from mmjax.fusion.products import ROOT_OFFSET
-from mmjax.fusion.tensor import TensorFusion
+from mmjax.fusion.bilinear.bilinear import BilinearFusion
+from mmjax.fusion.bilinear.block import BlockFusion
+from mmjax.fusion.bilinear.low_rank import LowRankFusion
+from mmjax.fusion.bilinear.mutan import MutanFusion
+from mmjax.fusion.bilinear.products import ROOT_OFFSET
+from mmjax.fusion.bilinear.tensor import TensorFusion
 from mmjax.types import Tokens
 from tests.parity.torch_weights import dense_of
 

@@ -7,8 +7,8 @@ import pytest
 
 from mmjax.encoders.image.mobilenet import STAGES, MobileNetV2
 from mmjax.encoders.image.resnet import ResNet
-from mmjax.nn.batch_norm import BatchNorm
-from mmjax.nn.resnet import DEPTHS
+from mmjax.nn.layers.batch_norm import BatchNorm
+from mmjax.nn.layers.resnet import DEPTHS
 
 torch = pytest.importorskip("torch")
 torchvision = pytest.importorskip("torchvision")

@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from mmjax.fusion.perceiver import PerceiverFusion  # noqa: E402
+from mmjax.fusion.attention.perceiver import PerceiverFusion  # noqa: E402
 from mmjax.types import Tokens  # noqa: E402
 from tests.parity.torch_weights import dense_of, norm_of  # noqa: E402
 

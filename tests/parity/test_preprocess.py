@@ -10,8 +10,8 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from mmjax.interop.preprocess.image_classes import OF_TYPES, plain  # noqa: E402
-from mmjax.interop.preprocess.images import image_processor  # noqa: E402
+from mmjax.interop.preprocess.images.image_classes import OF_TYPES, plain  # noqa: E402
+from mmjax.interop.preprocess.images.processor import image_processor  # noqa: E402
 from mmjax.interop.preprocess.processors import TORCHVISION  # noqa: E402
 
 SIZES = [(224, 224), (225, 301), (1, 5), (13, 7), (640, 97), (50, 333)]

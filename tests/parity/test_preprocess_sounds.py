@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mmjax.interop.preprocess.sounds import sound_processor
+from mmjax.interop.preprocess.sounds.processor import sound_processor
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

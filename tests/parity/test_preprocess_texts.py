@@ -9,7 +9,7 @@ import tokenizers
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from mmjax.interop.preprocess.texts import text_processor
+from mmjax.interop.preprocess.texts.processor import text_processor
 
 transformers = pytest.importorskip("transformers")
 

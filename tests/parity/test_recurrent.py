@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmjax.nn.recurrent import Recurrent
+from mmjax.nn.layers.recurrent import Recurrent
 
 torch = pytest.importorskip("torch")
 

@@ -10,8 +10,8 @@ transformers = pytest.importorskip("transformers")
 
 from transformers import audio_utils  # noqa: E402
 
-from mmjax.nn.mel import mel_filters  # noqa: E402
-from mmjax.nn.spectrogram import frames, log_mel, power_spectrum  # noqa: E402
+from mmjax.nn.audio.mel import mel_filters  # noqa: E402
+from mmjax.nn.audio.spectrogram import frames, log_mel, power_spectrum  # noqa: E402
 
 
 def sounds(samples):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tokenizers
 
-from mmjax.interop.preprocess.texts import text_processor
+from mmjax.interop.preprocess.texts.processor import text_processor
 
 transformers = pytest.importorskip("transformers")
 

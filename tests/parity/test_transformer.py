@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmjax.nn.attention import CrossAttention, SelfAttention, attention
-from mmjax.nn.transformer import Block
+from mmjax.nn.layers.attention import CrossAttention, SelfAttention, attention
+from mmjax.nn.layers.transformer import Block
 
 torch = pytest.importorskip("torch")
 

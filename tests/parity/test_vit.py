@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmjax.encoders.image.vit import Vit
-from mmjax.nn.embedding import resize_positions, sincos_positions
+from mmjax.nn.layers.embedding import resize_positions, sincos_positions
 from tests.parity.torch_weights import dense_of, norm_of
 
 torch = pytest.importorskip("torch")

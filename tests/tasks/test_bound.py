@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mmjax.errors import UserError
 from mmjax.losses.alignment.contrastive import info_nce
 from mmjax.losses.targets.classification import cross_entropy
 from mmjax.tasks.bound import Bound, id_name, named
-from mmjax.types import UserError
 
 PAIR = {"a": "embedding/image", "b": "embedding/text"}
 

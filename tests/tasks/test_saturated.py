@@ -7,8 +7,8 @@ import pytest
 from scipy.special import logsumexp
 from sklearn import metrics
 
-from mmjax.build.bind import bind
-from mmjax.build.metrics import SET_METRICS
+from mmjax.factory.bind import bind
+from mmjax.factory.tables.metrics import SET_METRICS
 from mmjax.metrics.whole_set import multilabel_precision_recall_f1
 from mmjax.tasks.answers import answers_of, probabilities_of
 from mmjax.tasks.classification import classification, log_odds

@@ -7,10 +7,10 @@ import subprocess
 import jax
 import pytest
 
-from mmjax.train import checksums
-from mmjax.train.checkpoint import Checkpoints
-from mmjax.types import UserError
-from tests.train.test_checkpoint import abstract, save
+from mmjax.errors import UserError
+from mmjax.train.checkpoints import checksums
+from mmjax.train.checkpoints.checkpoint import Checkpoints
+from tests.train.checkpoints.test_checkpoint import abstract, save
 from tests.train.toy import Stream, Toy, same
 
 SCORES = [0.1, 0.9]

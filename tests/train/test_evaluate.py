@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
 
+from mmjax.errors import UserError
 from mmjax.train import sharding
 from mmjax.train.evaluate import evaluate
 from mmjax.train.step import eval_step
-from mmjax.types import UserError
 from tests.train.toy import CLASSES, TASK, Toy, make_batch
 
 GROUPS = ("even", "odd")

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from mmjax.train.bar import Bar
-from mmjax.train.checkpoint import Checkpoints
+from mmjax.errors import UserError
+from mmjax.train.checkpoints.checkpoint import Checkpoints
 from mmjax.train.evaluate import Evaluation
-from mmjax.train.interrupt import Interrupted, Interrupts
+from mmjax.train.host.signals import Interrupted, Interrupts
 from mmjax.train.loop import Progress, Schedule, fit
-from mmjax.train.writers import Writer, read_metrics
-from mmjax.types import UserError
+from mmjax.train.reporting.bar import Bar
+from mmjax.train.reporting.writers import Writer, read_metrics
 from tests.train.toy import Stream, Toy, same
 
 SCHEDULE = Schedule(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from mmjax import build, cli
+from mmjax import cli, factory
 from mmjax.train.run import Run
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
@@ -40,7 +40,7 @@ def train(recipe, mesh, directory):
     function, *arguments = RECIPES[recipe]
     config = function(*arguments)
     config.mesh.data, config.mesh.fsdp, config.mesh.tensor = mesh
-    path, experiment = build.experiment(config, str(directory))
+    path, experiment = factory.experiment(config, str(directory))
     run = Run(experiment, path, Console(quiet=True))
     data, state, lines = experiment.train_data(), run.start(), []
     for _ in range(STEPS):

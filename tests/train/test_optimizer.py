@@ -4,8 +4,8 @@ import numpy as np
 import optax
 import pytest
 
+from mmjax.errors import UserError
 from mmjax.train import optimizer, partition
-from mmjax.types import UserError
 
 PARAMS = {
     "encoder": {"dense": {"kernel": jnp.ones((3, 2)), "bias": jnp.ones(2)}},

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
 
+from mmjax.errors import UserError
 from mmjax.train import sharding
-from mmjax.types import UserError
 
 
 def test_on_cpu_minus_one_takes_as_many_devices_as_divide_the_rows():

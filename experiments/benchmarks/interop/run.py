@@ -140,7 +140,7 @@ def jax_call(case: Case, folder: Path) -> Callable[[], dict]:
 def torch_call(case: Case, folder: Path, kept: bool) -> Callable[[], dict]:
     """A call of the model as transformers loads it."""
     if kept:
-        from mmjax import memory
+        from mmjax.train.host import memory
 
         memory.keep_freed()
     import torch

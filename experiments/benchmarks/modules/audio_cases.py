@@ -8,7 +8,7 @@ from case import ROWS, SMALL, Case, normal
 
 from mmjax.encoders.audio.ast import SpectrogramTransformer
 from mmjax.encoders.audio.whisper import WhisperEncoder
-from mmjax.nn.mel import mel_filters
+from mmjax.nn.audio.mel import mel_filters
 
 SIZE, HOP = 400, 160  # samples of a window, and from one to the next
 

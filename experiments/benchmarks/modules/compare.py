@@ -25,8 +25,9 @@ from encoder_cases import ENCODERS
 from fusion_cases import FUSIONS
 
 from experiments.benchmarks.turns import answer, in_turns, mean_seconds
-from mmjax import cli, memory
+from mmjax import cli
 from mmjax.train import sharding
+from mmjax.train.host import memory
 
 CASES = ENCODERS | FUSIONS
 SIDES = ("mmjax", "PyTorch", "PyTorch, kept memory")

@@ -18,8 +18,8 @@ from mmjax.encoders.text.transformer import TextTransformer
 from mmjax.encoders.video.cnn3d import Cnn3d
 from mmjax.encoders.video.video_mae import VideoMae
 from mmjax.encoders.video.vivit import Vivit
-from mmjax.nn.recurrent import Recurrent
-from mmjax.nn.transformer import Transformer
+from mmjax.nn.layers.recurrent import Recurrent
+from mmjax.nn.layers.transformer import Transformer
 
 
 def transformer() -> Case:

@@ -10,17 +10,17 @@ import torch
 import transformers
 from case import Case, normal
 
-from mmjax.fusion.bilinear import BilinearFusion
-from mmjax.fusion.bottleneck import BottleneckFusion
-from mmjax.fusion.concat import ConcatFusion
-from mmjax.fusion.cross_attention import CrossAttentionFusion
-from mmjax.fusion.gated import GatedFusion
-from mmjax.fusion.low_rank import LowRankFusion
-from mmjax.fusion.mult import MultFusion
-from mmjax.fusion.mutan import MutanFusion
-from mmjax.fusion.perceiver import PerceiverFusion
-from mmjax.fusion.tensor import TensorFusion
-from mmjax.fusion.vilbert import CoAttentionalTransformerFusion
+from mmjax.fusion.attention.bottleneck import BottleneckFusion
+from mmjax.fusion.attention.cross_attention import CrossAttentionFusion
+from mmjax.fusion.attention.mult import MultFusion
+from mmjax.fusion.attention.perceiver import PerceiverFusion
+from mmjax.fusion.attention.vilbert import CoAttentionalTransformerFusion
+from mmjax.fusion.bilinear.bilinear import BilinearFusion
+from mmjax.fusion.bilinear.low_rank import LowRankFusion
+from mmjax.fusion.bilinear.mutan import MutanFusion
+from mmjax.fusion.bilinear.tensor import TensorFusion
+from mmjax.fusion.pooling.concat import ConcatFusion
+from mmjax.fusion.pooling.gated import GatedFusion
 from mmjax.types import Tokens
 
 

@@ -7,12 +7,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
 from mmjax.encoders.audio.waveform import augment, hear
-from mmjax.nn.dense import Dense
-from mmjax.nn.embedding import LearnedPositions
-from mmjax.nn.masking import zero_masked
-from mmjax.nn.spectrogram import strided_mask
-from mmjax.nn.transformer import Transformer
-from mmjax.types import Tokens, UserError
+from mmjax.errors import UserError
+from mmjax.nn.audio.spectrogram import strided_mask
+from mmjax.nn.layers.dense import Dense
+from mmjax.nn.layers.embedding import LearnedPositions
+from mmjax.nn.layers.masking import zero_masked
+from mmjax.nn.layers.transformer import Transformer
+from mmjax.types import Tokens
 
 
 def overlapping_patches(
@@ -49,8 +50,10 @@ class SpectrogramTransformer(nn.Module):
         stride: frames and mel bins from one patch to the next.
         layers, heads, mlp_ratio, dropout, activation: of the transformer.
         class_tokens: learned tokens before the patches; real wherever a patch is.
-        convention, sample_rate, mel_bins: of the spectrogram; see `mmjax.nn.spectrogram.log_mel`.
-        spec_augment: mapping of options of `mmjax.nn.spec_augment.spec_augment`, used in training.
+        convention, sample_rate, mel_bins: of the spectrogram; see
+            `mmjax.nn.audio.spectrogram.log_mel`.
+        spec_augment: mapping of options of `mmjax.nn.audio.spec_augment.spec_augment`, used in
+            training.
             None: no SpecAugment.
         dtype: type of the computation; spectrogram, norms and softmax are in float32.
     """

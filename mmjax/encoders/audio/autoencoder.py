@@ -8,10 +8,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
 from mmjax.encoders.audio.waveform import augment, hear
-from mmjax.nn.dense import Dense
-from mmjax.nn.masking import zero_masked
-from mmjax.nn.options import activation
-from mmjax.nn.spectrogram import strided_mask
+from mmjax.nn.audio.spectrogram import strided_mask
+from mmjax.nn.layers.dense import Dense
+from mmjax.nn.layers.masking import zero_masked
+from mmjax.nn.layers.options import activation
 from mmjax.types import Tokens
 
 
@@ -96,8 +96,10 @@ class AudioAutoencoder(nn.Module):
         width: D of the tokens.
         channels: of the convolutions; each halves the time, so that with three a token is 0.08 s.
         activation: of the convolutions.
-        convention, sample_rate, mel_bins: of the spectrogram; see `mmjax.nn.spectrogram.log_mel`.
-        spec_augment: mapping of options of `mmjax.nn.spec_augment.spec_augment`, used in training.
+        convention, sample_rate, mel_bins: of the spectrogram; see
+            `mmjax.nn.audio.spectrogram.log_mel`.
+        spec_augment: mapping of options of `mmjax.nn.audio.spec_augment.spec_augment`, used in
+            training.
             None: no SpecAugment.
         dropout: share dropped of what enters the bottleneck.
         dtype: type of the computation; spectrograms are in float32.

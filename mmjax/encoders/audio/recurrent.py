@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
 from mmjax.encoders.audio.waveform import augment, hear
-from mmjax.nn.masking import zero_masked
-from mmjax.nn.options import choose
-from mmjax.nn.recurrent import OUTPUTS, Recurrent
+from mmjax.nn.layers.masking import zero_masked
+from mmjax.nn.layers.options import choose
+from mmjax.nn.layers.recurrent import OUTPUTS, Recurrent
 from mmjax.types import Tokens
 
 
@@ -23,8 +23,10 @@ class AudioRecurrent(nn.Module):
         bidirectional: whether half of the state runs from the end to the start; the last state is
             then the last forward and the first backward one.
         output: "sequence" (a token a frame: 100 a second) or "last" (one token).
-        convention, sample_rate, mel_bins: of the spectrogram; see `mmjax.nn.spectrogram.log_mel`.
-        spec_augment: mapping of options of `mmjax.nn.spec_augment.spec_augment`, used in training.
+        convention, sample_rate, mel_bins: of the spectrogram; see
+            `mmjax.nn.audio.spectrogram.log_mel`.
+        spec_augment: mapping of options of `mmjax.nn.audio.spec_augment.spec_augment`, used in
+            training.
             None: no SpecAugment.
         dropout: share dropped of each layer's output.
         dtype: type of the matrix products; spectrogram and recurrent state are in float32.

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
 from mmjax.encoders.audio.waveform import augment, hear
-from mmjax.nn.dense import Dense
-from mmjax.nn.masking import zero_masked
-from mmjax.nn.options import choose
-from mmjax.nn.resnet import ResNetTrunk
-from mmjax.nn.spectrogram import strided_mask
+from mmjax.nn.audio.spectrogram import strided_mask
+from mmjax.nn.layers.dense import Dense
+from mmjax.nn.layers.masking import zero_masked
+from mmjax.nn.layers.options import choose
+from mmjax.nn.layers.resnet import ResNetTrunk
 from mmjax.types import Tokens
 
 STRIDES = {"small": 8, "standard": 32}  # frames to a step of the last map, by stem
@@ -25,9 +25,11 @@ class SpectrogramResNet(nn.Module):
 
     Attributes:
         width: D of the tokens; a dense layer takes the last channels there.
-        depth, norm, stem, channels: of the trunk; see `mmjax.nn.resnet.ResNetTrunk`.
-        convention, sample_rate, mel_bins: of the spectrogram; see `mmjax.nn.spectrogram.log_mel`.
-        spec_augment: mapping of options of `mmjax.nn.spec_augment.spec_augment`, used in training.
+        depth, norm, stem, channels: of the trunk; see `mmjax.nn.layers.resnet.ResNetTrunk`.
+        convention, sample_rate, mel_bins: of the spectrogram; see
+            `mmjax.nn.audio.spectrogram.log_mel`.
+        spec_augment: mapping of options of `mmjax.nn.audio.spec_augment.spec_augment`, used in
+            training.
             None: no SpecAugment.
         dropout: share dropped of what enters the last dense layer.
         dtype: type of the computation; spectrogram and norms are in float32.

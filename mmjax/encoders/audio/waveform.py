@@ -6,10 +6,10 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
-from mmjax.nn.options import choose
-from mmjax.nn.spec_augment import spec_augment
-from mmjax.nn.spectrogram import log_mel
-from mmjax.types import UserError
+from mmjax.errors import UserError
+from mmjax.nn.audio.spec_augment import spec_augment
+from mmjax.nn.audio.spectrogram import log_mel
+from mmjax.nn.layers.options import choose
 
 SPEC_AUGMENT_OPTIONS = {
     name: parameter
@@ -25,7 +25,7 @@ def hear(
 
     Args:
         encoder: its `convention`, `sample_rate` and `mel_bins` say which (see
-            `mmjax.nn.spectrogram.log_mel`).
+            `mmjax.nn.audio.spectrogram.log_mel`).
         value, mask: the waveform, and which samples are real.
 
     Raises:

@@ -9,12 +9,13 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Shaped
 
 from mmjax.encoders.audio.waveform import augment, hear
-from mmjax.nn.dense import Dense
-from mmjax.nn.masking import zero_masked
-from mmjax.nn.options import activation, choose
-from mmjax.nn.spectrogram import strided_mask
-from mmjax.nn.transformer import Transformer
-from mmjax.types import Tokens, UserError
+from mmjax.errors import UserError
+from mmjax.nn.audio.spectrogram import strided_mask
+from mmjax.nn.layers.dense import Dense
+from mmjax.nn.layers.masking import zero_masked
+from mmjax.nn.layers.options import activation, choose
+from mmjax.nn.layers.transformer import Transformer
+from mmjax.types import Tokens
 
 EPSILON = 1e-5  # of all norms of the published models
 
@@ -62,8 +63,10 @@ class WhisperEncoder(nn.Module):
             `width` if that is another. None: `width`, 4 layers, 4 heads.
         layers, heads: of the transformer. None: those of `size`.
         activation: of convolutions and transformer.
-        convention, sample_rate, mel_bins: of the spectrogram; see `mmjax.nn.spectrogram.log_mel`.
-        spec_augment: mapping of options of `mmjax.nn.spec_augment.spec_augment`, used in training.
+        convention, sample_rate, mel_bins: of the spectrogram; see
+            `mmjax.nn.audio.spectrogram.log_mel`.
+        spec_augment: mapping of options of `mmjax.nn.audio.spec_augment.spec_augment`, used in
+            training.
             None: no SpecAugment.
         dropout: share dropped of the transformer's input and branches.
         dtype: type of the computation; spectrogram, norms and softmax are in float32.

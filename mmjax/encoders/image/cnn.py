@@ -8,12 +8,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
 from mmjax.encoders.image.pixels import normalise, present
-from mmjax.nn.convolution import ConvolutionBlock
-from mmjax.nn.dense import Dense
-from mmjax.nn.embedding import fold_patches
-from mmjax.nn.masking import zero_masked
-from mmjax.nn.options import activation, choose, initialiser
-from mmjax.types import Tokens, UserError
+from mmjax.errors import UserError
+from mmjax.nn.layers.convolution import ConvolutionBlock
+from mmjax.nn.layers.dense import Dense
+from mmjax.nn.layers.embedding import fold_patches
+from mmjax.nn.layers.masking import zero_masked
+from mmjax.nn.layers.options import activation, choose, initialiser
+from mmjax.types import Tokens
 
 # What becomes of the last grid [R y x channels]: tokens [R N channels].
 OUTPUTS: Mapping[str, Callable[[Array], Array]] = {
@@ -42,7 +43,7 @@ class Cnn(nn.Module):
             initialisation).
         output_activation: activation after the last dense layer.
         patch_size: side in pixels of the squares folded into channels before the first block.
-        kernel_init: initialiser of all kernels, a name in `mmjax.nn.options.INITIALISERS`.
+        kernel_init: initialiser of all kernels, a name in `mmjax.nn.layers.options.INITIALISERS`.
         dropout: share dropped of what enters the last dense layer.
         pixel_mean, pixel_std: of the data, with pixels in 0..1; what the pixels are normalised by.
         dtype: type of the computation; norms are in float32.

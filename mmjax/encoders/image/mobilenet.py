@@ -6,12 +6,13 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
+from mmjax.backbones.vision.mobilenet import InvertedResidual
 from mmjax.encoders.image.cnn import OUTPUTS
 from mmjax.encoders.image.pixels import IMAGENET_MEAN, IMAGENET_STD, normalise, present
-from mmjax.nn.conv_norm import ConvNorm
-from mmjax.nn.dense import Dense
-from mmjax.nn.masking import zero_masked
-from mmjax.nn.options import choose
+from mmjax.nn.layers.conv_norm import ConvNorm
+from mmjax.nn.layers.dense import Dense
+from mmjax.nn.layers.masking import zero_masked
+from mmjax.nn.layers.options import choose
 from mmjax.types import Tokens
 
 # The paper's table 2: expansion, channels of the output, number of blocks, stride of the first.
@@ -32,49 +33,6 @@ def scaled(channels: int, multiplier: float) -> int:
     exact = channels * multiplier
     rounded = max(8, int(exact + 4) // 8 * 8)
     return rounded if rounded >= 0.9 * exact else rounded + 8
-
-
-class InvertedResidual(nn.Module):
-    """1x1 to more channels, 3x3 depthwise, 1x1 to few channels without activation (+ x).
-
-    x is added where the shape stays the same.
-
-    Attributes:
-        channels: channels of the output.
-        expansion: channels in between, in units of those of the input. 1: the first 1x1 is left
-            out.
-        stride: factor by which height and width shrink.
-        norm: "batch", "group", "layer" or "none".
-        dtype: type of the computation; norms are in float32.
-    """
-
-    channels: int
-    expansion: int = 6
-    stride: int = 1
-    norm: str = "batch"
-    dtype: Any = jnp.float32
-
-    @nn.compact
-    def __call__(
-        self,
-        x: Float[Array, "R H W channels"],
-        mask: Bool[Array, " R"] | None = None,
-        *,
-        deterministic: bool = True,
-    ) -> Float[Array, "R y x out"]:
-        """`mask` says which pictures are real, for a batch norm; None: all are."""
-
-        def convolve(x, name, channels, side, stride=1, activation="relu6"):
-            conv = ConvNorm(channels, side, stride, self.norm, activation, self.dtype, name=name)
-            return conv(x, mask, deterministic=deterministic)
-
-        channels = x.shape[-1]
-        y = x
-        if self.expansion != 1:
-            y = convolve(y, "expand", self.expansion * channels, 1)
-        y = convolve(y, "depthwise", None, 3, self.stride)
-        y = convolve(y, "project", self.channels, 1, activation="identity")
-        return x + y if self.stride == 1 and channels == self.channels else y
 
 
 class MobileNetV2(nn.Module):

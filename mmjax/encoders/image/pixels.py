@@ -5,7 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
-from mmjax.types import UserError
+from mmjax.errors import UserError
 
 # Of the pixels in 0..1, by channel: what the published ImageNet networks normalise by.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)

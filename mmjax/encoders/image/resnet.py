@@ -8,10 +8,10 @@ from jaxtyping import Array, Bool, Float, Shaped
 
 from mmjax.encoders.image.cnn import OUTPUTS
 from mmjax.encoders.image.pixels import IMAGENET_MEAN, IMAGENET_STD, normalise, present
-from mmjax.nn.dense import Dense
-from mmjax.nn.masking import zero_masked
-from mmjax.nn.options import choose
-from mmjax.nn.resnet import ResNetTrunk
+from mmjax.nn.layers.dense import Dense
+from mmjax.nn.layers.masking import zero_masked
+from mmjax.nn.layers.options import choose
+from mmjax.nn.layers.resnet import ResNetTrunk
 from mmjax.types import Tokens
 
 

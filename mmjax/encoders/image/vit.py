@@ -8,15 +8,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
 from mmjax.encoders.image.pixels import normalise, present
-from mmjax.nn.convolution import ConvolutionBlock
-from mmjax.nn.dense import Dense
-from mmjax.nn.embedding import GridPositions, PatchEmbedding, sincos_positions
-from mmjax.nn.masking import zero_masked
-from mmjax.nn.options import choose
-from mmjax.nn.pooling import window_mean
-from mmjax.nn.rotary import grid_angles
-from mmjax.nn.transformer import Transformer
-from mmjax.types import Tokens, UserError
+from mmjax.errors import UserError
+from mmjax.nn.layers.convolution import ConvolutionBlock
+from mmjax.nn.layers.dense import Dense
+from mmjax.nn.layers.embedding import GridPositions, PatchEmbedding, sincos_positions
+from mmjax.nn.layers.masking import zero_masked
+from mmjax.nn.layers.options import choose
+from mmjax.nn.layers.pooling import window_mean
+from mmjax.nn.layers.rotary import grid_angles
+from mmjax.nn.layers.transformer import Transformer
+from mmjax.types import Tokens
 
 # The sizes of the papers (Ti and S: Touvron et al. 2021, https://arxiv.org/abs/2012.12877):
 # inner width, layers, heads.

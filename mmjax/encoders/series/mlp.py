@@ -9,10 +9,10 @@ from jaxtyping import Array, Bool, Shaped
 
 from mmjax.encoders.series.steps import real_steps
 from mmjax.encoders.vector.features import Constant
-from mmjax.nn.dense import Dense
-from mmjax.nn.masking import zero_masked
-from mmjax.nn.options import activation, choose
-from mmjax.nn.pooling import masked_mean
+from mmjax.nn.layers.dense import Dense
+from mmjax.nn.layers.masking import zero_masked
+from mmjax.nn.layers.options import activation, choose
+from mmjax.nn.layers.pooling import masked_mean
 from mmjax.types import Tokens
 
 # From the tokens of all steps and the mask: the tokens that come out.

@@ -10,9 +10,9 @@ from jaxtyping import Array, Bool, Shaped
 
 from mmjax.encoders.series.steps import real_steps
 from mmjax.encoders.vector.features import Constant
-from mmjax.nn.masking import zero_masked
-from mmjax.nn.options import choose
-from mmjax.nn.recurrent import OUTPUTS, Recurrent
+from mmjax.nn.layers.masking import zero_masked
+from mmjax.nn.layers.options import choose
+from mmjax.nn.layers.recurrent import OUTPUTS, Recurrent
 from mmjax.types import Tokens
 
 

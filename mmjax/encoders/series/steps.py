@@ -4,8 +4,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
 from mmjax.encoders.vector.features import Constant, standardise
-from mmjax.nn.masking import zero_masked
-from mmjax.types import UserError
+from mmjax.errors import UserError
+from mmjax.nn.layers.masking import zero_masked
 
 
 def real_steps(

@@ -10,11 +10,11 @@ from jaxtyping import Array, Bool, Shaped
 from mmjax.encoders.series.mlp import OUTPUTS
 from mmjax.encoders.series.steps import fold_steps, real_steps
 from mmjax.encoders.vector.features import Constant
-from mmjax.nn.dense import Dense
-from mmjax.nn.masking import zero_masked
-from mmjax.nn.options import choose
-from mmjax.nn.positions import place
-from mmjax.nn.transformer import Transformer
+from mmjax.nn.layers.dense import Dense
+from mmjax.nn.layers.masking import zero_masked
+from mmjax.nn.layers.options import choose
+from mmjax.nn.layers.positions import place
+from mmjax.nn.layers.transformer import Transformer
 from mmjax.types import Tokens
 
 
@@ -28,7 +28,7 @@ class SeriesTransformer(nn.Module):
         width: D of the tokens.
         patch: number of steps in a patch.
         layers, heads, mlp_ratio, dropout, remat: of the transformer.
-        positions: "learned", "sincos", "rotary" or "none"; see `mmjax.nn.positions.place`.
+        positions: "learned", "sincos", "rotary" or "none"; see `mmjax.nn.layers.positions.place`.
         output: "sequence" (a token a patch) or "mean" (one token).
         feature_mean, feature_std: of the data, a number or one for each feature; what the features
             are normalised by.

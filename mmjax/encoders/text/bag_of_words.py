@@ -8,10 +8,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, Shaped
 
 from mmjax.encoders.text.words import real_words
-from mmjax.nn.dense import Dense
-from mmjax.nn.embedding import WordEmbedding
-from mmjax.nn.masking import zero_masked
-from mmjax.nn.options import activation, choose, initialiser
+from mmjax.nn.layers.dense import Dense
+from mmjax.nn.layers.embedding import WordEmbedding
+from mmjax.nn.layers.masking import zero_masked
+from mmjax.nn.layers.options import activation, choose, initialiser
 from mmjax.types import Tokens
 
 
@@ -42,7 +42,7 @@ class BagOfWords(nn.Module):
         layers: number of dense layers, the one over the bag included.
         bag: "binary" (1 for a word that occurs) or "counts" (how often it occurs).
         activation: activation after each layer.
-        kernel_init: initialiser of all kernels, a name in `mmjax.nn.options.INITIALISERS`.
+        kernel_init: initialiser of all kernels, a name in `mmjax.nn.layers.options.INITIALISERS`.
         dropout: share dropped of each layer's output but the last.
         dtype: type of the computation.
     """

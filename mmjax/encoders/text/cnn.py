@@ -8,11 +8,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
 from mmjax.encoders.text.words import real_words
-from mmjax.nn.dense import Dense
-from mmjax.nn.embedding import WordEmbedding
-from mmjax.nn.masking import zero_masked
-from mmjax.nn.options import activation, choose
-from mmjax.types import Tokens, UserError
+from mmjax.errors import UserError
+from mmjax.nn.layers.dense import Dense
+from mmjax.nn.layers.embedding import WordEmbedding
+from mmjax.nn.layers.masking import zero_masked
+from mmjax.nn.layers.options import activation, choose
+from mmjax.types import Tokens
 
 
 def max_over_real(x: Float[Array, "B L D"], mask: Bool[Array, "B L"]) -> Float[Array, "B 1 D"]:

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Shaped
 
 from mmjax.encoders.text.words import real_words
-from mmjax.nn.embedding import WordEmbedding
-from mmjax.nn.masking import zero_masked
-from mmjax.nn.options import choose
-from mmjax.nn.recurrent import OUTPUTS, Recurrent
+from mmjax.nn.layers.embedding import WordEmbedding
+from mmjax.nn.layers.masking import zero_masked
+from mmjax.nn.layers.options import choose
+from mmjax.nn.layers.recurrent import OUTPUTS, Recurrent
 from mmjax.types import Tokens
 
 

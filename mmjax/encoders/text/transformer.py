@@ -9,14 +9,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
 from mmjax.encoders.text.words import real_words
-from mmjax.nn.dense import Dense
-from mmjax.nn.embedding import WordEmbedding
-from mmjax.nn.layer_norm import LayerNorm
-from mmjax.nn.masking import zero_masked
-from mmjax.nn.options import choose
-from mmjax.nn.pooling import masked_mean
-from mmjax.nn.positions import place
-from mmjax.nn.transformer import Transformer
+from mmjax.nn.layers.dense import Dense
+from mmjax.nn.layers.embedding import WordEmbedding
+from mmjax.nn.layers.layer_norm import LayerNorm
+from mmjax.nn.layers.masking import zero_masked
+from mmjax.nn.layers.options import choose
+from mmjax.nn.layers.pooling import masked_mean
+from mmjax.nn.layers.positions import place
+from mmjax.nn.layers.transformer import Transformer
 from mmjax.types import Tokens
 
 
@@ -81,8 +81,8 @@ class TextTransformer(nn.Module):
         mlp_ratio, dropout, remat: of the transformer.
         dtype: type of the computation; norms and softmax are in float32.
         size: a name in SIZES. None: the inner width is `width`, and what follows is in brackets.
-        positions: "learned", "sincos", "rotary" or "none"; see `mmjax.nn.positions.place`. Places
-            are counted from the start of the array, masked ones included.
+        positions: "learned", "sincos", "rotary" or "none"; see `mmjax.nn.layers.positions.place`.
+            Places are counted from the start of the array, masked ones included.
         norm: "pre" or "post" [pre].
         causal: whether a word reads those before it only [no].
         activation: of the mlps [gelu].

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Shaped
 
-from mmjax.types import UserError
+from mmjax.errors import UserError
 
 
 def real_words(value: Shaped[Array, "B L"], mask: Bool[Array, "B L"] | None) -> Bool[Array, "B L"]:

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Shaped
 
-from mmjax.types import UserError
+from mmjax.errors import UserError
 
 Constant = float | tuple[float, ...]
 

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Shaped
 
 from mmjax.encoders.vector.features import Constant, standardise
-from mmjax.nn.dense import Dense
-from mmjax.nn.masking import zero_masked
-from mmjax.nn.options import activation
+from mmjax.nn.layers.dense import Dense
+from mmjax.nn.layers.masking import zero_masked
+from mmjax.nn.layers.options import activation
 from mmjax.types import Tokens
 
 

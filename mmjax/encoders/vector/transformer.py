@@ -9,10 +9,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Shaped
 
 from mmjax.encoders.vector.features import Constant, standardise
-from mmjax.nn.masking import zero_masked
-from mmjax.nn.options import choose
-from mmjax.nn.pooling import masked_mean
-from mmjax.nn.transformer import Transformer
+from mmjax.nn.layers.masking import zero_masked
+from mmjax.nn.layers.options import choose
+from mmjax.nn.layers.pooling import masked_mean
+from mmjax.nn.layers.transformer import Transformer
 from mmjax.types import Tokens
 
 # From all tokens and the mask: the tokens that come out. For "class" the class token is the first.

@@ -10,14 +10,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
 from mmjax.encoders.video.frames import normalise, real_frames, zero_frames
-from mmjax.nn.convolution import NORMS
-from mmjax.nn.convolve import convolve
-from mmjax.nn.dense import Dense
-from mmjax.nn.masking import zero_masked
-from mmjax.nn.options import activation, choose
-from mmjax.nn.pooling import masked_mean
-from mmjax.nn.tubelets import real_tubelets
-from mmjax.types import Tokens, UserError
+from mmjax.errors import UserError
+from mmjax.nn.kernels.convolve import convolve
+from mmjax.nn.layers.convolution import NORMS
+from mmjax.nn.layers.dense import Dense
+from mmjax.nn.layers.masking import zero_masked
+from mmjax.nn.layers.options import activation, choose
+from mmjax.nn.layers.pooling import masked_mean
+from mmjax.nn.layers.tubelets import real_tubelets
+from mmjax.types import Tokens
 
 
 def convolve_clips(
@@ -72,7 +73,7 @@ class ConvolutionBlock3d(nn.Module):
         stride: factor by which height and width shrink.
         time_stride: factor by which the clip gets shorter, 1 or 2.
         norm: "group", "layer" or "none", of each frame by itself.
-        activation: a name in `mmjax.nn.options.ACTIVATIONS`.
+        activation: a name in `mmjax.nn.layers.options.ACTIVATIONS`.
         dtype: type of the computation; norms are in float32.
     """
 

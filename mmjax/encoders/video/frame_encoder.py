@@ -14,13 +14,14 @@ from mmjax.encoders.image.mobilenet import MobileNetV2
 from mmjax.encoders.image.resnet import ResNet
 from mmjax.encoders.image.vit import Vit
 from mmjax.encoders.video.frames import check_bytes, real_frames
-from mmjax.nn.embedding import LearnedPositions
-from mmjax.nn.masking import zero_masked
-from mmjax.nn.options import choose
-from mmjax.nn.pooling import masked_mean
-from mmjax.nn.recurrent import Recurrent
-from mmjax.nn.transformer import Transformer
-from mmjax.types import Tokens, UserError
+from mmjax.errors import UserError
+from mmjax.nn.layers.embedding import LearnedPositions
+from mmjax.nn.layers.masking import zero_masked
+from mmjax.nn.layers.options import choose
+from mmjax.nn.layers.pooling import masked_mean
+from mmjax.nn.layers.recurrent import Recurrent
+from mmjax.nn.layers.transformer import Transformer
+from mmjax.types import Tokens
 
 # An image encoder, and its options where they are not its own defaults.
 FRAMES: Mapping[str, tuple[Callable[..., nn.Module], Mapping[str, Any]]] = {
@@ -60,7 +61,7 @@ def pooled(pool: Callable[[Array, Array], Array]) -> Reader:
 
 
 def recurrent(cell: str) -> Reader:
-    """A recurrent network of the cell called so in `mmjax.nn.recurrent.Recurrent`."""
+    """A recurrent network of the cell called so in `mmjax.nn.layers.recurrent.Recurrent`."""
 
     def read(encoder, x, mask, deterministic):
         network = Recurrent(

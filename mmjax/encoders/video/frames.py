@@ -6,8 +6,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
 from mmjax.encoders.image import pixels
-from mmjax.nn.masking import zero_masked
-from mmjax.types import UserError
+from mmjax.errors import UserError
+from mmjax.nn.layers.masking import zero_masked
 
 
 def check_bytes(video: Shaped[Array, "R T H W 3"]) -> None:

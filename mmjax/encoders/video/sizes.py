@@ -1,7 +1,7 @@
 """The sizes of video transformers, by the names of the image transformers they come from."""
 
 from mmjax.encoders.image.vit import SIZES
-from mmjax.nn.options import choose
+from mmjax.nn.layers.options import choose
 
 
 def inner_size(

@@ -9,14 +9,14 @@ from jaxtyping import Array, Bool, Float, Shaped
 
 from mmjax.encoders.video.frames import normalise, real_frames, zero_frames
 from mmjax.encoders.video.sizes import inner_size
-from mmjax.nn.dense import Dense
-from mmjax.nn.layer_norm import LayerNorm
-from mmjax.nn.masking import zero_masked
-from mmjax.nn.options import choose
-from mmjax.nn.pooling import masked_mean
-from mmjax.nn.positions import sinusoids
-from mmjax.nn.transformer import Block
-from mmjax.nn.tubelets import TubeletEmbedding, real_tubelets
+from mmjax.nn.layers.dense import Dense
+from mmjax.nn.layers.layer_norm import LayerNorm
+from mmjax.nn.layers.masking import zero_masked
+from mmjax.nn.layers.options import choose
+from mmjax.nn.layers.pooling import masked_mean
+from mmjax.nn.layers.positions import sinusoids
+from mmjax.nn.layers.transformer import Block
+from mmjax.nn.layers.tubelets import TubeletEmbedding, real_tubelets
 from mmjax.types import Tokens
 
 # From the last block's tokens and their mask: what the closing norm gets, and its mask.

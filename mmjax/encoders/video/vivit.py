@@ -9,13 +9,13 @@ from jaxtyping import Array, Bool, Float, Shaped
 
 from mmjax.encoders.video.frames import normalise, real_frames, zero_frames
 from mmjax.encoders.video.sizes import inner_size
-from mmjax.nn.dense import Dense
-from mmjax.nn.embedding import GridPositions, LearnedPositions
-from mmjax.nn.masking import zero_masked
-from mmjax.nn.options import choose
-from mmjax.nn.pooling import masked_mean
-from mmjax.nn.transformer import Transformer
-from mmjax.nn.tubelets import TubeletEmbedding, TubeletPositions, real_tubelets
+from mmjax.nn.layers.dense import Dense
+from mmjax.nn.layers.embedding import GridPositions, LearnedPositions
+from mmjax.nn.layers.masking import zero_masked
+from mmjax.nn.layers.options import choose
+from mmjax.nn.layers.pooling import masked_mean
+from mmjax.nn.layers.transformer import Transformer
+from mmjax.nn.layers.tubelets import TubeletEmbedding, TubeletPositions, real_tubelets
 from mmjax.types import Tokens
 
 # Whether a learned token goes in front, and what speaks for the sequence [B N D] afterwards.

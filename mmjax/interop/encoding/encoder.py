@@ -10,12 +10,13 @@ from jaxtyping import Array, Bool, Shaped
 
 from mmjax.encoders.image import pixels
 from mmjax.encoders.video import frames
+from mmjax.errors import UserError
 from mmjax.interop.architecture import Architecture, Checkpoint, Part
 from mmjax.interop.preprocess import processors
-from mmjax.nn.dense import Dense
-from mmjax.nn.masking import zero_masked
-from mmjax.nn.options import choose
-from mmjax.types import Tokens, UserError
+from mmjax.nn.layers.dense import Dense
+from mmjax.nn.layers.masking import zero_masked
+from mmjax.nn.layers.options import choose
+from mmjax.types import Tokens
 
 # From the outputs of a tower: the tokens that come out.
 OUTPUTS: Mapping[str, Callable[[Mapping[str, Array]], Array]] = {

@@ -10,12 +10,12 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
-from mmjax.interop.preprocess.sound_settings import sound_settings
-from mmjax.interop.towers.sound.wav2vec2 import frames_of
-from mmjax.nn.masking import zero_masked
-from mmjax.nn.resample import resample
-from mmjax.nn.spectrogram import AUDIOSET_MEAN, AUDIOSET_STD, log_mel, strided_mask
-from mmjax.types import UserError
+from mmjax.backbones.audio.wav2vec2 import frames_of
+from mmjax.errors import UserError
+from mmjax.interop.preprocess.sounds.sound_settings import sound_settings
+from mmjax.nn.audio.resample import resample
+from mmjax.nn.audio.spectrogram import AUDIOSET_MEAN, AUDIOSET_STD, log_mel, strided_mask
+from mmjax.nn.layers.masking import zero_masked
 
 RATE = 16_000  # Hz, of all models whose options have no `sample_rate`
 
@@ -54,7 +54,7 @@ def settings_of(config: Mapping[str, Any], name: str, where: str) -> dict[str, A
 
     Args:
         config: the contents of the file; {} if there is none. Older ones do not name the class.
-        name: a key of `mmjax.interop.preprocess.sound_settings.DEFAULTS`.
+        name: a key of `mmjax.interop.preprocess.sounds.sound_settings.DEFAULTS`.
         where: the checkpoint.
 
     Raises:

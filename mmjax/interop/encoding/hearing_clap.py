@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from mmjax.errors import UserError
 from mmjax.interop.encoding.hearing import check, lengths, settings_of
-from mmjax.interop.preprocess.waveforms import band_filters
-from mmjax.nn.spectrogram import frames, power_spectrum
-from mmjax.types import UserError
+from mmjax.interop.preprocess.sounds.waveforms import band_filters
+from mmjax.nn.audio.spectrogram import frames, power_spectrum
 
 THIRDS = 3
 

@@ -6,15 +6,16 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from mmjax.interop.preprocess import pixels
-from mmjax.interop.preprocess.recipes import recipe
+from mmjax.interop.preprocess.images import pixels
+from mmjax.interop.preprocess.images.recipes import recipe
 
 
 def sized(config: Mapping[str, Any]) -> Callable[[Sequence[Any]], list[UInt8[np.ndarray, "H W 3"]]]:
     """The function from images to pixels that a checkpoint's configuration describes.
 
     Args:
-        config: as of `mmjax.interop.preprocess.images.image_processor`, of which this is the first
+        config: as of `mmjax.interop.preprocess.images.processor.image_processor`, of which this is
+            the first
             half: it resizes and crops.
 
     Raises:

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, UInt8
 
 from mmjax.interop.encoding.hearing import check
-from mmjax.nn.masking import zero_masked
-from mmjax.nn.spectrogram import log_mel
+from mmjax.nn.audio.spectrogram import log_mel
+from mmjax.nn.layers.masking import zero_masked
 
 BINS, SIDE = 64, 32  # the height is a multiple of SIDE, as patches and strides want it
 

@@ -10,10 +10,10 @@ from functools import partial
 import ml_dtypes
 import numpy as np
 
+from mmjax.errors import UserError
 from mmjax.interop.formats.reading import File, shown
 from mmjax.interop.formats.tensors import Tensor, Weights
 from mmjax.interop.formats.zip_file import Member
-from mmjax.types import UserError
 
 SUFFIX = ".npy"
 MOST_HEADER_BYTES = 10_000  # NumPy's own limit

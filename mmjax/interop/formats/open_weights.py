@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mmjax.errors import UserError
 from mmjax.interop.formats import ctranslate2, npz, safetensors, torch_file, zip_file
 from mmjax.interop.formats.reading import File, shown
 from mmjax.interop.formats.tensors import Tensor, Weights
-from mmjax.types import UserError
 
 INDEX = ".index.json"
 # What libraries call their weights, the first of them first. A folder may have several: the same

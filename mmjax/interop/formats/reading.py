@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from mmjax.types import UserError
+from mmjax.errors import UserError
 
 MOST_AXES = 32
 

@@ -15,9 +15,9 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from mmjax.errors import UserError
 from mmjax.interop.formats.reading import File, shown
 from mmjax.interop.formats.tensors import Tensor, Weights
-from mmjax.types import UserError
 
 # In the order in which the library writes them, last first: the widest types come first.
 DTYPES = {

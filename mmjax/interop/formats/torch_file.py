@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from mmjax.errors import UserError
 from mmjax.interop.formats import pickle_machine
 from mmjax.interop.formats.pickle_machine import Global
 from mmjax.interop.formats.pickled_numpy import NumpyArray
@@ -18,7 +19,6 @@ from mmjax.interop.formats.reading import File, Stream, shown
 from mmjax.interop.formats.tensors import Tensor, Weights
 from mmjax.interop.formats.torch_objects import Record, Storage, Stored, meaning
 from mmjax.interop.formats.zip_file import Member
-from mmjax.types import UserError
 
 LEGACY_START = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 LEGACY_VERSION = 1001

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import ml_dtypes
 import numpy as np
 
+from mmjax.errors import UserError
 from mmjax.interop.formats.pickle_machine import Global, Meaning
 from mmjax.interop.formats.pickled_numpy import NumpyArray, NumpyType, array
 from mmjax.interop.formats.reading import File, shown
-from mmjax.types import UserError
 
 STORAGES = {
     "DoubleStorage": np.float64,

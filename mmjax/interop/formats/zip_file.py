@@ -11,8 +11,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from mmjax.errors import UserError
 from mmjax.interop.formats.reading import File, shown
-from mmjax.types import UserError
 
 LOCAL_HEADER = 30  # bytes before the name
 BLOCK = 1 << 20

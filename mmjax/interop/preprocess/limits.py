@@ -7,7 +7,7 @@ sound takes a gigabyte for a moment.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmjax.types import UserError
+from mmjax.errors import UserError
 
 PIXELS = 2**25  # of one picture; 0.4 GiB as float32 in three channels
 WINDOW = 2**15  # samples of one Fourier transform

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from mmjax.types import UserError
+from mmjax.errors import UserError
 
 # tokenizer_config.json and special_tokens_map.json, what of them is read.
 TOKENIZER_READ = {

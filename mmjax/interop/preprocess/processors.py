@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from mmjax.errors import UserError
 from mmjax.interop.architecture import Checkpoint
-from mmjax.interop.checkpoint import read_config_file
-from mmjax.interop.preprocess import image_classes
-from mmjax.interop.preprocess.images import image_processor
-from mmjax.interop.preprocess.recipes import NESTED, TIMM, recipe
-from mmjax.types import UserError
+from mmjax.interop.preprocess.images import image_classes
+from mmjax.interop.preprocess.images.processor import image_processor
+from mmjax.interop.preprocess.images.recipes import NESTED, TIMM, recipe
+from mmjax.interop.weights.checkpoint import read_config_file
 
 Processor = Callable[[Sequence[Any]], dict[str, Any]]
 OPEN_CLIP = "open_clip_config.json"
@@ -45,11 +45,12 @@ TORCHVISION: Mapping[str, Mapping[str, int]] = {
 
 def reader(checkpoint: Checkpoint, family: str, kind: str) -> Processor:
     """What turns a list of values of one modality into the inputs of a model; of sounds,
-    `mmjax.interop.listening.ears` does, of texts `mmjax.interop.reading_texts.text_reader`.
+    `mmjax.interop.preprocess.sounds.listening.ears` does, of texts
+    `mmjax.interop.preprocess.texts.reading_texts.text_reader`.
 
     Args:
         checkpoint: the model on the disk.
-        family: its name in `mmjax.interop.families.FAMILIES`.
+        family: its name in `mmjax.interop.architectures.FAMILIES`.
         kind: "image" or "video".
 
     Raises:
@@ -86,7 +87,8 @@ def alike(
 
 
 def of_pictures(checkpoint: Checkpoint, family: str = "", kind: str = "image") -> Mapping[str, Any]:
-    """What `mmjax.interop.preprocess.recipes.recipe` takes, from the first file that says it.
+    """What `mmjax.interop.preprocess.images.recipes.recipe` takes, from the first file that says
+    it.
 
     These are the preprocessor files of transformers, open_clip_config.json (first for its own
     models), config.json with timm's pretrained_cfg, and the name of a file of torchvision.

@@ -86,7 +86,7 @@ def kl_mixture(
 ) -> Float[Array, " B"]:
     """sum_k w_k KL(component_k || N(0, 1)), at least the KL of the mixture itself.
 
-    The term of MMVAE and MoPoE for what `mmjax.fusion.variational` has in `extras`.
+    The term of MMVAE and MoPoE for what `mmjax.fusion.pooling.variational` has in `extras`.
 
     Args:
         component_mean, component_log_variance: of K Gaussians with diagonal covariances.

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mmjax.errors import UserError
 from mmjax.interop.formats.open_weights import open_weights
-from mmjax.types import UserError
 from tests.interop.formats import files
 from tests.interop.formats.files import Call, Name, New, rebuilt
 

@@ -6,8 +6,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from mmjax.errors import UserError
 from mmjax.interop.formats.open_weights import open_weights
-from mmjax.types import UserError
 from tests.interop.formats import files
 
 KINDS = [np.float32, np.float16, np.float64, np.int8, np.uint16, np.int64, bool, np.complex64]

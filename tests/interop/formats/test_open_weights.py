@@ -7,9 +7,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from mmjax.errors import UserError
 from mmjax.interop.formats.open_weights import open_weights
 from mmjax.interop.formats.safetensors import write
-from mmjax.types import UserError
 from tests.interop.formats import files
 
 A = np.arange(6, dtype=np.float32).reshape(2, 3)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from mmjax.errors import UserError
 from mmjax.interop.formats.open_weights import open_weights
 from mmjax.interop.formats.reading import File
 from mmjax.interop.formats.safetensors import DTYPES, read, write
-from mmjax.types import UserError
 from tests.interop.formats import files
 
 ALL = files.arrays_of(*DTYPES.values())

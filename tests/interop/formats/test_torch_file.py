@@ -7,8 +7,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from mmjax.errors import UserError
 from mmjax.interop.formats.open_weights import open_weights
-from mmjax.types import UserError
 from tests.interop.formats import files
 from tests.interop.formats.files import Call, Name, New, pickled, rebuilt
 

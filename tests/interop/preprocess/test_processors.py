@@ -9,12 +9,13 @@ import PIL.Image
 import pytest
 from flax import linen as nn
 
-from mmjax.data.transforms import decode_image, read_image
-from mmjax.interop import skeleton
+from mmjax.data.readers.transforms import decode_image, read_image
+from mmjax.errors import UserError
 from mmjax.interop.architecture import Checkpoint, Part
 from mmjax.interop.encoding.encoder import preparation
-from mmjax.interop.preprocess import pixels, processors
-from mmjax.types import UserError
+from mmjax.interop.preprocess import processors
+from mmjax.interop.preprocess.images import pixels
+from mmjax.interop.weights import skeleton
 
 NORMAL = {"image_mean": [0.1, 0.2, 0.3], "image_std": [0.3, 0.4, 0.5]}
 PLAIN = NORMAL | {"size": 8, "resample": 2}

@@ -8,9 +8,9 @@ import numpy as np
 from mmjax.encoders.text.transformer import TextTransformer
 from mmjax.models.aligned import AlignedModel
 from mmjax.models.heads import Projection
-from mmjax.models.tuning.paths import names_of
-from mmjax.nn.conv_norm import ConvNorm
-from mmjax.nn.dense import Dense
+from mmjax.nn.layers.conv_norm import ConvNorm
+from mmjax.nn.layers.dense import Dense
+from mmjax.tuning.paths import names_of
 from mmjax.types import Input, Tokens
 
 WIDTH, LENGTH, KEY = 8, 5, jax.random.PRNGKey(0)

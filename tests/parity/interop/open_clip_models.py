@@ -14,8 +14,8 @@ import pytest
 from mmjax import interop
 from mmjax.interop.architecture import Checkpoint
 from mmjax.interop.formats.tensors import Tensor
-from mmjax.interop.recognition import architecture_of
-from mmjax.interop.variables import expected_shapes
+from mmjax.interop.weights.recognition import architecture_of
+from mmjax.interop.weights.variables import expected_shapes
 from tests.parity.interop import published
 
 torch = pytest.importorskip("torch")

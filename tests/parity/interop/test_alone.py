@@ -8,8 +8,8 @@ import pytest
 
 import mmjax
 from mmjax import interop
-from mmjax.published import summary
-from mmjax.types import UserError
+from mmjax.errors import UserError
+from mmjax.inference.published import summary
 from tests.parity.interop import published
 from tests.parity.interop.test_heads import DUAL, NAFLEX, PICTURE, SIZES
 
@@ -91,7 +91,7 @@ def test_patches_that_are_none_are_no_part_of_a_picture(tmp_path):
     model = loaded(name, *PICTURES[name], tmp_path)
     picture = frames((4, 8))
     found = model.embed(image=[picture])["image"][0]
-    inputs = mmjax.published.reader(model.model, "image")([picture])
+    inputs = mmjax.inference.published.reader(model.model, "image")([picture])
     real = inputs["pixel_attention_mask"].sum()
     assert 1 < real < 9
     x = np.asarray(model.model(**inputs).last_hidden_state)[0, :real].mean(axis=0)

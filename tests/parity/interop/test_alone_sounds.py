@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 import mmjax
-from mmjax.types import UserError
+from mmjax.errors import UserError
 from tests.parity.interop import published
 
 torch = pytest.importorskip("torch")

@@ -8,8 +8,8 @@ import pytest
 from scipy.io import wavfile
 
 import mmjax
+from mmjax.errors import UserError
 from mmjax.interop import answers
-from mmjax.types import UserError
 from tests.interop import fakes
 from tests.parity.interop import published
 from tests.parity.interop.test_heads import PICTURE, SPEECH, WORDS
@@ -108,7 +108,7 @@ def test_clips_are_judged_by_their_logits(name, problem, tmp_path):
     theirs = saved(name, config, tmp_path, problem, plain)
     clip = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), np.uint8)
     model = mmjax.load(tmp_path)
-    pixels = mmjax.published.reader(model.model, "video")([clip])["pixel_values"]
+    pixels = mmjax.inference.published.reader(model.model, "video")([clip])["pixel_values"]
     with torch.no_grad():
         logits = theirs(torch.tensor(pixels)).logits[0]
     right = {None: logits.softmax(-1), answers.ONE: logits.softmax(-1)}

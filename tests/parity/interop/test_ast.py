@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmjax import interop
-from mmjax.types import UserError
+from mmjax.errors import UserError
 from tests.parity.interop import published
 
 torch = pytest.importorskip("torch")

@@ -7,8 +7,8 @@ import pytest
 from scipy.io import wavfile
 
 import mmjax
-from mmjax.interop.families import FAMILIES
-from mmjax.types import UserError
+from mmjax.errors import UserError
+from mmjax.interop.architectures import FAMILIES
 from tests.interop import fakes
 from tests.parity.interop import published
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmjax import interop
-from mmjax.interop.towers.sound.clap_audio import cubic_matrix
-from mmjax.types import UserError
+from mmjax.backbones.audio.clap_audio import cubic_matrix
+from mmjax.errors import UserError
 from tests.parity.interop import published
 
 torch = pytest.importorskip("torch")

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmjax import interop
-from mmjax.build.pretrained import encoder, pretrained
-from mmjax.interop.checkpoint import open_checkpoint
-from mmjax.nn.batch_norm import STATISTICS
+from mmjax.factory.checkpoints.pretrained import encoder, pretrained
+from mmjax.interop.weights.checkpoint import open_checkpoint
+from mmjax.nn.layers.batch_norm import STATISTICS
 from tests.parity.interop import published
 
 torch = pytest.importorskip("torch")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from mmjax import interop
+from mmjax.errors import UserError
 from mmjax.interop.formats import safetensors
-from mmjax.types import UserError
 from tests.parity.interop import published
 
 torch = pytest.importorskip("torch")

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmjax import interop
+from mmjax.errors import UserError
 from mmjax.interop.formats import safetensors
-from mmjax.types import UserError
 from tests.parity.interop import published
 
 torch = pytest.importorskip("torch")

@@ -8,15 +8,16 @@ import pytest
 from ml_collections import ConfigDict
 
 import mmjax
-from mmjax import build, interop
-from mmjax.build import joint, pretrained
-from mmjax.build.export import export
-from mmjax.interop.preprocess.images import image_processor
+from mmjax import factory, interop
+from mmjax.errors import UserError
+from mmjax.factory.checkpoints import joint, pretrained
+from mmjax.factory.checkpoints.export import export
+from mmjax.interop.preprocess.images.processor import image_processor
 from mmjax.interop.preprocess.processors import of_pictures, of_sounds
-from mmjax.interop.preprocess.sounds import sound_processor
-from mmjax.interop.preprocess.texts import text_processor
-from mmjax.interop.recognition import family_of
-from mmjax.types import Input, UserError
+from mmjax.interop.preprocess.sounds.processor import sound_processor
+from mmjax.interop.preprocess.texts.processor import text_processor
+from mmjax.interop.weights.recognition import family_of
+from mmjax.types import Input
 from tests.parity.interop import published
 
 models = pytest.importorskip("tests.parity.interop.joint_models")
@@ -102,7 +103,7 @@ def test_a_run_starts_as_the_original_and_gives_back_what_it_became(name, tmp_pa
     side = {"open_clip resnet": 32, "open_clip siglip": 12}.get(name, models.SIDE)
     config, workdir = config_of(case, side), tmp_path / "run"
     held = pretrained.checkpoints(config, workdir)
-    model = build.model(config, classes=0, vocabulary_size=0, checkpoints=held)
+    model = factory.model(config, classes=0, vocabulary_size=0, checkpoints=held)
     variables, _ = joint.first_variables(config)
     value, there = raw(case.kind, side)
     first = config.modalities[0]
@@ -151,7 +152,7 @@ def test_one_tower_that_trained_apart_goes_back_alone(name, tmp_path):
     first, kinds = config.modalities[0], {config.modalities[0]: case.kind, "text": "text"}
     config.encoders = {m: mmjax.pretrained(str(case.path), kind=k) for m, k in kinds.items()}
     pretrained.checkpoints(config, tmp_path / "run")
-    variables, _ = pretrained.first_variables(config, build.kind_of)
+    variables, _ = pretrained.first_variables(config, factory.kind_of)
     variables["params"] = jax.tree.map(lambda x: 1.1 * x, variables["params"])
     for modality in (first, "text"):
         back = tmp_path / modality

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmjax import interop
+from mmjax.backbones.vision.naflex import resized
+from mmjax.errors import UserError
 from mmjax.interop.encoding.encoder import PretrainedEncoder, part_of, preparation
-from mmjax.interop.preprocess.images import image_processor
-from mmjax.interop.towers.vision.naflex import resized
-from mmjax.types import UserError
+from mmjax.interop.preprocess.images.processor import image_processor
 from tests.parity.interop import published
 
 torch = pytest.importorskip("torch")

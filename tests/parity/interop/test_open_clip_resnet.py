@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmjax import interop
-from mmjax.build.pretrained import encoder, pretrained
-from mmjax.interop.checkpoint import open_checkpoint
-from mmjax.interop.towers.vision import modified_resnet
-from mmjax.interop.variables import read_variables
-from mmjax.nn.batch_norm import STATISTICS
-from mmjax.types import UserError
+from mmjax.backbones.vision import modified_resnet
+from mmjax.errors import UserError
+from mmjax.factory.checkpoints.pretrained import encoder, pretrained
+from mmjax.interop.weights.checkpoint import open_checkpoint
+from mmjax.interop.weights.variables import read_variables
+from mmjax.nn.layers.batch_norm import STATISTICS
 from tests.parity.interop import published
 from tests.parity.interop.open_clip_models import (
     build,

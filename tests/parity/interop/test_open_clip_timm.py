@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmjax import interop
-from mmjax.types import UserError
+from mmjax.errors import UserError
 from tests.parity.interop import published
 from tests.parity.interop.open_clip_models import build, built, check, open_clip, torch, write
 

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmjax import interop
+from mmjax.errors import UserError
 from mmjax.interop.formats import safetensors
 from mmjax.interop.formats.open_weights import open_weights
-from mmjax.types import UserError
 from tests.parity.interop import published
 
 torch = pytest.importorskip("torch")

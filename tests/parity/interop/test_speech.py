@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmjax import interop
+from mmjax.errors import UserError
 from mmjax.interop.encoding.encoder import PretrainedEncoder, part_of, preparation
-from mmjax.types import UserError
 from tests.parity.interop import published
 
 torch = pytest.importorskip("torch")

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmjax import interop
+from mmjax.errors import UserError
 from mmjax.interop.architecture import Checkpoint
-from mmjax.interop.families.vision import timm_names, timm_vit
+from mmjax.interop.architectures.vision import timm_names, timm_vit
 from mmjax.interop.formats import safetensors
 from mmjax.interop.formats.tensors import Tensor
-from mmjax.types import UserError
 from tests.parity.interop import published
 
 torch = pytest.importorskip("torch")

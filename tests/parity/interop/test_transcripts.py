@@ -8,9 +8,9 @@ import pytest
 import soundfile
 
 import mmjax
-from mmjax.interop.preprocess.letters import letter_decoder
-from mmjax.interop.transcription import SPECIAL, joined
-from mmjax.types import UserError
+from mmjax.errors import UserError
+from mmjax.interop.preprocess.texts.letters import letter_decoder
+from mmjax.interop.speech.transcription import SPECIAL, joined
 from tests.parity.interop import published
 
 torch = pytest.importorskip("torch")

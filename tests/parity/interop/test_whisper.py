@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmjax import interop
-from mmjax.interop.generate import generate
-from mmjax.types import UserError
+from mmjax.errors import UserError
+from mmjax.interop.speech.generate import generate
 from tests.parity.interop import published
 
 torch = pytest.importorskip("torch")

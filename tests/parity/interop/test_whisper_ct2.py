@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from mmjax import interop
-from mmjax.interop.families.sound.whisper_ct2 import save_as_transformers
-from mmjax.interop.generate import generate
-from mmjax.types import UserError
+from mmjax.errors import UserError
+from mmjax.interop.architectures.audio.whisper_ct2 import save_as_transformers
+from mmjax.interop.speech.generate import generate
 from tests.interop.formats.files import ctranslate2
 from tests.parity.interop import published
 

@@ -1,0 +1,48 @@
+"""Class imbalance: how often each class occurs, and how often its examples should be drawn."""
+
+import numpy as np
+from jaxtyping import Float, Int, Num
+
+from mmjax.data.sources.arrays import Arrays
+from mmjax.data.sources.source import Source
+from mmjax.errors import UserError
+
+# A class is drawn in proportion to the power of its count: 1 would leave all as it is.
+POWERS = {"balanced": 0.0, "square_root": 0.5}
+
+
+def row_labels(split: Arrays | Source) -> Int[np.ndarray, " examples"]:
+    """The label of each example; those of a source question by question, broken ones left out."""
+    if isinstance(split, Arrays):
+        return np.asarray(split.labels)
+    records = (split.read(index, ("questions",)) for index in range(len(split.records)))
+    answers = [np.asarray(r["questions"]["answer"], int) for r in records if r is not None]
+    return np.concatenate([np.zeros(0, int), *answers])
+
+
+def class_counts(split: Arrays | Source) -> Num[np.ndarray, " C"]:
+    """The examples of each class: of one label each, or for which a class is right (targets)."""
+    if isinstance(split, Arrays) and split.targets is not None:
+        return np.sum(split.targets, axis=0, dtype=np.float64)
+    return np.bincount(row_labels(split), minlength=len(split.answers))
+
+
+def draw_probabilities(
+    labels: Int[np.ndarray, " examples"], rule: str
+) -> Float[np.ndarray, " examples"]:
+    """The probability to draw each example, with replacement.
+
+    Args:
+        labels: of the examples.
+        rule: "balanced": each class that occurs is equally probable; "square_root": in proportion
+            to the square root of its count (Mahajan et al. 2018,
+            https://arxiv.org/abs/1805.00932). Examples of a class are equally probable.
+
+    Raises:
+        UserError: an unknown rule.
+    """
+    if rule not in POWERS:
+        raise UserError(f"config.data.resample={rule!r}: choose one of {', '.join(POWERS)}, or ''")
+    counts = np.bincount(labels)
+    weights = np.maximum(counts, 1.0)[labels] ** (POWERS[rule] - 1)
+    return weights / weights.sum()

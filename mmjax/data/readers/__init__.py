@@ -1,0 +1,1 @@
+"""What users have, files and values -> the inputs of a model."""

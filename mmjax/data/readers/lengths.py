@@ -1,0 +1,132 @@
+"""Sounds, series and videos as users have them, of any length up to the model's -> its inputs."""
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Float32
+from scipy.signal import resample_poly
+
+from mmjax.data.pipeline.scaling import Scale
+from mmjax.data.readers import audio_file, by_kind
+from mmjax.errors import UserError
+from mmjax.types import Input
+
+
+def read_sounds(values: Sequence[Any], *, name: str, samples: int, rate: int) -> Input:
+    """Paths of sound files, or float arrays [S] at `rate` -> float32 [B samples].
+
+    What is shorter is masked behind its end, None as a whole. Files are resampled and their
+    channels averaged.
+
+    Args:
+        values: one or None for each example.
+        name: of the modality, for messages.
+        samples: of a row.
+        rate: of the model, in Hz.
+
+    Raises:
+        UserError: a file that cannot be read, an array that is no sound, NaN or infinite samples in
+            either, or more samples than the model hears.
+    """
+    rows = np.zeros((len(values), samples), np.float32)
+    there = np.zeros(rows.shape, bool)
+    for i, value in enumerate(values):
+        if value is None:
+            continue
+        is_file = isinstance(value, (str, Path))
+        where = f"{name}: array {i + 1} of its batch"
+        sound = read_file(value, rate) if is_file else _check(value, name, samples, where)
+        what = value if is_file else "an array"
+        if not np.isfinite(sound).all():
+            place = int(np.argmin(np.isfinite(sound)))
+            raise UserError(f"{name}: {what} holds {sound[place]} at sample {place}: mend it")
+        if len(sound) > samples:
+            raise UserError(
+                f"{name}: {what} has {len(sound)} samples at {rate} Hz,"
+                f" the model hears {samples}: cut it"
+            )
+        rows[i, : len(sound)], there[i, : len(sound)] = sound, True
+    return Input(rows, there)
+
+
+def read_steps(
+    values: Sequence[Any],
+    *,
+    name: str,
+    shape: tuple[int, ...],
+    dtype: Any,
+    scale: Scale | None = None,
+) -> Input:
+    """Arrays [T ...] of a series or video -> [B *shape]; steps behind the end of one are masked.
+
+    So are steps without any number; see `mmjax.data.readers.by_kind.read_arrays`.
+
+    Args:
+        values: one or None for each example.
+        name: of the modality, for messages.
+        shape, dtype: of the longest that the model takes; T is its first axis.
+        scale: of its features in training, if they are scaled.
+
+    Raises:
+        UserError: more steps, another shape, not numbers, or numbers that `dtype` cannot hold.
+    """
+    arrays: list[np.ma.MaskedArray | None] = []
+    for value in values:
+        if value is None:
+            arrays.append(None)
+            continue
+        array, real = by_kind.numbers_of(value, name)
+        if array.shape[1:] == shape[1:] and array.ndim == len(shape):
+            rest = ((0, max(shape[0] - len(array), 0)), *((0, 0) for _ in shape[1:]))
+            array, real = np.pad(array, rest), np.pad(real, rest)
+        arrays.append(np.ma.array(array, mask=~real))
+    return by_kind.read_arrays(
+        arrays, name=name, shape=shape, dtype=dtype, masked_axes=1, scale=scale
+    )
+
+
+def read_file(path: str | Path, rate: int) -> Float32[np.ndarray, " S"]:
+    """A sound file as one channel at `rate` Hz.
+
+    Raises:
+        UserError: it is missing, no sound, or has samples that are no numbers; or soundfile is not
+            installed.
+    """
+    if importlib.util.find_spec("soundfile") is None:
+        raise UserError(f"{path}: sound files need soundfile; run: pip install soundfile")
+    path = Path(path).expanduser()
+    sound, stored = audio_file.read(path)
+    sound = finite(sound, f"sound file {path}")
+    resampled = sound if stored == rate or not sound.size else resample_poly(sound, rate, stored)
+    return np.ascontiguousarray(resampled, np.float32)
+
+
+def finite(sound: Float[np.ndarray, " S"], name: str) -> Float32[np.ndarray, " S"]:
+    """A sound in float32; `name` is for messages.
+
+    Raises:
+        UserError: a sample is NaN or infinite there.
+    """
+    with np.errstate(over="ignore"):
+        sound = np.ascontiguousarray(sound, np.float32)
+    if not np.isfinite(sound).all():
+        raise UserError(f"{name} has NaN or infinite samples: mend the sound or leave it out")
+    return sound
+
+
+def _check(value: Any, name: str, samples: int, place: str) -> Float32[np.ndarray, " S"]:
+    array = np.asarray(value)
+    if array.ndim != 1 or array.dtype.kind not in "biuf":
+        raise UserError(
+            f"{name}: expected float32 numbers of shape [{samples}] or fewer, or the path of a"
+            f" sound file, got {array.dtype} of shape {list(array.shape)}"
+        )
+    if array.dtype.kind != "f":
+        raise UserError(
+            f"{name}: expected a waveform with values -1 to 1, got {array.dtype} (int16 samples:"
+            " divide by 32768)"
+        )
+    return finite(array, place)

@@ -1,0 +1,200 @@
+"""Data sets that fit in memory: any modalities as arrays or texts, and a label for each example."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from mmjax.data.pipeline import checks
+from mmjax.data.pipeline.examples import Encode
+from mmjax.data.pipeline.scaling import Scale
+from mmjax.errors import UserError
+from mmjax.types import GROUP, LABEL, MASK, TARGETS
+
+
+@dataclasses.dataclass(frozen=True)
+class Arrays:
+    """One split of a data set in memory.
+
+    Attributes:
+        name: for messages, such as "controlled/train".
+        values: by modality, [rows ...]: what the encoder of that modality takes, finite where the
+            mask is True.
+        masks: by modality, bool [rows ...]: what is there of it (see types.Input), over the first
+            axes of the values.
+        texts: by modality, a string for each row: what a tokenizer makes the values and masks of.
+        index: by modality, int [examples]: the row that each example uses, for modalities whose
+            rows serve several examples. Without an entry example i uses row i.
+        absent: by modality, bool [examples]: True for the examples that lack it all the same.
+        ids: by modality, int [rows], from 1: rows of equal numbers have equal content.
+        labels: int [examples], indices into `answers`.
+        kinds: int [examples], indices into `groups`.
+        targets: float32 [examples C], how right each class is, from 0 to 1, where more than one may
+            be.
+        answers: the class names in the order of the labels and targets.
+        groups: the kinds of example; metrics are also reported by group.
+
+    Raises:
+        UserError: arrays of different lengths, other types or shapes, modalities without a mask,
+            ids of one that is not there, an index out of its range, or a number that is not finite.
+    """
+
+    name: str
+    values: Mapping[str, np.ndarray]
+    masks: Mapping[str, np.ndarray]
+    labels: np.ndarray
+    kinds: np.ndarray
+    answers: tuple[str, ...]
+    groups: tuple[str, ...]
+    index: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    absent: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    texts: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
+    targets: np.ndarray | None = None
+    ids: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        if self.values.keys() != self.masks.keys():
+            raise UserError(
+                f"{self.name}: values of {sorted(self.values)} but masks of {sorted(self.masks)}:"
+                " give one mask a modality"
+            )
+        self._check_types()
+        for name, value in self.values.items():
+            if len(value) != len(self.masks[name]):
+                raise UserError(
+                    f"{self.name}: {len(value)} rows of {name!r} but {len(self.masks[name])} masks"
+                )
+        both = sorted(self.values.keys() & self.texts.keys())
+        if both:
+            raise UserError(f"{self.name}: {both} are values and texts: give one of them")
+        rows = {**self.values, **self.texts}
+        for name, numbers in self.ids.items():
+            if name not in rows or len(numbers) != len(rows[name]):
+                count = f"{len(rows[name])} rows" if name in rows else "no rows"
+                raise UserError(f"{self.name}: {len(numbers)} ids but {count} of {name!r}")
+        arrays = {"labels": self.labels, "kinds": self.kinds}
+        if self.targets is not None:
+            arrays["targets"] = self.targets
+        arrays |= {name: self.index.get(name, value) for name, value in rows.items()}
+        arrays |= {f"absent {name}": there for name, there in self.absent.items()}
+        sizes = {name: len(array) for name, array in arrays.items()}
+        if len(set(sizes.values())) > 1:
+            raise UserError(f"{self.name}: arrays of different lengths: {sizes}")
+        self._check_contents(rows)
+
+    def _check_types(self) -> None:
+        for name, value in self.values.items():
+            checks.check_array(self.name, repr(name), value, "biuf")
+            checks.check_array(self.name, f"the mask of {name!r}", self.masks[name], "b")
+        for name, numbers in {"labels": self.labels, "kinds": self.kinds}.items():
+            checks.check_array(self.name, name, numbers, "iu", axes=1)
+        for part in ("index", "ids", "absent"):
+            for name, array in getattr(self, part).items():
+                kinds = "b" if part == "absent" else "iu"
+                checks.check_array(self.name, f"{part} of {name!r}", array, kinds, axes=1)
+        if self.targets is not None:
+            checks.check_array(self.name, "targets", self.targets, "biuf", axes=2)
+
+    def _check_contents(self, rows: Mapping[str, Any]) -> None:
+        for name, value in self.values.items():
+            checks.check_values(self.name, name, value, self.masks[name])
+        for name, texts in self.texts.items():
+            checks.check_texts(self.name, name, texts)
+        checks.check_indices(self.name, "label", self.labels, "answers", len(self.answers))
+        checks.check_indices(self.name, "kind", self.kinds, "groups", len(self.groups))
+        if self.targets is not None:
+            checks.check_targets(self.name, self.targets, len(self.answers))
+        for name, numbers in self.index.items():
+            if name not in rows:
+                raise UserError(f"{self.name}: an index of {name!r}, which is not there")
+            what = f"index of {name!r}"
+            checks.check_indices(self.name, what, numbers, f"rows of {name!r}", len(rows[name]))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+class ArrayExamples:
+    """Makes the rows and batches of a split in memory, one example a row; see pipeline.Examples.
+
+    A batch is a dict of NAME and NAME_mask for each modality, NAME_id int32 [B] for those with ids
+    (0 where it is absent), `label` and `group` int32 [B], `targets` float32
+    [B C] where there are any, and `_mask` bool [B].
+
+    Args:
+        arrays: the split.
+        modalities: the keys that batches have.
+        encode: texts -> (ids int32 [n L], mask bool [n L]); may be None where none are texts.
+        scales: by modality, of those whose values are scaled; see mmjax.data.pipeline.scaling.
+
+    Raises:
+        UserError: a modality that the split lacks, or texts and nothing to encode them.
+    """
+
+    def __init__(
+        self,
+        arrays: Arrays,
+        modalities: Sequence[str],
+        encode: Encode | None = None,
+        scales: Mapping[str, Scale] = MappingProxyType({}),
+    ):
+        known = (*arrays.values, *arrays.texts)
+        if not modalities or not set(modalities) <= set(known):
+            names = ", ".join(known)
+            raise UserError(f"{arrays.name}: modalities {modalities}: pass one or more of {names}")
+        self._arrays, self._modalities = arrays, tuple(modalities)
+        self._values, self._masks = dict(arrays.values), dict(arrays.masks)
+        for name in arrays.texts.keys() & set(modalities):
+            if encode is None:
+                raise UserError(f"{arrays.name}: {name!r} is text: pass what encodes it")
+            self._values[name], self._masks[name] = encode(arrays.texts[name])
+        self._scales = scales
+        self.name = arrays.name
+
+    def train_length(self) -> int:
+        """Examples of an epoch."""
+        return len(self._arrays)
+
+    eval_length = train_length
+
+    def draw(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
+        """Example `index`; nothing is random."""
+        del rng
+        return self.take(index)
+
+    def take(self, position: int) -> dict[str, Any]:
+        """The example at `position`; a blank one behind the end."""
+        return {"position": position if position < len(self._arrays) else None}
+
+    def batch(self, chosen: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
+        """Gathers the examples of a batch."""
+        positions = [row["position"] for row in chosen]
+        real = np.array([position is not None for position in positions])
+        index = np.array([position or 0 for position in positions])
+
+        arrays = self._arrays
+
+        def gather(array: np.ndarray, name: str = "") -> np.ndarray:
+            rows = array[arrays.index[name][index] if name in arrays.index else index]
+            rows[~real] = 0
+            return rows
+
+        batch = {LABEL: gather(arrays.labels), GROUP: gather(arrays.kinds)}
+        batch = {key: array.astype(np.int32) for key, array in batch.items()} | {MASK: real}
+        if arrays.targets is not None:
+            batch[TARGETS] = gather(arrays.targets).astype(np.float32)
+        for name in self._modalities:
+            values, mask = gather(self._values[name], name), gather(self._masks[name], name)
+            if name in self._scales:
+                values = self._scales[name].apply(values, mask)
+            elif values.dtype.kind == "f":
+                values[~np.isfinite(values)] = 0  # masked, or the split would have been refused
+            batch[name], batch[f"{name}_mask"] = values, mask
+            if name in arrays.ids:
+                batch[f"{name}_id"] = gather(arrays.ids[name], name).astype(np.int32)
+            if name in arrays.absent:
+                for key in {f"{name}_mask", f"{name}_id"} & batch.keys():
+                    batch[key][arrays.absent[name][index]] = 0
+        return batch

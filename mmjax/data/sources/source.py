@@ -1,0 +1,179 @@
+"""Sources: records by index, the class names, and what is done about broken records."""
+
+import dataclasses
+import logging
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from mmjax.data.pipeline.checks import check_record
+from mmjax.errors import UserError
+
+BROKEN_LIMIT = 0.01  # the share of unreadable records above which a data set is refused
+_LOGGED_ONE_BY_ONE = 10
+
+_logger = logging.getLogger(__name__)
+
+
+@runtime_checkable
+class RandomAccess(Protocol):
+    """What has a length and items by index, such as a list or an opened TFDS split."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
+
+
+class _Memory(Sequence):
+    """A sequence that keeps what was read once."""
+
+    def __init__(self, items: RandomAccess):
+        self._items = items
+        self._read: dict[int, Any] = {}
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, index: int) -> Any:
+        if index not in self._read:
+            self._read[index] = self._items[index]
+        return self._read[index]
+
+    def __getstate__(self) -> dict:
+        # Sent to every worker process, which fills a memory of its own.
+        return {"_items": self._items, "_read": {}}
+
+
+class _Field(Sequence):
+    """One decoded field of all records."""
+
+    def __init__(self, raw: RandomAccess, name: str, decode: Callable[[Any], Any]):
+        self._raw, self._name, self._decode = raw, name, decode
+
+    def __len__(self) -> int:
+        return len(self._raw)
+
+    def __getitem__(self, index: int) -> Any:
+        return self._decode(self._raw[index][self._name])
+
+
+class Records(Sequence):
+    """Records by index, each a dict of fields that are decoded only when they are read.
+
+    Args:
+        raw: undecoded records, each a mapping, for instance with a PNG file in `image`.
+        decoders: for each field the function that decodes it.
+        cache: keep raw and decoded fields in memory after the first read. Values are then shared
+            between reads: do not write into them.
+    """
+
+    def __init__(
+        self,
+        raw: RandomAccess,
+        decoders: Mapping[str, Callable[[Any], Any]],
+        *,
+        cache: bool = True,
+    ):
+        keep = _Memory if cache else (lambda items: items)
+        raw = keep(raw)
+        self._length = len(raw)
+        self._fields = {name: keep(_Field(raw, name, f)) for name, f in decoders.items()}
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.read(index, self._fields)
+
+    def read(self, index: int, fields: Iterable[str]) -> dict[str, Any]:
+        """Decodes only `fields` of record `index`.
+
+        Raises:
+            IndexError: `index` is not in [0, len).
+        """
+        index = operator.index(index)
+        if not 0 <= index < self._length:
+            raise IndexError(f"record {index} of {self._length}")
+        return {name: self._fields[name][index] for name in fields}
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """One split of a data set of images and questions.
+
+    A record holds `image` uint8 [H W 3], `image_id` (int) and `questions`, a dict of equally long
+    sequences: `question` (str), `answer` (index into `answers`) and `type` (index into `groups`).
+
+    Attributes:
+        name: for messages, such as "easy_vqa/train".
+        records: random access; `records[i]` raises where record i is broken. One that is not as
+            above counts as broken too.
+        answers: the class names in the order of the labels; () where records hold something else,
+            which is not looked at.
+        groups: the kinds of question; metrics are also reported by group.
+        broken: index -> error of the records found broken so far, in this process.
+    """
+
+    name: str
+    records: Records
+    answers: tuple[str, ...]
+    groups: tuple[str, ...]
+    broken: dict[int, str] = dataclasses.field(default_factory=dict, compare=False)
+
+    def read(self, index: int, fields: Iterable[str]) -> dict[str, Any] | None:
+        """Reads `fields` of a record; a broken record is logged, counted and given as None.
+
+        Raises:
+            UserError: over 1 % of the records turned out to be broken.
+        """
+        try:
+            record = self.records.read(index, fields)
+            if self.answers:
+                check_record(record, len(self.answers), len(self.groups))
+            return record
+        except MemoryError:
+            raise
+        # Decoders are open-ended, and so is what they raise. Nothing is lost: the error is logged
+        # here, and repeated in the error below when it is not a matter of single records.
+        except Exception as error:  # noqa: BLE001
+            self._count(index, f"{type(error).__name__}: {error}")
+            return None
+
+    def _count(self, index: int, error: str) -> None:
+        if index in self.broken:
+            return
+        self.broken[index] = error
+        count, total = len(self.broken), len(self.records)
+        if count > BROKEN_LIMIT * total:
+            first = min(self.broken)
+            raise UserError(
+                f"{self.name}: at least {count} of {total} records are broken, over the limit of "
+                f"{BROKEN_LIMIT:.0%}; the first is record {first} ({self.broken[first]}): restore "
+                f"the data set, or delete its directory to have it written anew"
+            )
+        if count <= _LOGGED_ONE_BY_ONE or count % 100 == 0:
+            message = "%s: record %d is broken and left out (%s); %d of %d so far"
+            _logger.warning(message, self.name, index, error, count, total)
+
+
+def check(source: Source) -> dict[int, str]:
+    """Reads every record once and returns the errors of the broken ones by index.
+
+    Raises:
+        UserError: over 1 % of the records are broken.
+    """
+    fields = ("image", "questions")
+    for index in range(len(source.records)):
+        source.read(index, fields)
+    return dict(source.broken)
+
+
+def questions(source: Source) -> list[Sequence[str]]:
+    """The texts of the questions of each record, () for a broken one; no image is decoded."""
+    records = (source.read(index, ("questions",)) for index in range(len(source.records)))
+    return [record["questions"]["question"] if record else () for record in records]
+
+
+def max_questions(source: Source) -> int:
+    """The largest number of questions that a record of `source` has."""
+    return max(map(len, questions(source)), default=0)

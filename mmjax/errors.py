@@ -1,0 +1,43 @@
+"""Errors that users see: one line that says what, where and what to do."""
+
+import contextlib
+from collections.abc import Iterator
+
+MOST_LETTERS = 2000  # of a message
+MOST_SAID = 200  # letters of another library's error in a message
+PANIC = "PanicException"  # of libraries in Rust (pyo3), which is no Exception
+
+
+class UserError(Exception):
+    """The user's mistake: one line that says what, where and what to do. Exit code 2.
+
+    What a file puts into a message may have lines and any length: it is one line all the same, and
+    what is longer than MOST_LETTERS loses its middle.
+    """
+
+    def __init__(self, message: str):
+        line = " ".join(message.splitlines())
+        if len(line) > MOST_LETTERS:
+            line = f"{line[: MOST_LETTERS - 500]} … {line[-490:]}"
+        super().__init__(line)
+
+
+@contextlib.contextmanager
+def decoding(what: str, advice: str) -> Iterator[None]:
+    """Whatever a decoder raises on a file or a table of somebody's comes out as one line.
+
+    Decoders of other libraries raise anything on damaged input, some even what is no `Exception`
+    (a panic in Rust). The line is "WHAT (the decoder's words); ADVICE". Also a decorator.
+
+    Raises:
+        UserError: for all but UserError itself, a missing package, and what ends a program.
+    """
+    try:
+        yield
+    except (UserError, ImportError):
+        raise
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != PANIC:
+            raise  # what ends a program
+        said = " ".join(str(error).split())[:MOST_SAID] or "no more is said"
+        raise UserError(f"{what} ({type(error).__name__}: {said}); {advice}") from error

@@ -1,0 +1,68 @@
+"""Config -> objects: the tables of all that a config may name, and what makes an experiment of it.
+
+To add an encoder, a fusion, a loss, a metric, a task, a data set or an optimizer: write its file,
+and add its line to one of the tables in `encoders`, `fusions`, `losses`, `metrics` and `tables`.
+"""
+
+from mmjax.factory.bind import WEIGHTS, Counts, weights
+from mmjax.factory.checkpoints.frozen_base import base
+from mmjax.factory.config.check import checked
+from mmjax.factory.config.override import overridden
+from mmjax.factory.config.stored import stored_config
+from mmjax.factory.make_experiment import experiment, make_tokenizer, sources
+from mmjax.factory.make_model import as_config, example_inputs, kind_of, modalities, task
+from mmjax.factory.make_training import make_augment, make_optimizer, make_schedule
+from mmjax.factory.tables.encoders import ENCODERS
+from mmjax.factory.tables.fusions import FUSIONS
+from mmjax.factory.tables.losses import CLASS_WEIGHTS, LOSSES
+from mmjax.factory.tables.metrics import METRICS
+from mmjax.factory.tables.names import (
+    AUGMENTATIONS,
+    DATASETS,
+    DTYPES,
+    OPTIMIZERS,
+    SCHEDULES,
+    TASKS,
+    construct,
+    lookup,
+    options_of,
+)
+from mmjax.factory.tuning import TUNINGS, model, trains
+
+__all__ = [
+    "AUGMENTATIONS",
+    "CLASS_WEIGHTS",
+    "DATASETS",
+    "DTYPES",
+    "ENCODERS",
+    "FUSIONS",
+    "LOSSES",
+    "METRICS",
+    "OPTIMIZERS",
+    "SCHEDULES",
+    "TASKS",
+    "TUNINGS",
+    "WEIGHTS",
+    "Counts",
+    "as_config",
+    "base",
+    "checked",
+    "construct",
+    "example_inputs",
+    "experiment",
+    "kind_of",
+    "lookup",
+    "make_augment",
+    "make_optimizer",
+    "make_schedule",
+    "make_tokenizer",
+    "modalities",
+    "model",
+    "options_of",
+    "overridden",
+    "sources",
+    "stored_config",
+    "task",
+    "trains",
+    "weights",
+]

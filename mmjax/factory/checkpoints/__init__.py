@@ -1,0 +1,1 @@
+"""What a run starts from and gives back: published models, other runs."""

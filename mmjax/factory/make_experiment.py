@@ -1,0 +1,273 @@
+"""Config -> the whole experiment."""
+
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from mmjax import cli
+from mmjax.data.pipeline import loader, resampling, scaling, tokenizer
+from mmjax.data.pipeline.checks import check_shape
+from mmjax.data.pipeline.examples import QuestionExamples
+from mmjax.data.sources.arrays import ArrayExamples, Arrays
+from mmjax.data.sources.source import Source, questions
+from mmjax.errors import UserError, decoding
+from mmjax.factory import rehearsal, transcripts
+from mmjax.factory.bind import Counts, weights
+from mmjax.factory.checkpoints import begin, frozen_base, joint, pretrained
+from mmjax.factory.config.check import checked
+from mmjax.factory.config.stored import completed
+from mmjax.factory.make_model import ALIGNMENT, example_inputs, kind_of, modalities, task
+from mmjax.factory.make_training import make_augment, make_optimizer, make_schedule
+from mmjax.factory.tables.names import DATASETS, construct, lookup, options_of
+from mmjax.factory.tuning import model, trains
+from mmjax.train import sharding
+from mmjax.train.checkpoints import workdir
+from mmjax.train.experiment import Experiment
+
+Scales = Mapping[str, scaling.Scale]
+FLAT_EVALUATION = 10  # questions an image when training has one; only memory and speed depend on it
+
+
+def sources(config: ConfigDict) -> dict[str, Any]:
+    """The splits of the data set."""
+    c = config.data
+    known = options_of(lookup(DATASETS, c.name, "config.data.name"))
+    given = {name: c[name] for name in ("dir", "cache", "image_size") if name in c}
+    if "dir" in known and given.get("dir"):
+        cli.make_directory(c.dir, "--config.data.dir")
+    spec = ConfigDict({"name": c.name, **c.options})
+    return construct(DATASETS, spec, "config.data.options", seed=config.seed, **given)
+
+
+def texts_of(train: Arrays | Source) -> list[str]:
+    """All texts of the training split; [] if it has none."""
+    groups = train.texts.values() if isinstance(train, Arrays) else questions(train)
+    return [text for texts in groups for text in texts]
+
+
+def make_tokenizer(directory: Path, texts: Sequence[str]) -> Any:
+    """The tokenizer of the workdir, trained on the training texts at the first start."""
+    path = directory / workdir.TOKENIZER_FILE
+    if not (path.exists() and workdir.has_checkpoints(directory)):
+        tokenizer.save(tokenizer.train(texts), path)
+    return tokenizer.load(path)
+
+
+def leading_sizes(config: ConfigDict) -> tuple[int, ...]:
+    """The leading dimensions of a batch's arrays: its rows, and its examples."""
+    c = config.data
+    if "batch_size" in c:
+        return (c.batch_size,)
+    return c.images_per_batch, c.images_per_batch * max(c.questions_per_image, 1)
+
+
+def make_examples(
+    config: ConfigDict, split: Arrays | Source, encode: Any, scales: Scales, *, train: bool
+) -> Any:
+    """What makes the rows and batches of a split."""
+    names = modalities(config)
+    if config.task == transcripts.TASK:
+        names = (*names, transcripts.TRANSCRIPT)
+    if isinstance(split, Arrays):
+        return ArrayExamples(split, names, encode, scales)
+    count = config.data.questions_per_image or (0 if train else FLAT_EVALUATION)
+    return QuestionExamples(split, names, count, encode)
+
+
+def check_fits(config: ConfigDict, split: Arrays | Source) -> None:
+    """Raises a UserError where the model does not take the values of a split."""
+    example = example_inputs(config)
+    for name in modalities(config):
+        if isinstance(split, Arrays) and name in split.values:
+            check_shape(split.name, name, split.values[name], split.masks[name], example[name])
+        if isinstance(split, Source) and name == "image" and len(split.records):
+            found = QuestionExamples(split, (name,), 0, None).image_shape
+            wanted = example[name].value.shape[1:]
+            if found != wanted:
+                raise UserError(
+                    f"{split.name}: images have shape {list(found)}, the config says"
+                    f" {list(wanted)}: set config.data.image_size"
+                )
+
+
+def feature_scales(config: ConfigDict, directory: Path, train: Arrays | Source) -> Scales:
+    """The scales of the vectors and series of the training split, measured at the first start.
+
+    None with config.data.scale_features=False, or if the run began without any.
+    """
+    path = directory / workdir.SCALES_FILE
+    if workdir.has_checkpoints(directory):
+        return scaling.read(path)
+    path.unlink(missing_ok=True)
+    if not config.data.scale_features or not isinstance(train, Arrays):
+        return {}
+    found = {}
+    for name in modalities(config):
+        kind = kind_of(config, name)
+        if kind in scaling.KINDS and name in train.values:
+            used = train.index.get(name, np.arange(len(train)))
+            used = np.unique(used[~train.absent[name]] if name in train.absent else used)
+            values, mask = train.values[name], train.masks[name]
+            if len(used) < len(values):
+                values, mask = values[used], mask[used]
+            axes = values.ndim - 1 - (kind == "series")
+            found[name] = scaling.measure(values, mask, axes)
+    if found:
+        scaling.write(path, found)
+    return found
+
+
+def size_of(split: Arrays | Source) -> tuple[int, int]:
+    """Number of records and of examples of a split."""
+    if isinstance(split, Arrays):
+        return len(split), len(split)
+    return len(split.records), sum(map(len, questions(split)))
+
+
+def class_counts(directory: Path, train: Arrays | Source) -> Counts:
+    """The examples of each class in the training split, counted at the first start."""
+    path = directory / workdir.COUNTS_FILE
+    if not (path.exists() and workdir.has_checkpoints(directory)):
+        counts = resampling.class_counts(train).tolist()
+        workdir.write_json(path, {"classes": counts, "examples": size_of(train)[1]})
+    stored = workdir.read_json(path)
+    with decoding(f"{path} is damaged", "delete it: it is made anew"):
+        counts = Counts(np.asarray(stored["classes"]), int(stored["examples"]))
+        if counts.classes.ndim != 1 or counts.classes.dtype.kind not in "iuf":
+            raise ValueError("its classes are no list of numbers")
+        return counts
+
+
+def drawn_as(config: ConfigDict, train: Arrays | Source) -> np.ndarray | None:
+    """The probability of each row of training that `config.data.resample` asks for.
+
+    Raises:
+        UserError: rows have several labels, or the rule is unknown.
+    """
+    rule = config.data.get("resample", "")
+    if not rule:
+        return None
+    if config.data.get("questions_per_image", 0) or config.task == "multilabel":
+        raise UserError(
+            f"config.data.resample={rule!r}: a row must have one label; for questions, set"
+            " config.data.questions_per_image=0; for several labels, weigh them in config.losses"
+        )
+    return resampling.draw_probabilities(resampling.row_labels(train), rule)
+
+
+def experiment(
+    config: ConfigDict, directory: str, *, only_test: bool = False
+) -> tuple[Path, Experiment]:
+    """Claims the workdir and builds all that a run in it needs.
+
+    Args:
+        config: see `checked`.
+        directory: the workdir.
+        only_test: leaves the config of the workdir as it is.
+
+    Raises:
+        UserError: whatever is wrong with the config, the workdir or the data.
+    """
+    config = checked(config)
+    c = config.data
+    task(config)  # what it names is checked before any data are prepared
+    loss_weights = weights(config)
+    rows = leading_sizes(config)
+    mesh = sharding.make_mesh(**config.mesh, rows=rows)
+    path = Path(directory).expanduser().absolute()
+    changed = workdir.differences(directory, config.to_dict(), completed)
+    begin.check_source(config, path)
+    if not changed and not only_test:
+        workdir.claim(directory, config.to_dict(), completed)
+    given = splits = sources(config)
+    for split in given.values():
+        check_fits(config, split)
+    alphabet: tuple[str, ...] = ()
+    if config.task == transcripts.TASK:
+        splits, alphabet = transcripts.targets(config, path, given)
+    vocabulary_size, encode = 0, None
+    texts = texts_of(splits["train"]) if "text" in modalities(config) else []
+    kept = pretrained.checkpoints(config, path)
+    if config.task == ALIGNMENT:
+        joint.warn_of_halves(config, kept)
+    if texts:
+        encode = joint.encode_texts(config, kept, "text")
+    if texts and encode is None:
+        words = make_tokenizer(path, texts)
+        vocabulary_size = words.get_vocab_size()
+        encode = functools.partial(tokenizer.encode, words, length=c.text_length)
+    classes, groups = alphabet or splits["train"].answers, splits["train"].groups
+    workdir.write_json(path / workdir.LABELS_FILE, list(classes))
+    counts = class_counts(path, splits["train"])
+    scales = feature_scales(config, path, splits["train"])
+    built_task = task(config, counts=counts, alphabet=alphabet)
+    make = functools.partial(model, config, checkpoints=kept)
+    built_model = make(classes=len(classes), vocabulary_size=vocabulary_size)
+    example = example_inputs(config)
+    if alphabet:
+        transcripts.check_tokens(built_model, example, given, config.data.transcript)
+    reading = loader.Reading(
+        batch_rows=rows[0] // jax.process_count(),
+        workers=c.workers,
+        threads=c.threads,
+        prefetch=c.prefetch,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+
+    groups = groups if len(groups) > 1 else ()  # a single one is the whole set again
+    for split in ("validation", "test"):
+        first = rehearsal.sample(make_examples(config, splits[split], encode, scales, train=False))
+        rehearsal.check_labels(config, first)
+    rehearsal.check_names(
+        config,
+        model=built_model,
+        task=built_task,
+        example=example,
+        batch=first,
+        classes=len(classes),
+        groups=groups,
+    )
+
+    def train_data() -> Any:
+        examples = make_examples(config, splits["train"], encode, scales, train=True)
+        return loader.train_iterator(
+            examples, reading, seed=config.seed, probabilities=drawn_as(config, splits["train"])
+        )
+
+    def eval_data(split: str) -> Any:
+        examples = make_examples(config, splits[split], encode, scales, train=False)
+        return loader.eval_batches(examples, reading)
+
+    notes = begin.notes_on(config, path, changed)
+    if changed and not only_test:  # now that nothing is wrong with it
+        workdir.claim(directory, config.to_dict(), completed)
+    return path, Experiment(
+        model=built_model,
+        first_variables=functools.partial(
+            begin.first_variables, config, path, make, example, vocabulary_size > 0
+        ),
+        task=built_task,
+        example=example,
+        make_optimizer=functools.partial(make_optimizer, config),
+        weights=loss_weights,
+        augment=make_augment(config),
+        ema_decay=config.optimizer.ema,
+        seed=config.seed,
+        train_data=train_data,
+        eval_data=eval_data,
+        sizes={name: size_of(split) for name, split in splits.items()},
+        classes=classes,
+        groups=groups,
+        trains=functools.partial(trains, config),
+        base=functools.partial(frozen_base.base, config, path),
+        mesh=mesh,
+        schedule=make_schedule(config),
+        keep=config.train.keep,
+        notes=notes,
+    )

@@ -1,0 +1,93 @@
+"""Before a run starts, its evaluation is gone through with shapes alone: do all names exist?"""
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from mmjax import cli
+from mmjax.data.pipeline.loader import Examples
+from mmjax.errors import UserError
+from mmjax.tasks.bound import BATCH
+from mmjax.tasks.task import Task
+from mmjax.train.step import eval_step, group_masks
+from mmjax.types import TARGETS, Input
+
+ROWS = 32  # of what is invented, at least; and one for each class
+FEW = 2  # examples that are looked at
+OF_TRAINING = ("loss", "grad_norm")  # what training also measures
+
+
+def sample(examples: Examples) -> dict[str, np.ndarray]:
+    """A batch of the first examples of a split.
+
+    Raises:
+        UserError: it has none.
+    """
+    if not examples.eval_length():
+        raise UserError(f"the split {examples.name} holds no example; check config.data")
+    return examples.batch([examples.take(i) for i in range(min(FEW, examples.eval_length()))])
+
+
+def check_labels(config: ConfigDict, batch: Mapping[str, np.ndarray]) -> None:
+    """Raises a UserError where the data have one label an example and the task is of several."""
+    if config.task == "multilabel" and TARGETS not in batch:
+        raise UserError(
+            f"config.task='multilabel': config.data.name={config.data.name!r} has one label an"
+            " example: choose 'classification', or other data"
+        )
+
+
+def check_names(
+    config: ConfigDict,
+    *,
+    model: Any,
+    task: Task,
+    example: Mapping[str, Input],
+    batch: Mapping[str, np.ndarray],
+    classes: int,
+    groups: tuple[str, ...],
+) -> None:
+    """Looks for all that losses and metrics read, and for config.train.monitor.
+
+    Raises:
+        UserError: one that there is not, with the nearest, or what the parts raise.
+    """
+    key = jax.random.PRNGKey(0)
+    try:
+        variables = jax.eval_shape(lambda k: model.init(k, dict(example)), key)
+        averages, kept = jax.eval_shape(
+            lambda v, b: eval_step(v, b, model=model, task=task, groups=()), variables, dict(batch)
+        )
+    except (TypeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(
+            f"config: encoders, fusion, head and losses do not go together: {reason}"
+        ) from error
+    rows = {name: _invented(name, x, max(ROWS, classes), classes) for name, x in kept.items()}
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")  # the numbers mean nothing
+        names = [*averages, *task.whole_set(rows)]
+    suffixes = group_masks(np.zeros(0, int), groups)
+    known = [f"val/{name}{suffix}" for suffix in suffixes for name in names]
+    known += [f"train/{name}" for name in (*averages, *OF_TRAINING)]
+    monitor = config.train.monitor
+    if monitor not in known:
+        raise UserError(f"config.train.monitor: unknown {monitor!r}; {cli.nearest(monitor, known)}")
+
+
+def _invented(name: str, kept: Any, rows: int, classes: int) -> np.ndarray:
+    """Rows of what an evaluation keeps, of all classes: metrics are named as in a real one."""
+    shape = (rows, *kept.shape[1:])
+    numbers = np.arange(np.prod(shape)).reshape(shape)
+    if kept.dtype == bool:
+        return np.ones(shape, bool)
+    if np.issubdtype(kept.dtype, np.integer):
+        return (numbers % max(classes, 1)).astype(kept.dtype)
+    if name == BATCH + TARGETS:
+        return (numbers % 2).astype(kept.dtype)
+    drawn = np.random.default_rng(0).random(shape) + 0.01
+    return (drawn / drawn.sum(axis=-1, keepdims=True)).astype(kept.dtype)

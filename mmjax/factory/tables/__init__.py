@@ -1,0 +1,1 @@
+"""The tables of names that a config may use."""

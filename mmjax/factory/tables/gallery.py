@@ -1,0 +1,128 @@
+"""The galleries in README.md: all that a config may name, made from tables and docstrings.
+
+python -m mmjax.factory.tables.gallery README.md   (writes between the comments that say gallery)
+"""
+
+import inspect
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mmjax.factory.tables.encoders import ENCODERS
+from mmjax.factory.tables.fusions import FUSIONS
+from mmjax.factory.tables.losses import LOSSES, PENALTIES
+from mmjax.factory.tables.metrics import ROW_METRICS, SET_METRICS, TEXT_METRICS
+from mmjax.interop.architectures import FAMILIES
+
+BEGIN, END = "<!-- {} -->", "<!-- end of {} -->"
+PAPER = re.compile(r"((?:[A-Z][\w'-]+ )?[A-Z][\w'-]+(?: et al\.| & [A-Z][\w'-]+)? \d{4})")
+OPTIONS = ("self",)
+EXTRAS = ("positives", "class_weights", "prior", "element_mask", "a_id", "b_id", "thresholds")
+URL = re.compile(r"https?://[^\s)>]+[^\s)>.,;]")
+
+
+def summary(constructor: Any) -> str:
+    """The first sentence of a docstring, on one line."""
+    text = " ".join((inspect.getdoc(constructor) or "").split("\n\n")[0].split())
+    text = re.sub(r" \([^()]*https?://[^()]*\)", "", text)  # the last column has the source
+    return re.split(r"(?<=[.:]) (?=[A-Z])", text)[0].rstrip(":").replace("|", "\\|")
+
+
+def papers(constructor: Any) -> str:
+    """The papers that a class and its module's docstring cite, or else the module, as links.
+
+    For a function those that it cites itself.
+    """
+    links: dict[str, str] = {}
+    texts = [inspect.getdoc(constructor)]
+    if inspect.isclass(constructor):
+        module = inspect.getmodule(constructor)
+        texts += [inspect.getdoc(module), inspect.getsource(module)]
+    for text in texts:
+        if links and text is not None and text.startswith('"""'):
+            break  # the whole module speaks only for classes that cite nothing themselves
+        flat = " ".join((text or "").split())
+        for url in URL.finditer(flat):
+            cited = PAPER.findall(flat[: url.start()])
+            if cited:
+                links.setdefault(url[0], cited[-1])
+    return ", ".join(f"[{cited}]({url})" for url, cited in links.items())
+
+
+def table(entries: Mapping[str, type], title: str) -> str:
+    """A Markdown table of one table of constructors."""
+    lines = [f"| {title} | what it computes | source |", "|---|---|---|"]
+    for name in sorted(entries):
+        constructor = entries[name]
+        lines.append(f"| `{name}` | {summary(constructor)} | {papers(constructor)} |")
+    return "\n".join(lines)
+
+
+def needs(function: Callable) -> str:
+    """The arrays that a loss or metric reads, and in brackets those that it may read."""
+    parameters = inspect.signature(function).parameters.values()
+    arrays = [p.name for p in parameters if p.default is p.empty and p.name not in OPTIONS]
+    extras = [p.name for p in parameters if p.default is not p.empty and p.name in EXTRAS]
+    return ", ".join([*(f"`{name}`" for name in arrays), *(f"[`{name}`]" for name in extras)])
+
+
+def judgements(entries: Mapping[str, Callable], title: str) -> str:
+    """A Markdown table of losses or metrics."""
+    lines = [f"| {title} | value | reads | source |", "|---|---|---|---|"]
+    for name in sorted(entries):
+        function = entries[name]
+        row = (f"`{name}`", summary(function), needs(function), papers(function))
+        lines.append("| " + " | ".join(row) + " |")
+    return "\n".join(lines)
+
+
+def gallery() -> str:
+    """The tables of encoders and fusions."""
+    tables = [table(entries, f"{kind} encoder") for kind, entries in ENCODERS.items()]
+    return "\n\n".join([*tables, table(FUSIONS, "fusion")])
+
+
+def judged() -> str:
+    """The tables of losses and metrics."""
+    return "\n\n".join(
+        [
+            judgements(LOSSES, "loss"),
+            judgements(PENALTIES, "penalty, in Python"),
+            judgements(ROW_METRICS, "metric of each example"),
+            judgements(SET_METRICS, "metric of a whole set"),
+            judgements(TEXT_METRICS, "metric of texts, in Python"),
+        ]
+    )
+
+
+def published() -> str:
+    """The table of families of checkpoints."""
+    lines = ["| family | what it is | which models | source |", "|---|---|---|---|"]
+    for family in sorted(FAMILIES, key=lambda family: family.name):
+        module = inspect.getmodule(family.build)
+        row = (f"`{family.name}`", summary(module), summary(family.build), papers(module))
+        lines.append("| " + " | ".join(row) + " |")
+    return "\n".join(lines)
+
+
+GALLERIES = {
+    "gallery": gallery,
+    "gallery of families": published,
+    "gallery of losses": judged,
+}
+
+
+def replaced(readme: str) -> str:
+    """The text of a README with the galleries as they should be now."""
+    for name, make in GALLERIES.items():
+        begin, end = BEGIN.format(name), END.format(name)
+        before, rest = readme.split(begin)
+        readme = f"{before}{begin}\n{make()}\n{end}{rest.split(end)[1]}"
+    return readme
+
+
+if __name__ == "__main__":
+    path = Path(sys.argv[1])
+    path.write_text(replaced(path.read_text()))

@@ -1,0 +1,177 @@
+"""The tables of data sets, tasks and ways to train, and how all tables are read."""
+
+import inspect
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from mmjax import cli
+from mmjax.data.datasets.controlled import controlled
+from mmjax.data.datasets.digit_arithmetic import digit_arithmetic
+from mmjax.data.datasets.digit_halves import digit_halves
+from mmjax.data.datasets.easy_vqa.sources import easy_vqa
+from mmjax.data.datasets.shapes import shapes
+from mmjax.data.datasets.spoken_digits import RATE as SPOKEN_DIGITS_RATE
+from mmjax.data.datasets.spoken_numbers import RATE as SPOKEN_NUMBERS_RATE
+from mmjax.data.datasets.spoken_numbers import spoken_numbers
+from mmjax.data.datasets.tux_paint.sources import tux_paint
+from mmjax.data.datasets.written_numbers import written_numbers
+from mmjax.errors import UserError
+from mmjax.factory.config.typed import said, typed
+from mmjax.tasks.alignment import alignment
+from mmjax.tasks.classification import classification
+from mmjax.tasks.multilabel import multilabel
+from mmjax.tasks.transcription import transcription
+from mmjax.train import augment, optimizer
+
+TASKS = {
+    "alignment": alignment,
+    "classification": classification,
+    "multilabel": multilabel,
+    "transcription": transcription,
+}
+DATASETS = {
+    "controlled": controlled,
+    "digit_arithmetic": digit_arithmetic,
+    "digit_halves": digit_halves,
+    "easy_vqa": easy_vqa,
+    "shapes": shapes,
+    "spoken_numbers": spoken_numbers,
+    "tux_paint": tux_paint,
+    "written_numbers": written_numbers,
+}
+# Of the sounds of data sets that have no option `sample_rate`, in Hz.
+SAMPLE_RATES = {"digit_arithmetic": SPOKEN_DIGITS_RATE, "spoken_numbers": SPOKEN_NUMBERS_RATE}
+SAMPLE_RATE = 16_000  # Hz, where neither a config nor the data set says it
+OPTIMIZERS = {"adamw": optimizer.adamw, "sgd": optimizer.sgd}
+
+
+class Raw(NamedTuple):
+    """How a kind of raw input arrives: its type, the axes of its mask, and the sizes of one."""
+
+    dtype: Any
+    masked_axes: int
+    sizes: tuple[str, ...]
+
+
+RAW = {
+    "audio": Raw(jnp.float32, 1, ("samples",)),
+    "image": Raw(jnp.uint8, 0, ("height", "width", "3")),
+    "series": Raw(jnp.float32, 1, ("steps", "features")),
+    "text": Raw(jnp.int32, 1, ("words",)),
+    "vector": Raw(jnp.float32, 1, ("features",)),
+    "video": Raw(jnp.uint8, 1, ("frames", "height", "width", "3")),
+}
+DTYPES = {"bfloat16": jnp.bfloat16, "float32": jnp.float32}
+SCHEDULES = {"constant": optimizer.constant, "warmup_cosine": optimizer.warmup_cosine}
+AUGMENTATIONS = {
+    "image": {
+        "flip_horizontal": augment.flip_horizontal,
+        "flip_vertical": augment.flip_vertical,
+        "shift": augment.shift,
+    }
+}
+
+
+def lookup(table: Mapping[str, Any], name: str, where: str) -> Any:
+    """`table[name]`, or a UserError that names the nearest entries; `where` is the config key."""
+    if name not in table:
+        raise UserError(f"{where}: unknown {name!r}; {cli.nearest(str(name), list(table))}")
+    return table[name]
+
+
+def options_of(constructor: Callable) -> dict[str, inspect.Parameter]:
+    """The options of a constructor or function, by name."""
+    parameters = inspect.signature(constructor).parameters.values()
+    return {p.name: p for p in parameters if p.name not in ("self", "parent", "name")}
+
+
+def sample_rate(config: ConfigDict, name: str) -> int:
+    """Of the sounds of a modality as they reach its encoder, in Hz.
+
+    What config.encoders.NAME.sample_rate says (config.model.sample_rate of what that encodes), else
+    what the data set's options do, else what it always has, else 16,000.
+    """
+    data = config.get("data", {})
+    known = options_of(DATASETS[data.name]) if data.get("name") in DATASETS else {}
+    always = known["sample_rate"].default if "sample_rate" in known else SAMPLE_RATE
+    always = SAMPLE_RATES.get(data.get("name"), always)
+    of_data = data.get("options", {}).get("sample_rate", always)
+    entry = config.get("encoders", {}).get(name, config.get("model") or {})
+    return entry.get("sample_rate", of_data)
+
+
+# Counts that may be zero though their default is not.
+MAY_BE_ZERO = ("bottlenecks", "fusion_start")
+
+
+def check_number(where: str, name: str, value: Any, default: Any) -> None:
+    """Raises a UserError for a size or a count that cannot be, or a share dropped outside 0..1.
+
+    Whether `value` is a count shows in the default: an int, several, or none.
+    """
+    if name == "dropout" and not 0 <= value < 1:
+        raise UserError(
+            f"{where}.dropout: {value} is no share: choose 0.0 or more, and less than 1"
+        )
+    values = value if isinstance(value, tuple) else (value,)
+    defaults = default if isinstance(default, tuple) else (default,)
+    if any(type(d) not in (int, type(None), type) for d in defaults):
+        return
+    lowest = 0 if name in MAY_BE_ZERO or 0 in defaults else 1
+    for number in values:
+        if type(number) is int and number < lowest:
+            raise UserError(f"{where}.{name}: {value} is too small: choose {lowest} or more")
+
+
+def construct(table: Mapping[str, Callable], spec: ConfigDict, where: str, **given: Any) -> Any:
+    """Calls the constructor that `spec.name` names with the other entries of `spec` as options.
+
+    Args:
+        table: constructors by name.
+        spec: `name` and options; a `kind` is not for the constructor.
+        where: the config key of `spec`, for errors.
+        given: options that apply unless `spec` says otherwise, where the constructor has them.
+
+    Raises:
+        UserError: an unknown name or option, one of another type, a number that cannot be, or an
+            option that is missing.
+    """
+    if "name" not in spec:
+        raise UserError(f"{where} has no 'name'; {cli.nearest('', list(table))}")
+    constructor = lookup(table, spec["name"], f"{where}.name")
+    known = options_of(constructor)
+    options = {key: value for key, value in spec.items() if key not in ("name", "kind")}
+    options = check_options(known, options, where, spec["name"])
+    options = {k: v for k, v in given.items() if k in known} | options
+    check_complete(known, options, where, spec["name"])
+    return constructor(**options)
+
+
+def check_options(
+    known: Mapping[str, inspect.Parameter], options: Mapping[str, Any], where: str, name: str
+) -> dict[str, Any]:
+    """The options that a part called `name` is given, in the types that it has for them.
+
+    Raises:
+        UserError: an unknown option, one of another type, or a number that cannot be.
+    """
+    found = {}
+    for key, value in options.items():
+        option = lookup(known, key, f"{where} ({name})" if name else where)
+        found[key] = typed(value, option.annotation, f"{where}.{key}")
+        check_number(where, key, found[key], option.default)
+    return found
+
+
+def check_complete(
+    known: Mapping[str, inspect.Parameter], given: Collection[str], where: str, name: str
+) -> None:
+    """Raises a UserError for the first option without a default that is not given."""
+    for key, option in known.items():
+        if option.default is option.empty and key not in given:
+            raise UserError(
+                f"{where}.{key} is missing: {name or 'it'} needs {said(option.annotation)}"
+            )

@@ -1,0 +1,1 @@
+"""Fusions by products: bilinear forms and tensors."""

@@ -1,0 +1,1 @@
+"""Fusions by which modalities modulate each other's channels."""

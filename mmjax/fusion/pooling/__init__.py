@@ -1,0 +1,1 @@
+"""Fusions of one vector for each modality."""

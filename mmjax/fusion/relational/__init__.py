@@ -1,0 +1,1 @@
+"""Fusions by relations between objects or modalities."""

@@ -1,0 +1,1 @@
+"""Trained and published models as functions of what users have."""

@@ -1,0 +1,296 @@
+"""A trained model as a function of what users have: arrays, file paths and strings."""
+
+import functools
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from mmjax import factory
+from mmjax.data.pipeline import scaling, tokenizer
+from mmjax.errors import UserError
+from mmjax.factory.checkpoints import joint, own, pretrained
+from mmjax.factory.checkpoints.restore import restored, thresholds
+from mmjax.factory.make_readers import file_inputs, input_axes, make_readers
+from mmjax.inference import published, zero_shot
+from mmjax.models.aligned import MIN_TEMPERATURE
+from mmjax.models.data_parallel import Spread
+from mmjax.tasks.alignment import MATCH
+from mmjax.tasks.answers import LOG_ODDS, PROBABILITIES, Answers, answers_of, probabilities_of
+from mmjax.tasks.task import Task
+from mmjax.tasks.transcription import WRITTEN, spell
+from mmjax.train.checkpoints import workdir as workdirs
+from mmjax.types import Input
+
+
+class Predictor(zero_shot.ZeroShot):
+    """Answers about whatever modalities the model was trained on; made by `load`.
+
+    With embeddings (`config.task = "alignment"`), `similarity` and `classify` compare them; see
+    `mmjax.inference.zero_shot.ZeroShot`.
+
+    Attributes:
+        model, variables: the Linen module and its variables, for everybody who wants more.
+        params: the variables' parameters.
+        task: what turns outputs into predictions.
+        labels: the names of the classes; of a model that writes, its characters.
+        modalities: the names of the inputs.
+        batch_size: examples that run at once; more are cut into batches of this size.
+        thresholds: [C] where any number of labels may be right: the probability from which each is.
+        axes: by modality, how many one input has as an array; an array with one more is several.
+        files: the modalities whose strings are paths.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: Any,
+        variables: Any,
+        task: Task,
+        labels: Sequence[str],
+        readers: Mapping[str, Callable[[Sequence[Any]], Input]],
+        axes: Mapping[str, int],
+        files: Collection[str],
+        batch_size: int,
+        thresholds: np.ndarray | None = None,
+        logits: tuple[float, float | None] | None = None,
+    ):
+        self.model, self.variables, self.task = model, variables, task
+        self.params = variables["params"]
+        self.labels, self.modalities = tuple(labels), tuple(readers)
+        self.batch_size, self.thresholds = batch_size, thresholds
+        self._readers, self.axes, self.files = readers, axes, tuple(files)
+        if logits is not None:
+            self.scale, self.bias = logits
+        elif "logit_scale" in self.params:
+            temperature = float(np.exp(-self.params["logit_scale"]))
+            self.scale = 1 / max(temperature, MIN_TEMPERATURE)
+        self._apply = Spread(lambda v, inputs: task.predict(model.apply(v, inputs)))
+
+    def __call__(self, *, top: int | None = None, **inputs: Any) -> Any:
+        """The likeliest answers with their probabilities.
+
+        Args:
+            inputs: by modality; an image is a path, a PIL image or a uint8 array [H W 3], a sound a
+                path or an array no longer than an example, a series or video an array with no more
+                steps, a text a string, everything else an array of the shape of an example. Or
+                lists of these, or arrays with one axis more, or both: a single input beside a list
+                serves all of it. A modality may be missing, or None in a list: the model then
+                answers from what there is. So may a number of a vector, or a step of a series:
+                None, NaN, or masked in a numpy.ma array.
+            top: how many answers at most. None: 3; where any number of labels may be right, all
+                those that reach their thresholds. A model that writes has one answer, a text.
+
+        Returns:
+            For single inputs [{"answer": str, "probability": float}, ...], best first; for a list
+            a list of these.
+
+        Raises:
+            UserError: no input, lists of different lengths, an input that cannot be read, or a
+                model that gives embeddings.
+        """
+        rows, single = self._predict(inputs)
+        answers = self._answers(rows, top)
+        return answers[0] if single else answers
+
+    def respond(
+        self, rows: Sequence[Mapping[str, Any]], *, top: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Of each row of inputs {"answers": ...} as of `__call__`, or {"embeddings": {name: ...}}.
+
+        For the errors see `__call__`.
+        """
+        found, _ = self._predict({name: [row[name] for row in rows] for name in self.modalities})
+        if WRITTEN in found or LOG_ODDS in found:
+            return [{"answers": answers} for answers in self._answers(found, top)]
+        return [
+            {"embeddings": {n: found[n][i].tolist() for n in found if row.get(n) is not None}}
+            for i, row in enumerate(rows)
+        ]
+
+    def check(self, row: Mapping[str, Any]) -> None:
+        """Reads the inputs of a row, to no end; raises UserError for what cannot be read."""
+        for name, read in self._readers.items():
+            read([row[name]])
+
+    def _answers(self, rows: Mapping[str, np.ndarray], top: int | None) -> Answers:
+        if WRITTEN not in rows:
+            self._find(rows, PROBABILITIES, "use embed(...)")
+        return answers_of(rows, self.labels, self.thresholds, top)
+
+    def probabilities(self, **inputs: Any) -> np.ndarray:
+        """The probability of every class, [examples C] in the order of `labels`; see `__call__`."""
+        rows, _ = self._predict(inputs)
+        self._find(rows, PROBABILITIES, "use embed(...)")
+        return probabilities_of(rows, self.thresholds)
+
+    def log_odds(self, **inputs: Any) -> np.ndarray:
+        """log p / (1 - p) of the `probabilities`, float32 [examples C]: what to rank examples by.
+
+        In float32 a probability is 1.0 from a log-odds of 17 on, and all order above that is lost.
+        """
+        return self._find(self._predict(inputs)[0], LOG_ODDS, "use embed(...)")
+
+    def transcribe(self, **inputs: Any) -> str | list[str]:
+        """The text of each example, by a model that writes; inputs and errors as of `__call__`."""
+        rows, single = self._predict(inputs)
+        texts = spell(self._find(rows, WRITTEN, "call it, or use embed(...)"), self.labels).tolist()
+        return texts[0] if single else texts
+
+    def embed(self, **inputs: Any) -> dict[str, np.ndarray]:
+        """The embeddings [examples E] of the modalities that are given, of length one, by name.
+
+        Products of those of two modalities are their cosine similarities. A missing input, None in
+        a list, has zeros. For the inputs and errors see `__call__`.
+        """
+        rows, _ = self._predict(inputs)
+        given = [name for name, value in inputs.items() if value is not None]
+        return {name: self._find(rows, name, "it answers: call it") for name in given}
+
+    def match(self, **inputs: Any) -> np.ndarray:
+        """The probability that the two inputs of each example belong together, [examples].
+
+        By a model with `config.matching`, which fuses the two: slower and finer than `similarity`,
+        for what that finds. An example that lacks one of the two has nan.
+
+        Raises:
+            UserError: not two modalities, a model without such a head, or as `__call__`.
+        """
+        if len(inputs) != 2:
+            raise UserError(f"match is of two modalities, got {', '.join(inputs) or 'none'}")
+        rows, _ = self._predict(inputs)
+        return self._find(rows, MATCH + "-".join(sorted(inputs)), "it has no config.matching")
+
+    def _find(self, rows: Mapping[str, np.ndarray], name: str, instead: str) -> np.ndarray:
+        if name not in rows:
+            instead = "use transcribe(...)" if WRITTEN in rows else instead
+            kind = "an embedding of " if name in self.modalities else ""
+            raise UserError(f"this model does not predict {kind}{name}; {instead}")
+        return rows[name]
+
+    def _predict(self, inputs: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], bool]:
+        given = {name: value for name, value in inputs.items() if value is not None}
+        for name in given:
+            factory.lookup(dict.fromkeys(self.modalities), name, "predict: input")
+        if not given:
+            raise UserError(f"nothing to predict from: give {' or '.join(self.modalities)}")
+        listed = {name: self.several(name, value) for name, value in given.items()}
+        lists = {name: values for name, values in listed.items() if values is not None}
+        if len({len(v) for v in lists.values()}) > 1:
+            sizes = ", ".join(f"{len(v)} {name}" for name, v in lists.items())
+            raise UserError(f"inputs of different lengths: {sizes}; give one of each an example")
+        count = len(next(iter(lists.values()))) if lists else 1
+        rows = {name: lists.get(name, [given.get(name)] * count) for name in self.modalities}
+        # With nothing in the lists one blank row runs all the same, for the shapes.
+        size = self.batch_size
+        parts = [
+            self._batch({name: values[i : i + size] for name, values in rows.items()}, i, lists)
+            for i in range(0, count, size)
+        ] or [self._batch({name: [None] for name in rows}, 0, lists)]
+        joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return {name: array[:count] for name, array in joined.items()}, not lists
+
+    def _batch(
+        self, rows: Mapping[str, Sequence[Any]], first: int, lists: Collection[str]
+    ) -> dict[str, np.ndarray]:
+        count = len(next(iter(rows.values())))
+        # Padded to a power of two, so that few programs are compiled.
+        size = min(1 << (count - 1).bit_length(), self.batch_size)
+        padded = {name: [*values, *[None] * (size - count)] for name, values in rows.items()}
+        inputs = {
+            name: zero_shot.read_rows(self._readers[name], values, first, name in lists)
+            for name, values in padded.items()
+        }
+        predicted = self._apply(self.variables, inputs)
+        return {name: np.asarray(rows)[:count] for name, rows in predicted.items()}
+
+
+# modules.json lists the folders in which sentence-transformers may keep them.
+WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.pth.tar", "*.ckpt", "*.npz")
+WEIGHTS += ("modules.json",)
+
+
+def is_workdir(path: Path) -> bool:
+    """Whether `mmjax.main` trained in a directory."""
+    return (path / workdirs.LABELS_FILE).is_file() and workdirs.has_checkpoints(path)
+
+
+def read_config(workdir: Path) -> ConfigDict:
+    """The config of a workdir; raises UserError if it has none."""
+    return factory.stored_config(workdir)
+
+
+def is_portable(path: Path) -> bool:
+    """Whether `mmjax.convert` wrote the whole model of a run to a directory."""
+    return (path / workdirs.LABELS_FILE).is_file() and (path / own.FILE).is_file()
+
+
+def is_published(path: Path) -> bool:
+    """Whether a path is somebody's checkpoint: a file, or a directory of weights as no workdir."""
+    return path.is_file() or any(any(path.glob(pattern)) for pattern in WEIGHTS)
+
+
+def load(
+    workdir: str | Path, *, step: int | None = None, batch_size: int = 64
+) -> Predictor | published.Published:
+    """Loads the best checkpoint of a workdir, on any number of devices, or a published model.
+
+    Of a workdir it needs neither the data set nor the config file. The checksums of all that it
+    reads are checked; an older workdir, which has none, is read unchecked, with a warning.
+
+    Args:
+        workdir: a directory that `mmjax.main` trained in or that `mmjax.convert` wrote, or one with
+            somebody's checkpoint, or a file (see `mmjax.inference.published.Published`).
+        step: a checkpoint other than the best.
+        batch_size: examples that run at once.
+
+    Raises:
+        UserError: no such workdir, no checkpoint in it, one that is damaged or does not fit.
+    """
+    path = Path(workdir).expanduser().absolute()
+    portable = is_portable(path)
+    if portable or is_published(path):
+        if step is not None:
+            kind = "one model" if portable else "a published checkpoint"
+            raise UserError(f"{path} is {kind} and has no steps")
+        if not portable:
+            own.refuse(path)
+            return published.load(path, batch_size=batch_size)
+    workdirs.require_whole(path)
+    config = read_config(path)
+    labels = workdirs.read_labels(path)
+    reads_words = "text" in factory.modalities(config) and "text_length" in config.data
+    kept = pretrained.checkpoints(config, path)
+    encode, vocabulary_size = None, 0
+    if reads_words:
+        encode = joint.encode_texts(config, kept, "text")
+    if reads_words and encode is None:
+        words = tokenizer.load(path / workdirs.TOKENIZER_FILE)
+        vocabulary_size = words.get_vocab_size()
+        encode = functools.partial(tokenizer.encode, words, length=config.data.text_length)
+    scales = scaling.read(path / workdirs.SCALES_FILE)
+    model = factory.model(
+        config, classes=len(labels), vocabulary_size=vocabulary_size, checkpoints=kept
+    )
+    example = factory.example_inputs(config)
+    shapes = jax.eval_shape(lambda key: model.init(key, example), jax.random.PRNGKey(0))
+    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    abstract = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), shapes
+    )
+    variables = own.read(path, abstract) if portable else restored(config, path, abstract, step)
+    return Predictor(
+        model=model,
+        variables=variables,
+        task=factory.task(config),
+        labels=labels,
+        readers=make_readers(config, encode, scales, kept),
+        axes=input_axes(config, encode),
+        files=file_inputs(config),
+        logits=joint.logits_of(config, variables["params"]),
+        batch_size=batch_size,
+        thresholds=thresholds(config, path, len(labels)),
+    )

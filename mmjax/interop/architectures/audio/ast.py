@@ -1,0 +1,125 @@
+"""AST, the audio spectrogram transformer (Gong et al. 2021, https://arxiv.org/abs/2104.01778)."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from mmjax.backbones.audio.spectrogram import SpectrogramClassifier, SpectrogramTower
+from mmjax.errors import UserError
+from mmjax.interop.architecture import (
+    Architecture,
+    Checkpoint,
+    Family,
+    Part,
+    has_type,
+    input_names,
+    strip,
+)
+from mmjax.interop.architectures.blocks import repeated
+from mmjax.interop.architectures.settings import activation, settings
+from mmjax.interop.architectures.vision import vit
+from mmjax.interop.encoding import hearing
+from mmjax.interop.weights.layout import Rules, convolution, dense, norm, prefixed, reshaped
+
+CONFIG = {
+    "hidden_size": 768,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "intermediate_size": 3072,
+    "hidden_act": "gelu",
+    "layer_norm_eps": 1e-12,
+    "patch_size": 16,
+    "qkv_bias": True,
+    "frequency_stride": 10,
+    "time_stride": 10,
+    "max_length": 1024,
+    "num_mel_bins": 128,
+    "head_dim": None,
+}
+
+
+def canonical(name: str) -> str:
+    """In the names of version 4 of transformers, below ASTModel; the head keeps its name."""
+    return vit.canonical(strip(("audio_spectrogram_transformer.",), name))
+
+
+def tower_of(config: Any, dtype: Any, where: str) -> tuple[SpectrogramTower, Rules]:
+    """The module and its layout.
+
+    Raises:
+        UserError: a config that the original cannot run either.
+    """
+    c = settings(config, CONFIG, where)
+    vit.check_head_size(c, where)
+    sizes = (c.patch_size, c.frequency_stride, c.time_stride)
+    fits = all(isinstance(size, int) and size > 0 for size in sizes)
+    if not fits or c.patch_size > min(c.num_mel_bins, c.max_length):
+        raise UserError(
+            f"{where}: patch_size={c.patch_size!r}, frequency_stride={c.frequency_stride!r} and"
+            f" time_stride={c.time_stride!r} in config.json give no patches of"
+            f" {c.num_mel_bins} bins and {c.max_length} frames: is the file damaged?"
+        )
+    width, side = c.hidden_size, c.patch_size
+    tower = SpectrogramTower(
+        width=width,
+        layers=c.num_hidden_layers,
+        heads=c.num_attention_heads,
+        mlp_width=c.intermediate_size,
+        bins=c.num_mel_bins,
+        frames=c.max_length,
+        patch_size=side,
+        strides=(c.frequency_stride, c.time_stride),
+        activation=activation(c.hidden_act, where),
+        epsilon=c.layer_norm_eps,
+        qkv_bias=c.qkv_bias,
+        dtype=dtype,
+    )
+    block = [
+        *norm("attention_norm", "layernorm_before"),
+        *vit.attention(width, bias=c.qkv_bias),
+        *norm("mlp_norm", "layernorm_after"),
+        *dense("mlp_in", "intermediate.dense"),
+        *dense("mlp_out", "output.dense"),
+    ]
+    bands = (c.num_mel_bins - side) // c.frequency_stride + 1
+    count = bands * ((c.max_length - side) // c.time_stride + 1) + 2
+    rules = [
+        *reshaped("class_token", "embeddings.cls_token", (1, width), (1, 1, width)),
+        *reshaped("distillation_token", "embeddings.distillation_token", (1, width), (1, 1, width)),
+        *reshaped("positions", "embeddings.position_embeddings", (count, width), (1, count, width)),
+        *convolution("patches", "embeddings.patch_embeddings.projection", 2),
+        *repeated(block, "blocks", "encoder.layer", c.num_hidden_layers),
+        *norm("norm", "layernorm"),
+    ]
+    return tower, rules
+
+
+def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
+    """ASTModel, or ASTForAudioClassification if the file has a classifier."""
+    where = str(checkpoint.path)
+    tower, rules = tower_of(checkpoint.config, dtype, where)
+    sizes = {"bins": tower.bins, "frames": tower.frames}
+    module, part = tower, Part(tower, "", hearing.ast, sizes, hearing.ast_options)
+    if "classifier.dense.weight" in checkpoint.weights:
+        labels = checkpoint.weights["classifier.dense.weight"].shape[0]
+        module = SpectrogramClassifier(tower, labels, tower.epsilon, dtype)
+        part = part._replace(path="tower")
+        rules = [
+            *prefixed(rules, "tower/"),
+            *norm("norm", "classifier.layernorm"),
+            *dense("logits", "classifier.dense"),
+        ]
+    size = jax.ShapeDtypeStruct((1, tower.frames, tower.bins), jnp.float32)
+    return Architecture(
+        "ast",
+        module,
+        rules,
+        {"input_values": size},
+        canonical,
+        {"audio": part},
+        input_names(tower),
+    )
+
+
+FAMILY = Family("ast", has_type("audio-spectrogram-transformer"), build)

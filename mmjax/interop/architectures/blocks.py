@@ -1,0 +1,24 @@
+"""Layouts of blocks that several families share."""
+
+from mmjax.interop.weights.layout import Rules, dense, norm, prefixed, qkv
+
+
+def modern_blocks(ours: str, theirs: str, layers: int, width: int) -> Rules:
+    """Pre-norm blocks as CLIP, SigLIP and their successors in transformers name them."""
+    block = [
+        *norm("attention_norm", "layer_norm1"),
+        *qkv("attention/qkv", [f"self_attn.{part}_proj" for part in "qkv"], width),
+        *dense("attention/out", "self_attn.out_proj"),
+        *norm("mlp_norm", "layer_norm2"),
+        *dense("mlp_in", "mlp.fc1"),
+        *dense("mlp_out", "mlp.fc2"),
+    ]
+    return repeated(block, ours, theirs, layers)
+
+
+def repeated(block: Rules, ours: str, theirs: str, layers: int) -> Rules:
+    """The layout of one block, for each of them: OURS/block_N/... and THEIRS.N.…"""
+    rules: Rules = []
+    for layer in range(layers):
+        rules += prefixed(block, f"{ours}/block_{layer}/", f"{theirs}.{layer}.")
+    return rules

@@ -1,0 +1,135 @@
+"""Models of two halves that share a space, or one half of them."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from mmjax.backbones.classifier import MeanClassifier
+from mmjax.backbones.dual.dual import DualTower, ProjectedTower
+from mmjax.interop.architecture import Architecture, Checkpoint, Part, input_names, strip
+from mmjax.interop.architectures.settings import section
+from mmjax.interop.weights.layout import Rules, dense, matrix, prefixed, same
+
+
+class Half(NamedTuple):
+    """kind: of its input; path: its place in our tree; prefix: in the file; section: of
+    config.json; make: (config, type of the computation, where) -> the tower and its layout;
+    projection: the name of its projection, in both; embeds: of what that gives.
+    """
+
+    kind: str
+    path: str
+    prefix: str
+    section: str
+    make: Callable[[Any, Any, str], tuple[Any, Rules]]
+    projection: str = ""
+
+    @property
+    def embeds(self) -> str:
+        return f"{self.kind}_embeds"
+
+
+def canonical(name: str) -> str:
+    """Without the numbers of the positions, which old files hold."""
+    return "" if name.endswith("position_ids") else name
+
+
+def example(towers: dict[str, Any]) -> dict[str, jax.ShapeDtypeStruct]:
+    """Inputs of the sizes that the towers, by kind of input, were made for."""
+    inputs = {}
+    if "image" in towers:
+        inputs["pixel_values"] = picture(towers["image"])
+    if "text" in towers:
+        inputs["input_ids"] = jax.ShapeDtypeStruct((1, towers["text"].positions), jnp.int32)
+    return inputs
+
+
+def picture(tower: Any, channels: int = 3) -> jax.ShapeDtypeStruct:
+    """One of the size that a vision tower was made for."""
+    sides = [cells * side for cells, side in zip(tower.grid, tower.patch_size, strict=True)]
+    return jax.ShapeDtypeStruct((1, channels, *sides), jnp.float32)
+
+
+def one_half(family: str, checkpoint: Checkpoint, half: Half, dtype: Any) -> Architecture:
+    """One tower, with its projection if the file has it."""
+    tower, rules = half.make(checkpoint.config, dtype, str(checkpoint.path))
+
+    def bare(name: str) -> str:
+        return canonical(strip((half.prefix,), name))
+
+    module, part = tower, Part(tower)
+    weight = f"{half.projection}.weight"
+    if weight in checkpoint.weights:
+        width = checkpoint.weights[weight].shape[0]
+        module = ProjectedTower(tower, width, half.embeds, dtype)
+        rules = [*prefixed(rules, "tower/"), *matrix("projection", weight)]
+        part = Part(tower, "tower")
+    shapes = example({half.kind: tower})
+    # Neither CLIP nor SigLIP tells kinds of words apart.
+    inputs = tuple(name for name in input_names(tower) if name != "token_type_ids")
+    parts = {half.kind: part}
+    return Architecture(family, module, rules, shapes, bare, parts, inputs)
+
+
+def classifies(checkpoint: Checkpoint) -> bool:
+    """Whether the file has the image half alone, and a classifier of pictures."""
+    texts = any(name.startswith("text_model.") for name in checkpoint.weights)
+    return "classifier.weight" in checkpoint.weights and not texts
+
+
+def with_classifier(
+    family: str,
+    checkpoint: Checkpoint,
+    part: Part,
+    rules: Rules,
+    shapes: dict[str, jax.ShapeDtypeStruct],
+    dtype: Any,
+    *,
+    lead: int = 0,
+) -> Architecture:
+    """The image half and a classifier that reads the mean of its patches.
+
+    Args:
+        family, checkpoint: the model.
+        part: its image half.
+        rules: the layout of it, below "vision_model.".
+        shapes: of its inputs.
+        dtype: type of the computation.
+        lead: tokens before the patches.
+    """
+    classes = checkpoint.weights["classifier.weight"].shape[0]
+    module = MeanClassifier(part.module, classes, lead, dtype)
+    rules = [*prefixed(rules, "tower/", "vision_model."), *dense("classifier", "classifier")]
+    parts, inputs = {"image": part._replace(path="tower")}, input_names(part.module)
+    return Architecture(family, module, rules, shapes, canonical, parts, inputs)
+
+
+def both_halves(
+    family: str,
+    checkpoint: Checkpoint,
+    halves: Sequence[Half],
+    dtype: Any,
+    *,
+    projected: bool,
+    bias: bool,
+) -> Architecture:
+    """Two towers; `projected`: bias-free projections follow; `bias`: the logits have one."""
+    towers, rules = {}, []
+    for half in halves:
+        config = section(checkpoint.config, half.section, str(checkpoint.path))
+        towers[half.kind], found = half.make(config, dtype, str(checkpoint.path))
+        rules += prefixed(found, f"{half.path}/", half.prefix)
+    width = None
+    if projected:
+        width = checkpoint.config.get("projection_dim", 512)
+        for half in halves:
+            rules += matrix(half.projection, f"{half.projection}.weight")
+    scalars = ("logit_scale", "logit_bias") if bias else ("logit_scale",)
+    for name in scalars:
+        rules += same(name, name)
+    shape = (1,) if bias else ()
+    model = DualTower(towers["image"], towers["text"], width, bias, shape, dtype)
+    parts = {half.kind: Part(towers[half.kind], half.path) for half in halves}
+    return Architecture(family, model, rules, example(towers), canonical, parts)

@@ -1,0 +1,72 @@
+"""The text towers of open_clip and of OpenAI's CLIP."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmjax.backbones.dual.open_clip import FeatureTower
+from mmjax.backbones.stack import check_heads
+from mmjax.backbones.text.text import TextTower
+from mmjax.errors import UserError
+from mmjax.interop.architectures.open_clip.blocks import activation, blocks, check, epsilon
+from mmjax.interop.architectures.settings import settings
+from mmjax.interop.weights.layout import Rules, dense, norm, same
+
+TEXT = {
+    "context_length": 77,
+    "vocab_size": 49408,
+    "width": 512,
+    "heads": 8,
+    "layers": 12,
+    "mlp_ratio": 4.0,
+    "ls_init_value": None,
+    "eos_id": 2,
+    "no_causal_mask": False,
+    "pool_type": "argmax",
+    "proj_bias": False,
+    "proj_type": "linear",
+    "act_kwargs": None,
+    "norm_kwargs": None,
+}
+TEXTS = {"argmax": "highest", "eos": "equal", "first": "first", "last": "final"}
+
+
+def text_tower(
+    config: Mapping[str, Any], width: int, quick: bool, dtype: Any, where: str
+) -> tuple[FeatureTower, Rules]:
+    """The text half, `width` that of its features, and its layout."""
+    check(config, where)
+    c = settings(config, TEXT, where)
+    check_heads(where, c.width, c.heads)
+    if c.ls_init_value is not None or c.pool_type not in TEXTS:
+        raise UserError(
+            f"{where}: pool_type={c.pool_type!r}, ls_init_value={c.ls_init_value!r} of texts:"
+            f" mmjax has {', '.join(TEXTS)} without layer scale"
+        )
+    tower = TextTower(
+        width=c.width,
+        layers=c.layers,
+        heads=c.heads,
+        mlp_width=int(c.width * c.mlp_ratio),
+        vocabulary_size=c.vocab_size,
+        positions=c.context_length,
+        activation=activation(c, quick, where),
+        epsilon=epsilon(c, where),
+        causal=not c.no_causal_mask,
+        pooling=TEXTS[c.pool_type],
+        end_id=c.eos_id,
+        dtype=dtype,
+    )
+    rules = [
+        *same("tower/words", "token_embedding.weight"),
+        *same("tower/positions", "positional_embedding"),
+        *blocks(c.layers, ""),
+        *norm("tower/norm", "ln_final"),
+    ]
+    if c.proj_type == "none":
+        return FeatureTower(tower, dtype=dtype), rules
+    rules += (
+        dense("projection", "text_projection")
+        if c.proj_bias
+        else same("projection/kernel", "text_projection")
+    )
+    return FeatureTower(tower, width, c.proj_bias, dtype), rules

@@ -1,0 +1,73 @@
+"""The ViT towers of open_clip and of OpenAI's CLIP."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmjax.backbones.dual.open_clip import FeatureTower
+from mmjax.backbones.stack import check_heads
+from mmjax.backbones.vision.vit import VisionTower
+from mmjax.errors import UserError
+from mmjax.interop.architectures.open_clip.blocks import activation, blocks, check, epsilon
+from mmjax.interop.architectures.settings import pair, settings
+from mmjax.interop.weights.layout import Rules, norm, patches, reshaped, same
+
+VISION = {
+    "layers": 12,
+    "width": 768,
+    "head_width": 64,
+    "mlp_ratio": 4.0,
+    "patch_size": 16,
+    "image_size": 224,
+    "ls_init_value": None,
+    "no_ln_pre": False,
+    "final_ln_after_pool": False,
+    "pool_type": "tok",
+    "act_kwargs": None,
+    "norm_kwargs": None,
+}
+PICTURES = {
+    ("tok", False): "class",
+    ("tok", True): "class_norm",
+    ("avg", False): "mean",
+    ("avg", True): "mean_norm",
+}
+
+
+def vit_tower(
+    config: Mapping[str, Any], width: int, quick: bool, dtype: Any, where: str
+) -> tuple[FeatureTower, Rules]:
+    """The image half, `width` that of its features, and its layout."""
+    check(config, where)
+    c = settings(config, VISION, where)
+    heads = c.width // max(c.head_width, 1)
+    check_heads(where, c.width, heads)
+    if (c.pool_type, c.final_ln_after_pool) not in PICTURES:
+        raise UserError(f"{where}: pool_type={c.pool_type!r} of pictures: mmjax has tok and avg")
+    sides, size = pair(c.patch_size), pair(c.image_size)
+    tower = VisionTower(
+        width=c.width,
+        layers=c.layers,
+        heads=heads,
+        mlp_width=int(c.width * c.mlp_ratio),
+        patch_size=sides,
+        grid=(size[0] // sides[0], size[1] // sides[1]),
+        antialias=True,
+        activation=activation(c, quick, where),
+        epsilon=epsilon(c, where),
+        layer_scale=c.ls_init_value,
+        patch_bias=False,
+        input_norm=not c.no_ln_pre,
+        closing_norm=not c.final_ln_after_pool,
+        pooling=PICTURES[c.pool_type, c.final_ln_after_pool],
+        dtype=dtype,
+    )
+    rules = [
+        *reshaped("tower/class_token", "visual.class_embedding", (1, c.width), (c.width,)),
+        *patches("tower/patches/projection", "visual.conv1", sides, bias=False),
+        *same("tower/positions", "visual.positional_embedding"),
+        *(() if c.no_ln_pre else norm("tower/input_norm", "visual.ln_pre")),
+        *blocks(c.layers, "visual.", scaled=c.ls_init_value is not None),
+        *norm("tower/norm", "visual.ln_post"),
+        *same("projection/kernel", "visual.proj"),
+    ]
+    return FeatureTower(tower, width, dtype=dtype), rules

@@ -1,0 +1,98 @@
+"""config.json as the families read it: defaults filled in, names in our words."""
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+from mmjax.errors import UserError
+
+# From the names of transformers to those of mmjax.nn.layers.options.ACTIVATIONS.
+ACTIVATIONS = {
+    "gelu": "gelu_exact",
+    "gelu_new": "gelu",
+    "gelu_pytorch_tanh": "gelu",
+    "quick_gelu": "quick_gelu",
+    "relu": "relu",
+    "silu": "silu",
+    "swish": "silu",
+    "tanh": "tanh",
+}
+
+
+# The most that a number may be: published models stay below a tenth. What is built takes time and
+# memory by these numbers before any tensor is read.
+MOST_LAYERS, MOST = 2**10, 2**20
+FRACTIONS = ("mlp_ratio",)  # may be broken numbers, though they are whole ones by default
+OF_LAYERS = ("num_hidden_layers", "encoder_layers", "decoder_layers", "layers", "depths")
+OF_PICTURES = ("image_size", "patch_size", "patch_stride")  # which may be rows and columns
+
+
+def settings(config: Mapping[str, Any], defaults: Mapping[str, Any], where: str) -> SimpleNamespace:
+    """The entries of a config that `defaults` names: a config.json holds only what differs.
+
+    Raises:
+        UserError: one is of another type than its default: a number for a number (or two for a size
+            of OF_PICTURES), a word for a word; or over MOST. Where the default is None, anything is
+            taken.
+    """
+    found = {**defaults, **{key: config[key] for key in defaults if key in config}}
+    for key, value in found.items():
+        default = defaults[key]
+        kind = (int, float) if type(default) in (int, float) else type(default)
+        two = key in OF_PICTURES and are_two(value)
+        wrong = isinstance(value, bool) and not isinstance(default, bool)
+        wrong |= type(default) is int and type(value) is float and key not in FRACTIONS
+        if default is not None and (wrong or not (isinstance(value, kind) or two)):
+            raise UserError(
+                f"{where}: config.json has {key}={value!r}, where {default!r} would be usual:"
+                " is the file damaged, or of another model?"
+            )
+        numbers = value if isinstance(value, (list, tuple)) else (value,)
+        most = MOST_LAYERS if key in OF_LAYERS else MOST
+        if any(type(number) in (int, float) and not abs(number) <= most for number in numbers):
+            raise UserError(
+                f"{where}: config.json has {key}={value!r}, over {most}: is the file damaged?"
+            )
+    return SimpleNamespace(**found)
+
+
+def section(config: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
+    """A nested part of config.json; {} if it is left out."""
+    part = config.get(name) or {}
+    if not isinstance(part, Mapping):
+        raise UserError(f"{where}: {name!r} in config.json is not a table: is the file damaged?")
+    return part
+
+
+def activation(name: str, where: str) -> str:
+    """Our name of an activation.
+
+    Raises:
+        UserError: mmjax does not have it.
+    """
+    if name not in ACTIVATIONS:
+        raise UserError(
+            f"{where}: activation {name!r} in config.json is not one of"
+            f" {', '.join(sorted(ACTIVATIONS))}"
+        )
+    return ACTIVATIONS[name]
+
+
+def are_two(value: Any) -> bool:
+    """Whether it is a list of rows and columns."""
+    listed = isinstance(value, (list, tuple)) and len(value) == 2
+    return listed and all(type(number) is int and number > 0 for number in value)
+
+
+def pair(size: Any, where: str = "a size in config.json") -> tuple[int, int]:
+    """A side, or rows and columns -> rows and columns.
+
+    Raises:
+        UserError: it is neither; `where` is what the message starts with. What `settings` gives,
+            where the default is a number, is one of them.
+    """
+    if type(size) is int:
+        return size, size
+    if not are_two(size):
+        raise UserError(f"{where}: {size!r} is not a side, nor rows and columns")
+    return size[0], size[1]

@@ -1,0 +1,144 @@
+"""ViViT (Arnab et al. 2021, https://arxiv.org/abs/2103.15691) as transformers stores it."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from mmjax.backbones.classifier import Classifier
+from mmjax.backbones.vision.video import VideoTower
+from mmjax.errors import UserError
+from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part, has_type, strip
+from mmjax.interop.architectures.blocks import repeated
+from mmjax.interop.architectures.settings import activation, pair, settings
+from mmjax.interop.architectures.vision import vit
+from mmjax.interop.weights.layout import Rules, dense, norm, patches, prefixed, reshaped
+
+SETTINGS = {
+    "hidden_size": 768,
+    "intermediate_size": 3072,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "num_channels": 3,
+    "image_size": 224,
+    "num_frames": 32,
+    "tubelet_size": None,
+    "hidden_act": "gelu_fast",
+    "layer_norm_eps": 1e-6,
+    "qkv_bias": True,
+    "pooler_act": "tanh",
+    "head_dim": None,
+}
+MOST_POSITIONS = 2**25  # numbers in a table of places, half a GiB while it is made
+FAST = {"gelu_fast": "gelu_new"}  # the same function
+
+
+def canonical(name: str) -> str:
+    """Without the prefix of models with a head, in the names of version 4."""
+    return vit.canonical(strip(("vivit.",), name))
+
+
+def sizes(config: Any, tubelet: Any, where: str) -> dict[str, tuple[int, int, int]]:
+    """The clip and the tubelet of a `VideoTower`.
+
+    Raises:
+        UserError: no three whole numbers, or a clip smaller than a tubelet.
+    """
+    clip = (config.num_frames, *pair(config.image_size))
+    good = isinstance(tubelet, (list, tuple)) and len(tubelet) == 3
+    good = good and all(isinstance(side, int) and side > 0 for side in tubelet)
+    if not good or any(c < side for c, side in zip(clip, tubelet, strict=True)):
+        raise UserError(
+            f"{where}: tubelets of {tubelet!r} do not fit into clips of {list(clip)}: is"
+            " config.json damaged?"
+        )
+    count = math.prod(length // side for length, side in zip(clip, tubelet, strict=True))
+    if count * config.hidden_size > MOST_POSITIONS:
+        raise UserError(
+            f"{where}: clips of {list(clip)} are {count} tubelets of {list(tubelet)}, whose"
+            f" positions are over {MOST_POSITIONS} numbers: is config.json damaged?"
+        )
+    return {"clip": clip, "tubelet": tuple(tubelet)}
+
+
+def block(attention: Rules) -> Rules:
+    """Of a pre-norm block in the names of ViT."""
+    return [
+        *norm("attention_norm", "layernorm_before"),
+        *attention,
+        *norm("mlp_norm", "layernorm_after"),
+        *dense("mlp_in", "intermediate.dense"),
+        *dense("mlp_out", "output.dense"),
+    ]
+
+
+def with_classifier(
+    family: str,
+    tower: VideoTower,
+    rules: Rules,
+    names: Mapping[str, Any],
+    naming: Any,
+    inputs: tuple[str, ...],
+) -> Architecture:
+    """The tower, and its classifier if the file has one; `naming`: to canonical names."""
+    module, part = tower, Part(tower)
+    if "classifier.weight" in names:
+        classes = names["classifier.weight"].shape[0]
+        module, part = Classifier(tower, classes, tower.dtype), Part(tower, "tower")
+        rules = [*prefixed(rules, "tower/"), *dense("classifier", "classifier")]
+    frames, *size = tower.clip
+    shape = jax.ShapeDtypeStruct((1, frames, tower.channels, *size), jnp.float32)
+    shapes = {"pixel_values": shape}
+    return Architecture(family, module, rules, shapes, naming, {"video": part}, inputs)
+
+
+def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
+    """VivitModel with or without its pooler, or VivitForVideoClassification."""
+    where = str(checkpoint.path)
+    c = settings(checkpoint.config, SETTINGS, where)
+    vit.check_head_size(c, where)
+    given = (2, 16, 16) if c.tubelet_size is None else c.tubelet_size
+    names = {canonical(name): tensor for name, tensor in checkpoint.weights.items()}
+    classifies = "classifier.weight" in names
+    pooled = "pooler.dense.weight" in names and not classifies
+    width = c.hidden_size
+    tower = VideoTower(
+        width=width,
+        layers=c.num_hidden_layers,
+        heads=c.num_attention_heads,
+        mlp_width=c.intermediate_size,
+        **sizes(c, given, where),
+        channels=c.num_channels,
+        activation=activation(FAST.get(c.hidden_act, c.hidden_act), where),
+        epsilon=c.layer_norm_eps,
+        qkv_bias=c.qkv_bias,
+        learned=True,
+        pooling="first" if classifies else "first_dense" if pooled else None,
+        pooler_width=names["pooler.dense.weight"].shape[0] if pooled else None,
+        pooler_activation=activation(FAST.get(c.pooler_act, c.pooler_act), where),
+        dtype=dtype,
+    )
+    count = 1
+    for length, side in zip(tower.clip, tower.tubelet, strict=True):
+        count *= length // side
+    embedding = "embeddings.patch_embeddings.projection"
+    rules = [
+        *patches("tubelets", embedding, tower.tubelet, c.num_channels),
+        *reshaped("class_token", "embeddings.cls_token", (1, width), (1, 1, width)),
+        *vit.positions(width, count),
+        *repeated(
+            block(vit.attention(width, bias=c.qkv_bias)),
+            "blocks",
+            "encoder.layer",
+            c.num_hidden_layers,
+        ),
+        *norm("norm", "layernorm"),
+        *(dense("pooler", "pooler.dense") if pooled else ()),
+    ]
+    inputs = ("pixel_values", "attention_mask")
+    return with_classifier("vivit", tower, rules, names, canonical, inputs)
+
+
+FAMILY = Family("vivit", has_type("vivit"), build)

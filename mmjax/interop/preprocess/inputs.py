@@ -1,0 +1,71 @@
+"""From what users have, files, pictures and sentences, to the arrays of a published model."""
+
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mmjax.interop.architecture import Architecture
+from mmjax.interop.loading import Pretrained
+from mmjax.interop.preprocess import processors
+from mmjax.interop.preprocess.sounds.listening import Heard, ears
+from mmjax.interop.preprocess.texts.reading_texts import text_reader
+
+# The names that open_clip and big_vision have for them.
+OTHER_NAMES = {"input_ids": "text", "pixel_values": "image"}
+
+# (values, the place of the first, for messages) -> places of values, and what the model is given of
+# them; values whose inputs are of one shape are together.
+Reader = Callable[..., Iterator[tuple[Sequence[int], Heard]]]
+
+
+def inputs_of(architecture: Architecture, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What a model takes of a batch, by its own names, with the channels of pictures where it has
+    them."""
+    found = {}
+    for name, array in batch.items():
+        other = OTHER_NAMES.get(name, name)
+        key = name if name in architecture.inputs else other
+        if key in architecture.inputs:
+            last = key == "image" and architecture.example[key].shape[-1] == array.shape[1]
+            found[key] = np.moveaxis(array, 1, -1) if last else array
+    return found
+
+
+def reader(model: Pretrained, name: str) -> Callable[..., dict[str, Any]]:
+    """What turns values of a modality into the model's inputs, as the checkpoint's files say.
+
+    That of texts also takes `prompt`: see `TextProcessor.prompt_of`.
+
+    Raises:
+        UserError: no file says it.
+    """
+    if name == "text":
+        return text_reader(model.path, model.config, model.architecture)
+    return processors.reader(model.checkpoint, model.architecture.family, name)
+
+
+def in_batches(model: Pretrained, name: str) -> Reader:
+    """What gives a model values of a modality, each as if it were alone, with their places; the
+    second argument is the place of the first of them, for messages; further ones are the reader's.
+
+    Raises:
+        UserError: as `reader`.
+    """
+    if name == "audio":
+        hear = ears(model)
+        return lambda values, first: iter([(range(len(values)), hear(values, first))])
+    read = reader(model, name)
+
+    def given(
+        values: Sequence[Any], first: int, **options: Any
+    ) -> Iterator[tuple[Sequence[int], Heard]]:
+        del first
+        for places, batch in processors.alike(name, functools.partial(read, **options), values):
+            yield (
+                places,
+                Heard(batch, batch.get("attention_mask", batch.get("pixel_attention_mask"))),
+            )
+
+    return given

@@ -1,0 +1,1 @@
+"""Sounds -> the inputs of a model."""

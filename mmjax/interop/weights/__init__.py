@@ -1,0 +1,1 @@
+"""The tensors of a file <-> the parameters of a model."""

@@ -1,0 +1,141 @@
+"""Residual networks: the trunk without the classifier, on pictures of any number of channels."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from mmjax.errors import UserError
+from mmjax.nn.layers.conv_norm import ConvNorm
+from mmjax.nn.layers.convolution import max_pool
+from mmjax.nn.layers.options import choose
+
+# A block's convolutions: (side, channels of the output in units of the stage's channels).
+BASIC = ((3, 1), (3, 1))
+BOTTLENECK = ((1, 1), (3, 1), (1, 4))
+# By depth: the block, and how many of them in each of the four stages.
+DEPTHS = {
+    10: (BASIC, (1, 1, 1, 1)),
+    18: (BASIC, (2, 2, 2, 2)),
+    34: (BASIC, (3, 4, 6, 3)),
+    50: (BOTTLENECK, (3, 4, 6, 3)),
+    101: (BOTTLENECK, (3, 4, 23, 3)),
+    152: (BOTTLENECK, (3, 8, 36, 3)),
+}
+# By name: side and stride of the first convolution, and what follows it.
+STEMS: Mapping[str, tuple[int, int, Callable[[Array], Array]]] = {
+    "small": (3, 1, lambda x: x),
+    "standard": (7, 2, lambda x: max_pool(x, stride=2, side=3, padding=1)),
+}
+
+
+class ResidualBlock(nn.Module):
+    """relu(x + convolutions(x)), each convolution with a norm, and a ReLU between them.
+
+    Where the shape changes, x passes a 1x1 convolution and a norm. The first 3x3 convolution has
+    the stride (for bottlenecks this is the version "1.5" of torchvision).
+
+    Attributes:
+        convolutions: (side, channels of the output) of each.
+        stride: factor by which height and width shrink.
+        norm: "batch", "group", "layer" or "none".
+        dtype: type of the computation; norms are in float32.
+    """
+
+    convolutions: tuple[tuple[int, int], ...]
+    stride: int = 1
+    norm: str = "batch"
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "R H W channels"],
+        mask: Bool[Array, " R"] | None = None,
+        *,
+        deterministic: bool = True,
+    ) -> Float[Array, "R y x out"]:
+        """`mask` says which pictures are real, for a batch norm; None: all are."""
+
+        def convolve(x, name, channels, side, stride, activation):
+            options = {"norm": self.norm, "activation": activation, "dtype": self.dtype}
+            conv = ConvNorm(channels, side, stride, **options, name=name)
+            return conv(x, mask, deterministic=deterministic)
+
+        sides, channels = zip(*self.convolutions, strict=True)
+        y = x
+        for layer, (side, out) in enumerate(self.convolutions):
+            stride = self.stride if layer == sides.index(3) else 1
+            act = "identity" if layer == len(sides) - 1 else "relu"
+            y = convolve(y, f"conv_{layer}", out, side, stride, act)
+        if self.stride != 1 or x.shape[-1] != channels[-1]:
+            x = convolve(x, "shortcut", channels[-1], 1, self.stride, "identity")
+        return jax.nn.relu(x + y)
+
+
+class ResNetTrunk(nn.Module):
+    """A stem and four stages of residual blocks (He et al. 2016, https://arxiv.org/abs/1512.03385).
+
+    Stage i has channels * 2**i channels, or four times as many in bottlenecks (depth 50 and more).
+    The sides of the last map are those of the picture divided by 32, or by 8 with the small stem,
+    rounded up.
+
+    Attributes:
+        depth: 10, 18, 34, 50, 101 or 152: number of layers with weights, the classifier included.
+        norm: "batch" (in training a row's output depends on the other real rows; running statistics
+            in the collection "batch_stats"), or "group", "layer" or "none", which do not mix rows.
+        stem: "standard" (7x7 convolution of stride 2, 3x3 max pooling of stride 2), or "small" for
+            small pictures (3x3 convolution of stride 1, no pooling).
+        channels: of the stem and the first stage; 64 in the paper.
+        dtype: type of the computation; norms are in float32.
+    """
+
+    depth: int = 18
+    norm: str = "batch"
+    stem: str = "standard"
+    channels: int = 64
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "R H W channels"],
+        mask: Bool[Array, " R"] | None = None,
+        *,
+        deterministic: bool = True,
+    ) -> Float[Array, "R y x out"]:
+        """The last map.
+
+        Args:
+            x: pictures; zeros where they are masked.
+            mask: which pictures are real, for a batch norm. None: all are. What comes out for the
+                others is finite and of no meaning.
+            deterministic: False in training.
+
+        Raises:
+            UserError: an unknown depth, norm or stem.
+        """
+        if self.depth not in DEPTHS:
+            known = ", ".join(map(str, DEPTHS))
+            raise UserError(f"resnet: unknown depth {self.depth}: choose one of {known}")
+        block, repeats = DEPTHS[self.depth]
+        side, stride, pool = choose(STEMS, self.stem, "stem")
+        x = ConvNorm(self.channels, side, stride, self.norm, dtype=self.dtype, name="stem")(
+            x, mask, deterministic=deterministic
+        )
+        x = pool(x)
+        for stage, count in enumerate(repeats):
+            channels = self.channels * 2**stage
+            convolutions = tuple((side, factor * channels) for side, factor in block)
+            for layer in range(count):
+                x = ResidualBlock(
+                    convolutions,
+                    stride=2 if stage and not layer else 1,
+                    norm=self.norm,
+                    dtype=self.dtype,
+                    name=f"stage_{stage}_block_{layer}",
+                )(x, mask, deterministic=deterministic)
+        return x

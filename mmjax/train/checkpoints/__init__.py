@@ -1,0 +1,1 @@
+"""The workdir of a run: checkpoints, checksums, and what may change in one."""
