@@ -10,6 +10,7 @@ Variants:
   configs/fusion.py:lookup  a names the step of the sequence b that holds the answer
   configs/fusion.py:tags    any number of labels: which symbols are meant? Thresholds are tuned; 15
                             seconds; test exact_match 0.88 "complete", as good as can be
+  configs/fusion.py:tasks   two tasks at once: the label, and the sum of the symbols as a number
   configs/fusion.py:digits  a handwritten digit, a spoken digit and a word: the larger, the smaller
                             or their difference; needs pip install espeakng-loader==0.2.4
 Change the task with --config.data.options.task=redundant|unique|xor|sum, the fusion with
@@ -18,7 +19,7 @@ Change the task with --config.data.options.task=redundant|unique|xor|sum, the fu
 
 from ml_collections import ConfigDict
 
-VARIANTS = ("default", "digits", "lookup", "tags", "tiny")
+VARIANTS = ("default", "digits", "lookup", "tags", "tasks", "tiny")
 
 
 def get_config(variant: str = "default") -> ConfigDict:
@@ -84,7 +85,7 @@ def get_config(variant: str = "default") -> ConfigDict:
     config.mesh = ConfigDict({"data": -1, "fsdp": 1, "tensor": 1})
     config.compilation_cache = "~/.cache/mmjax/compiled"
 
-    variants = {"digits": digits, "lookup": lookup, "tags": tags, "tiny": tiny}
+    variants = {"digits": digits, "lookup": lookup, "tags": tags, "tasks": tasks, "tiny": tiny}
     return {"default": lambda c: c, **variants}[variant](config)
 
 
@@ -141,6 +142,24 @@ def tags(config: ConfigDict) -> ConfigDict:
     config.train.log_every = 50
     config.train.eval_every = 150
     config.train.monitor = "val/multilabel_average_precision"
+    return config
+
+
+def tasks(config: ConfigDict) -> ConfigDict:
+    """A class and a number are asked for by two heads on one fused vector."""
+    label = {"losses": ("cross_entropy",), "metrics": ("accuracy",), "head": config.head}
+    total = {"losses": ("l2",), "metrics": ("regression",), "head": {"hidden": (64,)}}
+    config.tasks = ConfigDict(
+        {
+            "label": {"name": "classification", **label},
+            "total": {"name": "regression", "target": "total", "weight": 1.0, **total},
+        }
+    )
+    for key in ("task", "losses", "metrics", "head"):
+        del config[key]
+    config.fusion.name = "concat"
+    config.train.monitor = "val/total/rmse"
+    config.train.mode = "min"
     return config
 
 

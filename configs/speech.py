@@ -33,7 +33,7 @@ def get_config(variant: str = "default") -> ConfigDict:
     config.data.options = ConfigDict(
         {"recordings": "", "seconds": 3.5, "new_voices": ("george",), "louder": 10.0}
     )
-    config.data.transcript = "text"  # which texts of the data set are to be written
+    config.target = "text"  # which texts of the data set are to be written
     config.data.shapes = ConfigDict({"speech": (28000,)})  # samples at 8 kHz
     config.data.batch_size = 32
     config.data.scale_features = False  # these data are of one scale already

@@ -4,13 +4,14 @@ To add an encoder, a fusion, a loss, a metric, a task, a data set or an optimize
 and add its line to one of the tables in `encoders`, `fusions`, `losses`, `metrics` and `tables`.
 """
 
-from mmjax.factory.bind import WEIGHTS, Counts, weights
+from mmjax.factory.bind import WEIGHTS, Counts
 from mmjax.factory.checkpoints.frozen_base import base
 from mmjax.factory.config.check import checked
 from mmjax.factory.config.override import overridden
 from mmjax.factory.config.stored import stored_config
 from mmjax.factory.make_experiment import experiment, make_tokenizer, sources
-from mmjax.factory.make_model import as_config, example_inputs, kind_of, modalities, task
+from mmjax.factory.make_model import as_config, example_inputs, kind_of, modalities
+from mmjax.factory.make_tasks import tasks
 from mmjax.factory.make_training import make_augment, make_optimizer, make_schedule
 from mmjax.factory.tables.encoders import ENCODERS
 from mmjax.factory.tables.fusions import FUSIONS
@@ -22,11 +23,11 @@ from mmjax.factory.tables.names import (
     DTYPES,
     OPTIMIZERS,
     SCHEDULES,
-    TASKS,
     construct,
     lookup,
     options_of,
 )
+from mmjax.factory.tables.tasks import TASKS
 from mmjax.factory.tuning import TUNINGS, model, trains
 
 __all__ = [
@@ -62,7 +63,6 @@ __all__ = [
     "overridden",
     "sources",
     "stored_config",
-    "task",
+    "tasks",
     "trains",
-    "weights",
 ]

@@ -4,16 +4,15 @@ An entry is a label with options: {"cross_entropy": {"weight": 1.0, "label_smoot
 `name` says which loss or metric it is, where the label does not. A loss's `weight` is a number, or
 a schedule such as {"name": "linear", "start": 0.0, "end": 1.0, "steps": 500}. An array that it
 takes is given as the name of what it is (see tasks.bound): "a": "encoder/image". Without that,
-what has an entry in READS is read; what compares two arrays `a` and `b` is applied to every pair
-of modalities, and what judges one, `x` or `embeddings`, to every modality.
+what the task says is read (TaskType.given); what compares two arrays `a` and `b` is applied to
+every pair of modalities, and what judges one, `x` or `embeddings`, to every modality.
 """
 
 import functools
 import inspect
 import itertools
 import math
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -26,21 +25,6 @@ from mmjax.factory.tables.names import check_number, construct, lookup, options_
 from mmjax.tasks.bound import TUNED, Bound
 from mmjax.train import weighting
 
-READS = {
-    "component_log_variance": "fusion/component_log_variance",
-    "component_mean": "fusion/component_mean",
-    "component_weight": "fusion/component_weight",
-    "hypotheses": "prediction/written",
-    "labels": "batch/label",
-    "log_odds": "prediction/log_odds",
-    "log_variance": "fusion/log_variance",
-    "logits": "label",
-    "mean": "fusion/mean",
-    "predicted": "prediction/label",
-    "probabilities": "prediction/probabilities",
-    "references": "batch/transcript",
-    "targets": "batch/targets",
-}
 TUNABLE = "thresholds"
 PAIR, SINGLE = ("a", "b"), (("x",), ("embeddings",))
 WEIGHTS = {
@@ -72,29 +56,32 @@ def entries(part: Any, where: str) -> dict[str, ConfigDict]:
     raise UserError(f"{where}={part!r}: give a tuple of names, or a table of options by name")
 
 
-def weights(config: ConfigDict) -> dict[str, weighting.Weight]:
+def weights(losses: Any, where: str) -> dict[str, weighting.Weight]:
     """The weight of each loss by label.
+
+    Args:
+        losses: of a task, as its config says them.
+        where: their config key, for errors.
 
     Raises:
         UserError: a weight that is neither a number nor a schedule.
     """
 
     def weight(label: str, spec: ConfigDict) -> weighting.Weight:
-        where, given = f"config.losses.{label}.weight", spec.get("weight", 1.0)
+        key, given = f"{where}.{label}.weight", spec.get("weight", 1.0)
         if isinstance(given, ConfigDict):
             try:
-                return construct(WEIGHTS, given, where)
+                return construct(WEIGHTS, given, key)
             except ValueError as error:
-                raise UserError(f"{where}: {error}") from error
+                raise UserError(f"{key}: {error}") from error
         if isinstance(given, bool) or not isinstance(given, (int, float)) or math.isnan(given):
             raise UserError(
-                f"{where}={given!r}: give a number or a schedule such as"
+                f"{key}={given!r}: give a number or a schedule such as"
                 " {'name': 'linear', 'start': 0.0, 'end': 1.0, 'steps': 500}"
             )
         return float(given)
 
-    losses = entries(config.losses, "config.losses")
-    return {label: weight(label, spec) for label, spec in losses.items()}
+    return {label: weight(label, spec) for label, spec in entries(losses, where).items()}
 
 
 def bind(
@@ -105,7 +92,7 @@ def bind(
     modalities: tuple[str, ...],
     space: str,
     counts: Counts | None,
-    task_reads: Mapping[str, str] = MappingProxyType({}),
+    reads_of_task: tuple[Mapping[str, str], Collection[str]] = ({}, ()),
 ) -> dict[str, Bound]:
     """The losses or metrics of a part of a config, by LABEL, LABEL/MODALITY or LABEL/FIRST-SECOND.
 
@@ -116,13 +103,13 @@ def bind(
         modalities: the model's.
         space: what the arrays of a pair of modalities are, "encoder/" or "embedding/".
         counts: of the training split; None where no loss needs to know it, as for predictions.
-        task_reads: what a task reads in place of an entry of READS, or beside them, also for what
-            has a default.
+        reads_of_task: what the task reads for each parameter, and for which of them also where
+            they have a default.
 
     Raises:
         UserError: an unknown name or option, or an array that nothing is said about.
     """
-    bound, usual = {}, {**READS, **task_reads}
+    bound, (usual, also) = {}, reads_of_task
     for label, spec in entries(part, where).items():
         key = f"{where}.{label}"
         name = spec.get("name", label)
@@ -130,7 +117,7 @@ def bind(
         options, reads = read_options(function, spec, key, counts, table is LOSSES)
         known = inspect.signature(function).parameters
         missing = [p for p in known if _is_array(known[p]) and p not in reads]
-        given = [p for p in task_reads if p in known and p not in {*options, *reads}]
+        given = [p for p in also if p in known and p not in {*options, *reads}]
         reads |= {p: usual[p] for p in [*missing, *given] if p in usual}
         if TUNABLE in known:
             reads.setdefault(TUNABLE, TUNED + TUNABLE)

@@ -14,14 +14,17 @@ from mmjax.data.pipeline import loader, resampling, scaling, tokenizer
 from mmjax.data.pipeline.checks import check_shape
 from mmjax.data.pipeline.examples import QuestionExamples
 from mmjax.data.sources.arrays import ArrayExamples, Arrays
-from mmjax.data.sources.source import Source, questions
-from mmjax.errors import UserError, decoding
-from mmjax.factory import rehearsal, transcripts
-from mmjax.factory.bind import Counts, weights
+from mmjax.data.sources.source import Source
+from mmjax.data.sources.source import questions as questions_of
+from mmjax.data.sources.targets import CATEGORY
+from mmjax.errors import UserError
+from mmjax.factory import rehearsal
 from mmjax.factory.checkpoints import begin, frozen_base, joint, pretrained
+from mmjax.factory.config.asked import asked
 from mmjax.factory.config.check import checked
 from mmjax.factory.config.stored import completed
-from mmjax.factory.make_model import ALIGNMENT, example_inputs, kind_of, modalities, task
+from mmjax.factory.make_model import example_inputs, kind_of, modalities
+from mmjax.factory.make_tasks import Questions, check_outputs, task_weights, tasks, with_targets
 from mmjax.factory.make_training import make_augment, make_optimizer, make_schedule
 from mmjax.factory.tables.names import DATASETS, construct, lookup, options_of
 from mmjax.factory.tuning import model, trains
@@ -46,7 +49,7 @@ def sources(config: ConfigDict) -> dict[str, Any]:
 
 def texts_of(train: Arrays | Source) -> list[str]:
     """All texts of the training split; [] if it has none."""
-    groups = train.texts.values() if isinstance(train, Arrays) else questions(train)
+    groups = train.texts.values() if isinstance(train, Arrays) else questions_of(train)
     return [text for texts in groups for text in texts]
 
 
@@ -71,8 +74,6 @@ def make_examples(
 ) -> Any:
     """What makes the rows and batches of a split."""
     names = modalities(config)
-    if config.task == transcripts.TASK:
-        names = (*names, transcripts.TRANSCRIPT)
     if isinstance(split, Arrays):
         return ArrayExamples(split, names, encode, scales)
     count = config.data.questions_per_image or (0 if train else FLAT_EVALUATION)
@@ -126,38 +127,28 @@ def size_of(split: Arrays | Source) -> tuple[int, int]:
     """Number of records and of examples of a split."""
     if isinstance(split, Arrays):
         return len(split), len(split)
-    return len(split.records), sum(map(len, questions(split)))
+    return len(split.records), sum(map(len, questions_of(split)))
 
 
-def class_counts(directory: Path, train: Arrays | Source) -> Counts:
-    """The examples of each class in the training split, counted at the first start."""
-    path = directory / workdir.COUNTS_FILE
-    if not (path.exists() and workdir.has_checkpoints(directory)):
-        counts = resampling.class_counts(train).tolist()
-        workdir.write_json(path, {"classes": counts, "examples": size_of(train)[1]})
-    stored = workdir.read_json(path)
-    with decoding(f"{path} is damaged", "delete it: it is made anew"):
-        counts = Counts(np.asarray(stored["classes"]), int(stored["examples"]))
-        if counts.classes.ndim != 1 or counts.classes.dtype.kind not in "iuf":
-            raise ValueError("its classes are no list of numbers")
-        return counts
-
-
-def drawn_as(config: ConfigDict, train: Arrays | Source) -> np.ndarray | None:
+def drawn_as(config: ConfigDict, train: Arrays | Source, questions: Questions) -> np.ndarray | None:
     """The probability of each row of training that `config.data.resample` asks for.
 
+    It is that of the first task.
+
     Raises:
-        UserError: rows have several labels, or the rule is unknown.
+        UserError: rows have not one class each, or the rule is unknown.
     """
-    rule = config.data.get("resample", "")
+    rule, name = config.data.get("resample", ""), next(iter(questions.names))
     if not rule:
         return None
-    if config.data.get("questions_per_image", 0) or config.task == "multilabel":
+    target = questions.given["train"].get(name)
+    several = config.data.get("questions_per_image", 0)
+    if several or target is None or target.type != CATEGORY or target.mask is not None:
         raise UserError(
             f"config.data.resample={rule!r}: a row must have one label; for questions, set"
             " config.data.questions_per_image=0; for several labels, weigh them in config.losses"
         )
-    return resampling.draw_probabilities(resampling.row_labels(train), rule)
+    return resampling.draw_probabilities(resampling.row_labels(train, target), rule)
 
 
 def experiment(
@@ -175,8 +166,8 @@ def experiment(
     """
     config = checked(config)
     c = config.data
-    task(config)  # what it names is checked before any data are prepared
-    loss_weights = weights(config)
+    tasks(config)  # what it names is checked before any data are prepared
+    loss_weights, weighting = task_weights(config)
     rows = leading_sizes(config)
     mesh = sharding.make_mesh(**config.mesh, rows=rows)
     path = Path(directory).expanduser().absolute()
@@ -187,13 +178,11 @@ def experiment(
     given = splits = sources(config)
     for split in given.values():
         check_fits(config, split)
-    alphabet: tuple[str, ...] = ()
-    if config.task == transcripts.TASK:
-        splits, alphabet = transcripts.targets(config, path, given)
+    splits, questions = with_targets(config, path, given)
     vocabulary_size, encode = 0, None
     texts = texts_of(splits["train"]) if "text" in modalities(config) else []
     kept = pretrained.checkpoints(config, path)
-    if config.task == ALIGNMENT:
+    if all(task.type.model == "aligned" for task in asked(config).values()):
         joint.warn_of_halves(config, kept)
     if texts:
         encode = joint.encode_texts(config, kept, "text")
@@ -201,16 +190,13 @@ def experiment(
         words = make_tokenizer(path, texts)
         vocabulary_size = words.get_vocab_size()
         encode = functools.partial(tokenizer.encode, words, length=c.text_length)
-    classes, groups = alphabet or splits["train"].answers, splits["train"].groups
-    workdir.write_json(path / workdir.LABELS_FILE, list(classes))
-    counts = class_counts(path, splits["train"])
+    groups = splits["train"].groups
     scales = feature_scales(config, path, splits["train"])
-    built_task = task(config, counts=counts, alphabet=alphabet)
+    built_tasks = tasks(config, questions)
     make = functools.partial(model, config, checkpoints=kept)
-    built_model = make(classes=len(classes), vocabulary_size=vocabulary_size)
+    classes = {name: len(words) for name, words in questions.vocabularies.items()}
+    built_model = make(classes=classes, vocabulary_size=vocabulary_size)
     example = example_inputs(config)
-    if alphabet:
-        transcripts.check_tokens(built_model, example, given, config.data.transcript)
     reading = loader.Reading(
         batch_rows=rows[0] // jax.process_count(),
         workers=c.workers,
@@ -223,21 +209,24 @@ def experiment(
     groups = groups if len(groups) > 1 else ()  # a single one is the whole set again
     for split in ("validation", "test"):
         first = rehearsal.sample(make_examples(config, splits[split], encode, scales, train=False))
-        rehearsal.check_labels(config, first)
-    rehearsal.check_names(
+    outputs = rehearsal.check_names(
         config,
         model=built_model,
-        task=built_task,
+        tasks=built_tasks,
         example=example,
         batch=first,
-        classes=len(classes),
+        classes=classes,
         groups=groups,
     )
+    check_outputs(config, outputs, questions)
 
     def train_data() -> Any:
         examples = make_examples(config, splits["train"], encode, scales, train=True)
         return loader.train_iterator(
-            examples, reading, seed=config.seed, probabilities=drawn_as(config, splits["train"])
+            examples,
+            reading,
+            seed=config.seed,
+            probabilities=drawn_as(config, splits["train"], questions),
         )
 
     def eval_data(split: str) -> Any:
@@ -252,17 +241,17 @@ def experiment(
         first_variables=functools.partial(
             begin.first_variables, config, path, make, example, vocabulary_size > 0
         ),
-        task=built_task,
+        tasks=built_tasks,
         example=example,
         make_optimizer=functools.partial(make_optimizer, config),
         weights=loss_weights,
+        weighting=weighting,
         augment=make_augment(config),
         ema_decay=config.optimizer.ema,
         seed=config.seed,
         train_data=train_data,
         eval_data=eval_data,
         sizes={name: size_of(split) for name, split in splits.items()},
-        classes=classes,
         groups=groups,
         trains=functools.partial(trains, config),
         base=functools.partial(frozen_base.base, config, path),

@@ -1,23 +1,19 @@
-"""Config -> the model, the task, and inputs to initialise the model with."""
+"""Config -> the model, and inputs to initialise it with."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from mmjax.errors import UserError
-from mmjax.factory import transcripts
-from mmjax.factory.bind import Counts, bind, entries
 from mmjax.factory.checkpoints import joint, pretrained
+from mmjax.factory.config.asked import asked
 from mmjax.factory.tables.encoders import ENCODERS
 from mmjax.factory.tables.fusions import FUSIONS
-from mmjax.factory.tables.losses import LOSSES
-from mmjax.factory.tables.metrics import METRICS, ROW_METRICS, SET_METRICS
 from mmjax.factory.tables.names import (
     DTYPES,
     RAW,
-    TASKS,
     check_number,
     construct,
     lookup,
@@ -28,15 +24,13 @@ from mmjax.models.aligned import AlignedModel
 from mmjax.models.critic import Critic
 from mmjax.models.decision import COMBINATIONS, DecisionModel
 from mmjax.models.fused import FusedModel
-from mmjax.models.heads import ClassificationHead, Projection
+from mmjax.models.heads import Projection
 from mmjax.models.matching import Matcher
 from mmjax.models.transcriber import Transcriber
-from mmjax.tasks import alignment, transcription
-from mmjax.tasks.bound import Bound
-from mmjax.tasks.task import Task
 from mmjax.types import Input
 
-ALIGNMENT = "alignment"
+# Fusions whose tokens are those of one modality, in their order, and the option that names it.
+ORDERED = {"cross_attention": "query", "film": "target"}
 
 
 def as_config(tree: Any) -> Any:
@@ -67,28 +61,23 @@ def kind_of(config: ConfigDict, name: str) -> str:
 def model(
     config: ConfigDict,
     *,
-    classes: int,
+    classes: int | Mapping[str, int],
     vocabulary_size: int,
     checkpoints: pretrained.Checkpoints | None = None,
 ) -> FusedModel | DecisionModel | AlignedModel | Transcriber:
-    """The encoders of `config.modalities`, and what the task needs behind them.
+    """The encoders of `config.modalities`, and what the tasks need behind them; see MODELS.
 
-    For "alignment" a projection of each modality, for "transcription" a head over each token, else
-    a fusion and a head for the labels. With `config.decision` each modality has a head of its own
-    and the decisions are fused. Pretrained encoders are those of `checkpoints`; None: those that
-    the config names. So is config.model, which brings its own projections.
+    Args:
+        config: checked.
+        classes: of each task by name, or of the only one: how many scores its head has.
+        vocabulary_size: of the tokenizer.
+        checkpoints: of pretrained encoders and of config.model, which brings its own projections.
+            None: those that the config names.
     """
     dtype = lookup(DTYPES, config.dtype, "config.dtype")
-    names = modalities(config)
+    names, tasks = modalities(config), asked(config)
     given_weights = pretrained.checkpoints(config) if checkpoints is None else checkpoints
-    whole = None
-    if joint.kinds(config):
-        if config.task != ALIGNMENT:
-            raise UserError(
-                f"{joint.WHERE} is for config.task='alignment', not for {config.task!r}: name its"
-                " checkpoint in config.encoders"
-            )
-        whole = joint.whole(config, given_weights[joint.MODEL], dtype)
+    whole = joint.whole(config, given_weights[joint.MODEL], dtype) if joint.kinds(config) else None
     encoders: dict[str, Any] = dict(whole.encoders) if whole else {}
     given = {"dtype": dtype}
     if len(encoders) < len(names):
@@ -104,37 +93,77 @@ def model(
             options = given | {"vocabulary_size": vocabulary_size, "sample_rate": rate}
             made = construct(table, spec, where, **options)
         encoders[name] = made
-    if config.task == ALIGNMENT:
-        return aligned(config, encoders, given, whole)
-    for key in ("matching", "critic"):
-        if config.get(key) is not None:
-            raise UserError(
-                f"config.{key} is a head for config.task='alignment', not for {config.task!r}:"
-                " leave it out"
-            )
-    if config.task == transcripts.TASK:
-        return transcripts.model(config, encoders, classes, given)
+    counts = classes if isinstance(classes, Mapping) else dict.fromkeys(tasks, classes)
 
-    def head() -> ClassificationHead:
-        spec = ConfigDict({"name": "classification", **config.head})
-        table = {"classification": ClassificationHead}
-        return construct(table, spec, "config.head", classes=classes, dtype=dtype)
+    def head(name: str) -> Any:
+        task = tasks[name]
+        table = task.type.heads
+        spec = ConfigDict({"name": next(iter(table)), **task.spec["head"]})
+        return construct(table, spec, f"{task.where}.head", classes=counts[name], dtype=dtype)
 
+    kind = next(iter(tasks.values())).type.model
+    return MODELS[kind](config, encoders, given, tuple(tasks), head, whole)
+
+
+def fused(
+    config: ConfigDict,
+    encoders: Mapping[str, Any],
+    given: Mapping[str, Any],
+    tasks: Sequence[str],
+    head: Callable[[str], Any],
+    whole: joint.Whole | None,
+) -> FusedModel | DecisionModel:
+    """A fusion and a head for each task. With `config.decision` each modality has a head of its own
+    and the decisions are fused."""
+    del whole
     if config.get("decision"):
         lookup(COMBINATIONS, config.decision, "config.decision")
-        heads = {name: head() for name in encoders}
-        return DecisionModel(encoders=encoders, heads=heads, combine=config.decision)
-    mixup = config.get("mixup", 0.0)
-    if mixup < 0:
-        raise UserError(f"config.mixup={mixup} must be 0, for none, or more")
+        (name,) = tasks
+        heads = {modality: head(name) for modality in encoders}
+        return DecisionModel(encoders=encoders, heads=heads, combine=config.decision, name_of=name)
     fusion = construct(FUSIONS, config.fusion, "config.fusion", **given)
-    return FusedModel(encoders=encoders, fusion=fusion, heads={"label": head()}, mixup=mixup)
+    heads = {name: head(name) for name in tasks}
+    return FusedModel(encoders=encoders, fusion=fusion, heads=heads, mixup=config.mixup)
+
+
+def sequence(
+    config: ConfigDict,
+    encoders: Mapping[str, Any],
+    given: Mapping[str, Any],
+    tasks: Sequence[str],
+    head: Callable[[str], Any],
+    whole: joint.Whole | None,
+) -> Transcriber:
+    """The encoders, a head over each token, and `config.fusion` if there is one.
+
+    Raises:
+        UserError: several modalities and no fusion, one that does not keep a sequence, or several
+            tasks.
+    """
+    del whole
+    if len(tasks) > 1:
+        raise UserError(f"config.tasks: {' and '.join(tasks)} write; ask for one text in a run")
+    spec, ordered = config.get("fusion") or ConfigDict(), ORDERED
+    choices = " or ".join(f"{name!r} with {option}=NAME" for name, option in ordered.items())
+    fusion = None
+    if spec:
+        name = spec.get("name")
+        if name not in ordered or not spec.get(ordered[name]):
+            raise UserError(
+                f"config.fusion={name!r} keeps no sequence to write from: use {choices}"
+            )
+        fusion = construct(FUSIONS, spec, "config.fusion", **given)
+    elif len(encoders) > 1:
+        raise UserError(f"config.modalities={tuple(encoders)}: set config.fusion to {choices}")
+    return Transcriber(encoders=encoders, head=head(tasks[0]), fusion=fusion)
 
 
 def aligned(
     config: ConfigDict,
     encoders: Mapping[str, Any],
     given: Mapping[str, Any],
+    tasks: Sequence[str],
+    head: Callable[[str], Any],
     whole: joint.Whole | None,
 ) -> AlignedModel:
     """The encoders and projections of `config.alignment` behind them, or those of config.model.
@@ -142,6 +171,7 @@ def aligned(
     With `config.matching`, a fusion, also a head that says whether two inputs match; with
     `config.critic` one that tells the modalities of embeddings apart.
     """
+    del tasks, head
     where, dtype = "config.alignment", given["dtype"]
     learned = {name: options_of(AlignedModel)[name] for name in ("temperature", "bias")}
     known = options_of(Projection) | learned
@@ -174,43 +204,8 @@ def aligned(
     return AlignedModel(encoders=encoders, projections=projections, **of_model)
 
 
-def task(
-    config: ConfigDict, *, counts: Counts | None = None, alphabet: tuple[str, ...] = ()
-) -> Task:
-    """The task, with the losses and metrics that the config names.
-
-    Args:
-        config: of the run.
-        counts: of the training split; None where losses are not computed, as for predictions.
-        alphabet: of the texts that are written, for the metrics of a whole set of them.
-    """
-    names = modalities(config)
-    space = f"{'embedding' if config.task == ALIGNMENT else 'encoder'}/"
-    writes = config.task == transcripts.TASK
-    of_tasks = {ALIGNMENT: alignment.READS, transcripts.TASK: transcription.READS}
-    task_reads = of_tasks.get(config.task, {})
-
-    def bound(table: Mapping[str, Callable], part: Any, where: str) -> dict[str, Bound]:
-        return bind(
-            table, part, where, modalities=names, space=space, counts=counts, task_reads=task_reads
-        )
-
-    learned = ConfigDict(joint.losses(config, entries(config.losses, "config.losses")))
-    asked = entries(config.metrics, "config.metrics")
-    for label, spec in asked.items():
-        lookup(METRICS, spec.get("name", label), "config.metrics")
-
-    def those_of(table: Mapping[str, Callable]) -> ConfigDict:
-        chosen = {label: s for label, s in asked.items() if s.get("name", label) in table}
-        return ConfigDict(chosen)
-
-    return lookup(TASKS, config.task, "config.task")(
-        modalities=names,
-        losses=bound(LOSSES, learned, "config.losses"),
-        metrics=bound(ROW_METRICS, those_of(ROW_METRICS), "config.metrics"),
-        whole_set=bound(SET_METRICS, those_of(SET_METRICS), "config.metrics"),
-        **({"alphabet": alphabet} if writes else {}),
-    )
+# The models that tasks need, see TaskType.model.
+MODELS = {"aligned": aligned, "fused": fused, "sequence": sequence}
 
 
 def example_inputs(config: ConfigDict) -> dict[str, Input]:

@@ -12,7 +12,7 @@ from mmjax import cli
 from mmjax.data.pipeline.loader import Examples
 from mmjax.errors import UserError
 from mmjax.tasks.bound import BATCH
-from mmjax.tasks.task import Task
+from mmjax.tasks.task import Task, prefix
 from mmjax.train.step import eval_step, group_masks
 from mmjax.types import TARGETS, Input
 
@@ -32,26 +32,20 @@ def sample(examples: Examples) -> dict[str, np.ndarray]:
     return examples.batch([examples.take(i) for i in range(min(FEW, examples.eval_length()))])
 
 
-def check_labels(config: ConfigDict, batch: Mapping[str, np.ndarray]) -> None:
-    """Raises a UserError where the data have one label an example and the task is of several."""
-    if config.task == "multilabel" and TARGETS not in batch:
-        raise UserError(
-            f"config.task='multilabel': config.data.name={config.data.name!r} has one label an"
-            " example: choose 'classification', or other data"
-        )
-
-
 def check_names(
     config: ConfigDict,
     *,
     model: Any,
-    task: Task,
+    tasks: Mapping[str, Task],
     example: Mapping[str, Input],
     batch: Mapping[str, np.ndarray],
-    classes: int,
+    classes: Mapping[str, int],
     groups: tuple[str, ...],
-) -> None:
+) -> dict[str, Any]:
     """Looks for all that losses and metrics read, and for config.train.monitor.
+
+    Returns:
+        The shapes of the model's outputs.
 
     Raises:
         UserError: one that there is not, with the nearest, or what the parts raise.
@@ -59,24 +53,31 @@ def check_names(
     key = jax.random.PRNGKey(0)
     try:
         variables = jax.eval_shape(lambda k: model.init(k, dict(example)), key)
+        outputs = jax.eval_shape(lambda v: model.apply(v, dict(example)), variables)
         averages, kept = jax.eval_shape(
-            lambda v, b: eval_step(v, b, model=model, task=task, groups=()), variables, dict(batch)
+            lambda v, b: eval_step(v, b, model=model, tasks=tasks, groups=()),
+            variables,
+            dict(batch),
         )
     except (TypeError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise UserError(
             f"config: encoders, fusion, head and losses do not go together: {reason}"
         ) from error
-    rows = {name: _invented(name, x, max(ROWS, classes), classes) for name, x in kept.items()}
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")  # the numbers mean nothing
-        names = [*averages, *task.whole_set(rows)]
+    names = [*averages]
+    for name, task in tasks.items():
+        count = classes.get(name, 1)
+        rows = {key: _invented(key, x, max(ROWS, count), count) for key, x in kept[name].items()}
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")  # the numbers mean nothing
+            names += [prefix(tasks, name) + key for key in task.whole_set(rows)]
     suffixes = group_masks(np.zeros(0, int), groups)
     known = [f"val/{name}{suffix}" for suffix in suffixes for name in names]
     known += [f"train/{name}" for name in (*averages, *OF_TRAINING)]
     monitor = config.train.monitor
     if monitor not in known:
         raise UserError(f"config.train.monitor: unknown {monitor!r}; {cli.nearest(monitor, known)}")
+    return outputs
 
 
 def _invented(name: str, kept: Any, rows: int, classes: int) -> np.ndarray:
@@ -87,7 +88,7 @@ def _invented(name: str, kept: Any, rows: int, classes: int) -> np.ndarray:
         return np.ones(shape, bool)
     if np.issubdtype(kept.dtype, np.integer):
         return (numbers % max(classes, 1)).astype(kept.dtype)
-    if name == BATCH + TARGETS:
+    if name.startswith(BATCH + TARGETS):
         return (numbers % 2).astype(kept.dtype)
     drawn = np.random.default_rng(0).random(shape) + 0.01
     return (drawn / drawn.sum(axis=-1, keepdims=True)).astype(kept.dtype)

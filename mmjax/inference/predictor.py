@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -13,17 +14,21 @@ from mmjax import factory
 from mmjax.data.pipeline import scaling, tokenizer
 from mmjax.errors import UserError
 from mmjax.factory.checkpoints import joint, own, pretrained
-from mmjax.factory.checkpoints.restore import restored, thresholds
+from mmjax.factory.checkpoints.restore import restored
+from mmjax.factory.config.asked import asked
 from mmjax.factory.make_readers import file_inputs, input_axes, make_readers
+from mmjax.factory.make_tasks import stored_vocabularies
 from mmjax.inference import published, zero_shot
 from mmjax.models.aligned import MIN_TEMPERATURE
 from mmjax.models.data_parallel import Spread
 from mmjax.tasks.alignment import MATCH
-from mmjax.tasks.answers import LOG_ODDS, PROBABILITIES, Answers, answers_of, probabilities_of
 from mmjax.tasks.task import Task
 from mmjax.tasks.transcription import WRITTEN, spell
 from mmjax.train.checkpoints import workdir as workdirs
 from mmjax.types import Input
+
+PROBABILITIES, LOG_ODDS = "probabilities", "log_odds"
+Predictions = dict[str, dict[str, np.ndarray]]  # by task and name
 
 
 class Predictor(zero_shot.ZeroShot):
@@ -35,11 +40,12 @@ class Predictor(zero_shot.ZeroShot):
     Attributes:
         model, variables: the Linen module and its variables, for everybody who wants more.
         params: the variables' parameters.
-        task: what turns outputs into predictions.
-        labels: the names of the classes; of a model that writes, its characters.
+        tasks: by name, what turns outputs into predictions and answers.
+        vocabularies: by task, the names of its classes; of one that writes, its characters.
+        labels: those of the first task.
         modalities: the names of the inputs.
         batch_size: examples that run at once; more are cut into batches of this size.
-        thresholds: [C] where any number of labels may be right: the probability from which each is.
+        tuned: by task, what was tuned on the validation split, such as "thresholds" [C].
         axes: by modality, how many one input has as an array; an array with one more is several.
         files: the modalities whose strings are paths.
     """
@@ -49,26 +55,36 @@ class Predictor(zero_shot.ZeroShot):
         *,
         model: Any,
         variables: Any,
-        task: Task,
-        labels: Sequence[str],
+        tasks: Mapping[str, Task],
+        vocabularies: Mapping[str, Sequence[Any]],
         readers: Mapping[str, Callable[[Sequence[Any]], Input]],
         axes: Mapping[str, int],
         files: Collection[str],
         batch_size: int,
-        thresholds: np.ndarray | None = None,
+        tuned: Mapping[str, Mapping[str, np.ndarray]] = MappingProxyType({}),
         logits: tuple[float, float | None] | None = None,
     ):
-        self.model, self.variables, self.task = model, variables, task
+        self.model, self.variables, self.tasks = model, variables, dict(tasks)
         self.params = variables["params"]
-        self.labels, self.modalities = tuple(labels), tuple(readers)
-        self.batch_size, self.thresholds = batch_size, thresholds
+        self.vocabularies = {name: tuple(words) for name, words in vocabularies.items()}
+        self.labels = next(iter(self.vocabularies.values()), ())
+        self.modalities, self.batch_size, self.tuned = tuple(readers), batch_size, tuned
         self._readers, self.axes, self.files = readers, axes, tuple(files)
         if logits is not None:
             self.scale, self.bias = logits
         elif "logit_scale" in self.params:
             temperature = float(np.exp(-self.params["logit_scale"]))
             self.scale = 1 / max(temperature, MIN_TEMPERATURE)
-        self._apply = Spread(lambda v, inputs: task.predict(model.apply(v, inputs)))
+
+        def predicted(variables: Any, inputs: Any) -> dict[str, jax.Array]:
+            outputs = model.apply(variables, inputs)
+            return {
+                f"{name}/{key}": x
+                for name, task in self.tasks.items()
+                for key, x in task.predict(outputs).items()
+            }
+
+        self._apply = Spread(predicted)
 
     def __call__(self, *, top: int | None = None, **inputs: Any) -> Any:
         """The likeliest answers with their probabilities.
@@ -86,7 +102,8 @@ class Predictor(zero_shot.ZeroShot):
 
         Returns:
             For single inputs [{"answer": str, "probability": float}, ...], best first; for a list
-            a list of these.
+            a list of these. A task of numbers gives [{"answer": float}]. A model of several tasks
+            gives {task: answers} in place of answers.
 
         Raises:
             UserError: no input, lists of different lengths, an input that cannot be read, or a
@@ -104,10 +121,11 @@ class Predictor(zero_shot.ZeroShot):
         For the errors see `__call__`.
         """
         found, _ = self._predict({name: [row[name] for row in rows] for name in self.modalities})
-        if WRITTEN in found or LOG_ODDS in found:
+        if any(task.answer for task in self.tasks.values()):
             return [{"answers": answers} for answers in self._answers(found, top)]
+        (embedded,) = found.values()
         return [
-            {"embeddings": {n: found[n][i].tolist() for n in found if row.get(n) is not None}}
+            {"embeddings": {n: embedded[n][i].tolist() for n in embedded if row.get(n) is not None}}
             for i, row in enumerate(rows)
         ]
 
@@ -116,28 +134,51 @@ class Predictor(zero_shot.ZeroShot):
         for name, read in self._readers.items():
             read([row[name]])
 
-    def _answers(self, rows: Mapping[str, np.ndarray], top: int | None) -> Answers:
-        if WRITTEN not in rows:
-            self._find(rows, PROBABILITIES, "use embed(...)")
-        return answers_of(rows, self.labels, self.thresholds, top)
+    def _answers(self, found: Predictions, top: int | None) -> list[Any]:
+        answers = {}
+        for name, task in self.tasks.items():
+            if task.answer is None:
+                raise UserError(f"this model does not predict {PROBABILITIES}; use embed(...)")
+            answers[name] = task.answer(found[name], self.tuned.get(name, {}), top)
+        if len(answers) == 1:
+            return next(iter(answers.values()))
+        return [dict(zip(answers, of, strict=True)) for of in zip(*answers.values(), strict=True)]
 
-    def probabilities(self, **inputs: Any) -> np.ndarray:
-        """The probability of every class, [examples C] in the order of `labels`; see `__call__`."""
+    def _task(self, name: str | None) -> str:
+        if name is None and len(self.tasks) > 1:
+            raise UserError(f"this model has several tasks: give task={' or '.join(self.tasks)}")
+        name = next(iter(self.tasks)) if name is None else name
+        factory.lookup(self.tasks, name, "predict: task")
+        return name
+
+    def probabilities(self, *, task: str | None = None, **inputs: Any) -> np.ndarray:
+        """The probability of every class, [examples C] in the order of `labels`; see `__call__`.
+
+        Args:
+            task: by name, of a model of several.
+            inputs: see `__call__`.
+        """
+        name = self._task(task)
         rows, _ = self._predict(inputs)
-        self._find(rows, PROBABILITIES, "use embed(...)")
-        return probabilities_of(rows, self.thresholds)
+        made = self.tasks[name].probabilities
+        if made is None:
+            self._find(rows[name], PROBABILITIES, "use embed(...)")
+        return made(rows[name], self.tuned.get(name, {}))
 
-    def log_odds(self, **inputs: Any) -> np.ndarray:
+    def log_odds(self, *, task: str | None = None, **inputs: Any) -> np.ndarray:
         """log p / (1 - p) of the `probabilities`, float32 [examples C]: what to rank examples by.
 
         In float32 a probability is 1.0 from a log-odds of 17 on, and all order above that is lost.
         """
-        return self._find(self._predict(inputs)[0], LOG_ODDS, "use embed(...)")
+        name = self._task(task)
+        return self._find(self._predict(inputs)[0][name], LOG_ODDS, "use embed(...)")
 
-    def transcribe(self, **inputs: Any) -> str | list[str]:
+    def transcribe(self, *, task: str | None = None, **inputs: Any) -> str | list[str]:
         """The text of each example, by a model that writes; inputs and errors as of `__call__`."""
+        name = self._task(task)
         rows, single = self._predict(inputs)
-        texts = spell(self._find(rows, WRITTEN, "call it, or use embed(...)"), self.labels).tolist()
+        ids = self._find(rows[name], WRITTEN, "call it, or use embed(...)")
+        texts = spell(ids, self.vocabularies[name]).tolist()
         return texts[0] if single else texts
 
     def embed(self, **inputs: Any) -> dict[str, np.ndarray]:
@@ -146,7 +187,7 @@ class Predictor(zero_shot.ZeroShot):
         Products of those of two modalities are their cosine similarities. A missing input, None in
         a list, has zeros. For the inputs and errors see `__call__`.
         """
-        rows, _ = self._predict(inputs)
+        rows = self._all(self._predict(inputs)[0])
         given = [name for name, value in inputs.items() if value is not None]
         return {name: self._find(rows, name, "it answers: call it") for name in given}
 
@@ -161,8 +202,11 @@ class Predictor(zero_shot.ZeroShot):
         """
         if len(inputs) != 2:
             raise UserError(f"match is of two modalities, got {', '.join(inputs) or 'none'}")
-        rows, _ = self._predict(inputs)
+        rows = self._all(self._predict(inputs)[0])
         return self._find(rows, MATCH + "-".join(sorted(inputs)), "it has no config.matching")
+
+    def _all(self, found: Predictions) -> dict[str, np.ndarray]:
+        return {name: x for rows in found.values() for name, x in rows.items()}
 
     def _find(self, rows: Mapping[str, np.ndarray], name: str, instead: str) -> np.ndarray:
         if name not in rows:
@@ -171,7 +215,7 @@ class Predictor(zero_shot.ZeroShot):
             raise UserError(f"this model does not predict {kind}{name}; {instead}")
         return rows[name]
 
-    def _predict(self, inputs: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], bool]:
+    def _predict(self, inputs: Mapping[str, Any]) -> tuple[Predictions, bool]:
         given = {name: value for name, value in inputs.items() if value is not None}
         for name in given:
             factory.lookup(dict.fromkeys(self.modalities), name, "predict: input")
@@ -191,7 +235,11 @@ class Predictor(zero_shot.ZeroShot):
             for i in range(0, count, size)
         ] or [self._batch({name: [None] for name in rows}, 0, lists)]
         joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        return {name: array[:count] for name, array in joined.items()}, not lists
+        found: Predictions = {name: {} for name in self.tasks}
+        for name, array in joined.items():
+            task, _, key = name.partition("/")
+            found[task][key] = array[:count]
+        return found, not lists
 
     def _batch(
         self, rows: Mapping[str, Sequence[Any]], first: int, lists: Collection[str]
@@ -261,7 +309,8 @@ def load(
             return published.load(path, batch_size=batch_size)
     workdirs.require_whole(path)
     config = read_config(path)
-    labels = workdirs.read_labels(path)
+    vocabularies = stored_vocabularies(path, asked(config))
+    classes = {name: len(words) for name, words in vocabularies.items()}
     reads_words = "text" in factory.modalities(config) and "text_length" in config.data
     kept = pretrained.checkpoints(config, path)
     encode, vocabulary_size = None, 0
@@ -273,7 +322,7 @@ def load(
         encode = functools.partial(tokenizer.encode, words, length=config.data.text_length)
     scales = scaling.read(path / workdirs.SCALES_FILE)
     model = factory.model(
-        config, classes=len(labels), vocabulary_size=vocabulary_size, checkpoints=kept
+        config, classes=classes, vocabulary_size=vocabulary_size, checkpoints=kept
     )
     example = factory.example_inputs(config)
     shapes = jax.eval_shape(lambda key: model.init(key, example), jax.random.PRNGKey(0))
@@ -285,12 +334,12 @@ def load(
     return Predictor(
         model=model,
         variables=variables,
-        task=factory.task(config),
-        labels=labels,
+        tasks=factory.tasks(config, vocabularies=vocabularies),
+        vocabularies=vocabularies,
         readers=make_readers(config, encode, scales, kept),
         axes=input_axes(config, encode),
         files=file_inputs(config),
         logits=joint.logits_of(config, variables["params"]),
         batch_size=batch_size,
-        thresholds=thresholds(config, path, len(labels)),
+        tuned=workdirs.read_tuned(path, tuple(classes)),
     )

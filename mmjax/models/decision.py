@@ -13,7 +13,7 @@ from mmjax.models.fused import encode, encoder_outputs
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.masking import zero_masked
 from mmjax.nn.layers.options import choose
-from mmjax.types import LABEL, Fused, Input
+from mmjax.types import Fused, Input
 
 
 class WeightedAverage(nn.Module):
@@ -90,17 +90,20 @@ class DecisionModel(nn.Module):
             one over the present modalities), "product" (sum of log probabilities), "vote"
             (majority; ties by mean probability; "average" when not deterministic, for votes have
             no gradient) or "stack" (a learned linear layer over log probabilities).
+        name_of: what the combined logits are called.
     """
 
     encoders: Mapping[str, nn.Module]
     heads: Mapping[str, nn.Module]
     combine: str = "average"
+    name_of: str = "label"
 
     @nn.compact
     def __call__(
         self, inputs: Mapping[str, Input], *, deterministic: bool = True
     ) -> dict[str, Shaped[Array, "B ..."]]:
-        """The combined logits as "label", and each modality's own as "label/NAME"; float32.
+        """The combined logits as "label" (see name_of), each modality's own as "label/NAME";
+        float32.
 
         "label/NAME_mask" [B] says where it has any, and "encoder/NAME" is as in FusedModel.
 
@@ -132,6 +135,7 @@ class DecisionModel(nn.Module):
             )
         stacked = jnp.stack(list(logits.values()), axis=1)
         combined = rule(tuple(logits), stacked, jnp.stack(presence, axis=1), deterministic)
-        own = {f"{LABEL}/{name}": x for name, x in logits.items()}
-        there = {f"{LABEL}/{name}_mask": x for name, x in zip(logits, presence, strict=True)}
-        return {LABEL: combined} | own | there | encoder_outputs(tokens)
+        first = self.name_of
+        own = {f"{first}/{name}": x for name, x in logits.items()}
+        there = {f"{first}/{name}_mask": x for name, x in zip(logits, presence, strict=True)}
+        return {first: combined} | own | there | encoder_outputs(tokens)

@@ -44,6 +44,27 @@ class ClassificationHead(nn.Module):
         return logits(x).astype(jnp.float32)
 
 
+class RegressionHead(nn.Module):
+    """Dense layers over the fused vector -> a number.
+
+    Attributes:
+        hidden, activation, kernel_init, dropout, dtype: as of ClassificationHead.
+    """
+
+    hidden: tuple[int, ...] = ()
+    activation: str = "gelu"
+    kernel_init: str = "lecun_normal"
+    dropout: float = 0.0
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, fused: Fused, *, deterministic: bool = True) -> Float[Array, " B"]:
+        """Numbers [B], float32; raises UserError for an unknown activation."""
+        options = (self.hidden, self.activation, self.kernel_init, self.dropout, self.dtype)
+        dense = ClassificationHead(1, *options, name="dense")
+        return dense(fused, deterministic=deterministic)[:, 0]
+
+
 class Projection(nn.Module):
     """Dense layers: the mean of a modality's tokens -> the common space.
 

@@ -1,15 +1,16 @@
 """Embeddings of several modalities in one space: finding what belongs together."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from mmjax.tasks.bound import Bound
-from mmjax.tasks.task import Task, make_task
+from mmjax.tasks.task import Task, TaskType, make_task
 
+NAME = "alignment"
 EMBEDDING, MATCH = "embedding/", "match/"
 READS = {name: f"matching/{name}" for name in ("scores", "targets", "pairs")}
 
@@ -20,6 +21,9 @@ def alignment(
     losses: Mapping[str, Bound],
     metrics: Mapping[str, Bound],
     whole_set: Mapping[str, Bound],
+    name: str = NAME,
+    target: str = "",
+    vocabulary: Sequence[str] = (),
 ) -> Task:
     """A task on the embeddings [B E] that the model puts out as "embedding/MODALITY".
 
@@ -29,11 +33,13 @@ def alignment(
     Args:
         modalities: the names of the inputs that the model is given.
         losses, metrics, whole_set: what is asked of the outputs, by name.
+        name, target, vocabulary: of no matter here, as there is one space and no answer.
 
     Returns:
         A task whose `predict` gives the embedding of each modality by its name, and the probability
         of each match by "match/FIRST-SECOND", nan where one of the two is absent.
     """
+    del name, target, vocabulary
 
     def predict(outputs: Mapping[str, Array]) -> dict[str, Array]:
         embedded = {name: outputs.get(EMBEDDING + name) for name in modalities}
@@ -53,3 +59,14 @@ def alignment(
         whole_set=whole_set,
         keep=tuple(EMBEDDING + name for name in modalities),
     )
+
+
+ALIGNMENT = TaskType(
+    make=alignment,
+    model="aligned",
+    name=NAME,
+    space=EMBEDDING,
+    keys=("alignment", "critic", "matching", "model"),
+    needs=(("alignment", "model"),),
+    reads=READS,
+)

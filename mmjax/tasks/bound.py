@@ -3,7 +3,7 @@
 Whatever a loss or a metric may read has a name:
 
     NAME             an output of the model, such as "label", "encoder/image", "embedding/text"
-    batch/NAME       an entry of the batch, such as "batch/label"
+    batch/NAME       an entry of the batch, such as "batch/targets/label"
     prediction/NAME  what the task makes of the outputs, such as "prediction/probabilities"
     tuned/NAME       what was tuned on the validation split, such as "tuned/thresholds"
 
@@ -21,11 +21,11 @@ import numpy as np
 from jaxtyping import Array, Bool
 
 from mmjax.errors import UserError
-from mmjax.types import LABEL, MASK, TARGETS, Rows
+from mmjax.types import MASK, TARGETS, Rows
 
 BATCH, PREDICTION, TUNED = "batch/", "prediction/", "tuned/"
 PARTNER, SHARE = "mixup/partner", "mixup/share"  # outputs of a model that mixes examples
-TRUTHS = (BATCH + LABEL, BATCH + TARGETS)
+TRUTH = BATCH + TARGETS
 
 Values = Mapping[str, Any]
 
@@ -64,14 +64,14 @@ class Bound:
         Raises:
             UserError: nothing has a name that is read, or the function refuses what it is given.
         """
-        if PARTNER not in values or not set(TRUTHS) & set(self.reads.values()):
+        if PARTNER not in values or not any(x.startswith(TRUTH) for x in self.reads.values()):
             return self._rows(values)
         partner, share = values[PARTNER], values[SHARE]
-        other = {name: values[name][partner] for name in TRUTHS if name in values}
+        other = {name: x[partner] for name, x in values.items() if name.startswith(TRUTH)}
         own, others = self._rows(values), self._rows({**values, **other})
         # A row that is not mixed has a share of one, and what its partner holds is no matter.
         mixed = share * own.value + (1 - share) * jnp.where(share < 1, others.value, 0)
-        return Rows(mixed, own.mask)
+        return Rows(mixed, own.mask & ((share >= 1) | others.mask))
 
     def _rows(self, values: Values) -> Rows:
         arguments, mask = self.arrays(values), self.mask(values)
@@ -154,7 +154,8 @@ def id_name(name: str) -> str:
     "" for what is no embedding of a modality.
     """
     kind, _, modality = name.rpartition("/")
-    return f"{BATCH}{modality}_id" if kind and f"{kind}/" not in (BATCH, PREDICTION, TUNED) else ""
+    embedding = kind and not name.startswith((BATCH, PREDICTION, TUNED))
+    return f"{BATCH}{modality}_id" if embedding else ""
 
 
 def same_content(values: Values, names: Collection[str]) -> Bool[Array, "B B"] | None:

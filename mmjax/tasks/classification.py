@@ -1,14 +1,20 @@
 """One label out of C classes: answering by choosing, recognising, sorting."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
-from mmjax.tasks.bound import PREDICTION, Bound
-from mmjax.tasks.task import Task, make_task
-from mmjax.types import LABEL
+from mmjax.models.heads import ClassificationHead
+from mmjax.tasks.answers import likeliest
+from mmjax.tasks.bound import BATCH, PREDICTION, Bound
+from mmjax.tasks.figures import confusion
+from mmjax.tasks.task import Arrays, Task, TaskType, known_rows, make_task, of_classes
+from mmjax.types import TARGETS
+
+NAME = "label"
 
 
 def classification(
@@ -17,23 +23,38 @@ def classification(
     losses: Mapping[str, Bound],
     metrics: Mapping[str, Bound],
     whole_set: Mapping[str, Bound],
+    name: str = NAME,
+    target: str = NAME,
+    vocabulary: Sequence[str] = (),
 ) -> Task:
-    """A task on the logits [B C] that the model puts out as "label", and the labels of the batch.
+    """A task on the logits [B C] that the model puts out under its name.
 
     Args:
         modalities: the names of the inputs that the model is given.
         losses, metrics, whole_set: what is asked of the outputs, by name.
+        name: of the task.
+        target: of the batch, int32 [B].
+        vocabulary: the names of the classes, for answers and reports.
 
     Returns:
         A task whose `predict` gives `probabilities` [B C], `log_odds` [B C] and `label` [B].
     """
+    truth, predicted = BATCH + TARGETS + target, f"{PREDICTION}label"
 
     def predict(outputs):
         return {
-            "probabilities": jax.nn.softmax(outputs[LABEL].astype(jnp.float32)),
-            "log_odds": log_odds(outputs[LABEL]),
-            "label": jnp.argmax(outputs[LABEL], axis=-1),
+            "probabilities": jax.nn.softmax(outputs[name].astype(jnp.float32)),
+            "log_odds": log_odds(outputs[name]),
+            "label": jnp.argmax(outputs[name], axis=-1),
         }
+
+    def baselines(rows: Arrays) -> dict[str, float]:
+        labels = rows[truth][known_rows(rows, target)]
+        return {"majority class": np.bincount(labels).max() / len(labels) if len(labels) else 0.0}
+
+    def figures(rows: Arrays) -> dict:
+        known = known_rows(rows, target)
+        return {"confusion": confusion(rows[truth][known], rows[predicted][known], vocabulary)}
 
     return make_task(
         modalities=modalities,
@@ -41,7 +62,13 @@ def classification(
         losses=losses,
         metrics=metrics,
         whole_set=whole_set,
-        keep=(f"{PREDICTION}label",),
+        keep=(predicted, truth, f"{truth}_mask"),
+        answer=lambda rows, _, top: likeliest(
+            rows["log_odds"], rows["probabilities"], vocabulary, 3 if top is None else top
+        ),
+        probabilities=lambda rows, _: rows["probabilities"],
+        baselines=baselines,
+        figures=figures,
     )
 
 
@@ -58,3 +85,15 @@ def log_odds(logits: Float[Array, "B C"]) -> Float[Array, "B C"]:
     highest = jax.nn.one_hot(jnp.argmax(logits, axis=-1), logits.shape[-1], dtype=bool)
     others = jax.nn.logsumexp(jnp.where(highest, -jnp.inf, logits), axis=-1, keepdims=True)
     return jnp.where(highest, logits - others, log_p - jnp.log1p(-jnp.exp(log_p)))
+
+
+CLASSIFICATION = TaskType(
+    make=classification,
+    model="fused",
+    name=NAME,
+    heads={"classification": ClassificationHead},
+    targets=("a class",),
+    encode=of_classes,
+    keys=("decision", "fusion", "head", "mixup"),
+    needs=(("fusion", "decision"),),
+)

@@ -1,19 +1,21 @@
 """Any number of labels out of C classes, each right or wrong by itself: tagging."""
 
-import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.special import expit
 
+from mmjax.errors import UserError
 from mmjax.metrics.whole_set import best_thresholds
+from mmjax.models.heads import ClassificationHead
+from mmjax.tasks.answers import likeliest
 from mmjax.tasks.bound import BATCH, PREDICTION, Bound
-from mmjax.tasks.task import Task, make_task
-from mmjax.types import LABEL, MASK, TARGETS
+from mmjax.tasks.task import Arrays, Task, TaskType, known_rows, make_task, of_classes
+from mmjax.types import TARGETS
 
-THRESHOLDS = "thresholds"
+NAME, THRESHOLDS = "label", "thresholds"
 
 
 def multilabel(
@@ -22,8 +24,11 @@ def multilabel(
     losses: Mapping[str, Bound],
     metrics: Mapping[str, Bound],
     whole_set: Mapping[str, Bound],
+    name: str = NAME,
+    target: str = NAME,
+    vocabulary: Sequence[str] = (),
 ) -> Task:
-    """A task on the logits [B C] that the model puts out as "label", and the batch's "targets".
+    """A task on the logits [B C] that the model puts out under its name.
 
     A class is predicted where its probability reaches its threshold. Thresholds are tuned for the
     best F1 of each class on the validation split, after training.
@@ -31,39 +36,71 @@ def multilabel(
     Args:
         modalities: the names of the inputs that the model is given.
         losses, metrics, whole_set: what is asked of the outputs, by name.
+        name: of the task.
+        target: of the batch, float32 [B C]: how right each class is, from 0 to 1.
+        vocabulary: the names of the classes, for answers.
 
     Returns:
         A task whose `predict` gives `probabilities` [B C], each class by itself, and `log_odds`
         [B C], the logits. On the host probabilities are computed in float64, so that thresholds
         can be where those of float32 are all 1.0.
     """
-    probabilities, targets = f"{PREDICTION}probabilities", BATCH + TARGETS
-    log_odds = f"{PREDICTION}log_odds"
+    truth, log_odds = BATCH + TARGETS + target, f"{PREDICTION}log_odds"
 
-    def tune(rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        real = rows[BATCH + MASK]
-        return {THRESHOLDS: best_thresholds(exact(rows[log_odds][real]), rows[targets][real])}
+    def tune(rows: Arrays) -> dict[str, np.ndarray]:
+        known = known_rows(rows, target)
+        return {THRESHOLDS: best_thresholds(exact(rows[log_odds][known]), rows[truth][known])}
 
     def predict(outputs):
-        logits = outputs[LABEL].astype(jnp.float32)
+        logits = outputs[name].astype(jnp.float32)
         return {"probabilities": jax.nn.sigmoid(logits), "log_odds": logits}
 
-    task = make_task(
+    def answer(rows: Arrays, tuned: Arrays, top: int | None) -> list:
+        found = exact(rows["log_odds"])
+        reached = thresholds(tuned, found.shape[-1])
+        return likeliest(rows["log_odds"], found, vocabulary, top, reached)
+
+    return make_task(
         modalities=modalities,
         predict=predict,
         losses=losses,
         metrics=metrics,
         whole_set=whole_set,
-        keep=(log_odds, targets),
+        keep=(log_odds, truth, f"{truth}_mask"),
+        on_host=lambda rows: {**rows, f"{PREDICTION}probabilities": exact(rows[log_odds])},
         tune=tune,
+        answer=answer,
+        probabilities=lambda rows, _: exact(rows["log_odds"]),
     )
-
-    def of_the_whole_set(rows: Mapping[str, np.ndarray]) -> dict[str, float]:
-        return task.whole_set({**rows, probabilities: exact(rows[log_odds])})
-
-    return dataclasses.replace(task, whole_set=of_the_whole_set)
 
 
 def exact(log_odds: np.ndarray) -> np.ndarray:
     """Probabilities in float64, which tell log-odds apart up to 36; those of float32 up to 17."""
     return expit(np.asarray(log_odds, np.float64))
+
+
+def thresholds(tuned: Arrays, classes: int) -> np.ndarray:
+    """Those of the validation split [C]; 0.5 before the end of training.
+
+    Raises:
+        UserError: there is not one for each class.
+    """
+    found = np.asarray(tuned.get(THRESHOLDS, np.full(classes, 0.5)))
+    if found.shape != (classes,) or not np.isfinite(found).all():
+        raise UserError(
+            f"tuned.json has not a threshold for each of {classes} labels: restore it, or delete it"
+            " to use 0.5"
+        )
+    return found
+
+
+MULTILABEL = TaskType(
+    make=multilabel,
+    model="fused",
+    name=NAME,
+    heads={"classification": ClassificationHead},
+    targets=("several classes",),
+    encode=of_classes,
+    keys=("decision", "fusion", "head", "mixup"),
+    needs=(("fusion", "decision"),),
+)

@@ -10,7 +10,8 @@ from jax.experimental import multihost_utils
 
 from mmjax.errors import UserError
 from mmjax.tasks.bound import BATCH
-from mmjax.train.step import group_masks
+from mmjax.tasks.task import prefix
+from mmjax.train.step import Tasks, group_masks
 from mmjax.types import GROUP, MASK
 
 
@@ -18,14 +19,15 @@ from mmjax.types import GROUP, MASK
 class Evaluation:
     """What an evaluation found.
 
-    metrics: each loss and metric, by NAME and NAME/GROUP.
+    metrics: each loss and metric, by NAME and NAME/GROUP, with "TASK/" in front where there are
+        several tasks.
     counts: how many examples each of them is over.
-    rows: what the task keeps of each example, by name (see tasks.bound): [examples ...].
+    rows: by task, what it keeps of each example, by name (see tasks.bound): [examples ...].
     """
 
     metrics: dict[str, float]
     counts: dict[str, int]
-    rows: dict[str, np.ndarray]
+    rows: dict[str, dict[str, np.ndarray]]
 
 
 def to_host(tree):
@@ -42,9 +44,9 @@ def evaluate(
     put: Callable,
     *,
     split: str,
-    whole_set: Callable[[Mapping[str, np.ndarray]], dict[str, float]],
+    tasks: Tasks,
     groups: tuple[str, ...],
-    tuned: Mapping[str, np.ndarray],
+    tuned: Mapping[str, Mapping[str, np.ndarray]],
 ) -> Evaluation:
     """Runs the split once.
 
@@ -54,9 +56,9 @@ def evaluate(
         batches: batches of numpy arrays, the last ones padded under `_mask`.
         put: sends a batch to the devices.
         split: the split's name, for the error.
-        whole_set: all rows and what was tuned -> the metrics that no mean over rows gives.
+        tasks: what is asked of the model, by name.
         groups: names of the groups, numbered as in the batches' `group`.
-        tuned: what was tuned on the validation split, as "tuned/NAME".
+        tuned: by task, what was tuned on the validation split, as "tuned/NAME".
 
     Raises:
         UserError: the split holds no example.
@@ -70,18 +72,37 @@ def evaluate(
             exact = Average(np.float64(average.total), np.int64(average.count))
             averages[name] = averages[name].merge(exact) if name in averages else exact
         kept = to_host(kept)
-        real = kept[BATCH + MASK]
-        parts.append({name: rows[real] for name, rows in kept.items()})
+        parts.append(
+            {
+                task: {name: array[rows[BATCH + MASK]] for name, array in rows.items()}
+                for task, rows in kept.items()
+            }
+        )
     averages = {name: average for name, average in averages.items() if average.count}
     if not averages:
         raise UserError(f"the {split} split holds no example; check config.data")
     metrics = {name: float(average.compute()) for name, average in averages.items()}
     counts = {name: int(average.count) for name, average in averages.items()}
-    rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    for suffix, chosen in group_masks(rows[BATCH + GROUP], groups).items():
-        if not chosen.any():
-            continue
-        found = whole_set({name: array[chosen] for name, array in rows.items()} | dict(tuned))
-        metrics |= {name + suffix: value for name, value in found.items()}
-        counts |= dict.fromkeys((name + suffix for name in found), int(chosen.sum()))
+    rows = {
+        task: {name: np.concatenate([part[task][name] for part in parts]) for name in of_task}
+        for task, of_task in parts[0].items()
+    }
+    for name, task in tasks.items():
+        for suffix, chosen in in_groups(rows[name], groups).items():
+            found = task.whole_set(chosen | dict(tuned.get(name, {})))
+            keys = {key: prefix(tasks, name) + key + suffix for key in found}
+            metrics |= {keys[key]: value for key, value in found.items()}
+            counts |= dict.fromkeys(keys.values(), len(chosen[BATCH + MASK]))
     return Evaluation(metrics=metrics, counts=counts, rows=rows)
+
+
+def in_groups(
+    rows: Mapping[str, np.ndarray], groups: tuple[str, ...]
+) -> dict[str, dict[str, np.ndarray]]:
+    """The rows of each group that has any, by "/GROUP"; all of them by ""."""
+    masks = group_masks(rows[BATCH + GROUP], groups)
+    return {
+        suffix: {name: array[chosen] for name, array in rows.items()}
+        for suffix, chosen in masks.items()
+        if chosen.any()
+    }

@@ -11,25 +11,26 @@ from jax.sharding import Mesh
 from mmjax.tasks.task import Task
 from mmjax.train.loop import Schedule
 from mmjax.train.partition import Base
-from mmjax.train.weighting import Weight
+from mmjax.train.weighting import LossWeighting, Weight
 from mmjax.types import Input
 
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """A model, a task, data and a way to train.
+    """A model, tasks, data and a way to train.
 
-    model, task: what is learned, and what is asked of it.
+    model, tasks: what is learned, and what is asked of it, by name.
     example: inputs of one row, to initialise the model with.
     make_optimizer: parameters (or their shapes) -> (optimizer, learning rate of a step).
-    weights: of the task's losses, by label: numbers or functions of the step.
+    weights: of each task's losses, by label: numbers or functions of the step.
+    weighting: of the tasks among each other.
     augment: (key, batch) -> batch, on the device.
     ema_decay: of the moving average of the parameters; 0 keeps none.
     seed: of the parameters, dropout and augmentation.
     train_data: () -> a Grain iterator over batches.
     eval_data: split -> batches, each example once.
     sizes: images (or other records) and examples of each split.
-    classes, groups: names of the labels, and of the groups metrics are also given for.
+    groups: names of the groups that metrics are also given for.
     first_variables: () -> what the model starts with instead of drawn values, by collection and
         path, and lines that say where it came from.
     trains: parameters -> which of them train, as a tree of booleans; None if all do.
@@ -39,17 +40,17 @@ class Experiment:
     """
 
     model: nn.Module
-    task: Task
+    tasks: Mapping[str, Task]
     example: Mapping[str, Input]
     make_optimizer: Callable[[Any], tuple[optax.GradientTransformation, Callable[[int], float]]]
-    weights: Mapping[str, Weight]
+    weights: Mapping[str, Mapping[str, Weight]]
+    weighting: LossWeighting
     augment: Callable
     ema_decay: float
     seed: int
     train_data: Callable[[], Any]
     eval_data: Callable[[str], Iterable]
     sizes: Mapping[str, tuple[int, int]]
-    classes: tuple[str, ...]
     groups: tuple[str, ...]
     first_variables: Callable[[], tuple[dict[str, Any], list[str]]]
     trains: Callable[[Any], Any]

@@ -11,11 +11,12 @@ from clu.metrics import Metric
 from rich.console import Console
 
 from mmjax.errors import UserError
-from mmjax.tasks.bound import BATCH, PREDICTION, TUNED
+from mmjax.tasks.bound import TUNED
+from mmjax.tasks.task import prefix
 from mmjax.train import sharding
 from mmjax.train.checkpoints import workdir
 from mmjax.train.checkpoints.checkpoint import Checkpoints
-from mmjax.train.evaluate import Evaluation, evaluate
+from mmjax.train.evaluate import Evaluation, evaluate, in_groups
 from mmjax.train.experiment import Experiment
 from mmjax.train.host import memory_check, processes
 from mmjax.train.host.signals import Interrupted, Interrupts
@@ -27,9 +28,9 @@ from mmjax.train.reporting.bar import Bar
 from mmjax.train.reporting.writers import Writer, read_metrics
 from mmjax.train.state import TrainState, create_state, overlay
 from mmjax.train.step import eval_step, train_step
-from mmjax.types import GROUP, LABEL, Batch
+from mmjax.types import Batch
 
-Tuned = Mapping[str, np.ndarray]
+Tuned = Mapping[str, Mapping[str, np.ndarray]]
 
 
 class Run:
@@ -47,7 +48,12 @@ class Run:
             variables = init(jax.random.PRNGKey(experiment.seed))
             ema = experiment.ema_decay > 0
             return create_state(
-                variables, self.optimizer, experiment.seed, ema=ema, trains=self.trains
+                variables,
+                self.optimizer,
+                experiment.seed,
+                ema=ema,
+                trains=self.trains,
+                weighting=experiment.weighting.init(len(experiment.tasks)),
             )
 
         shapes = jax.eval_shape(create)
@@ -60,8 +66,9 @@ class Run:
         step = functools.partial(
             train_step,
             model=experiment.model,
-            task=experiment.task,
+            tasks=experiment.tasks,
             weights=experiment.weights,
+            weighting=experiment.weighting,
             optimizer=self.optimizer,
             augment=experiment.augment,
             ema_decay=experiment.ema_decay,
@@ -74,7 +81,7 @@ class Run:
             functools.partial(
                 eval_step,
                 model=experiment.model,
-                task=experiment.task,
+                tasks=experiment.tasks,
                 groups=experiment.groups,
                 gather=gather,
             ),
@@ -111,22 +118,26 @@ class Run:
         return self._train_step(state, batch)
 
     def evaluate(self, variables: Any, split: str, tuned: Tuned | None = None) -> Evaluation:
-        """The evaluation of one split; `tuned`: what was tuned on the validation split, by name."""
+        """The evaluation of a split; `tuned`: by task, what was tuned on the validation split."""
         return evaluate(
             self.eval_step,
             variables,
             self.points(self.experiment.eval_data(split)),
             self.put,
             split=split,
-            whole_set=self.experiment.task.whole_set,
+            tasks=self.experiment.tasks,
             groups=self.experiment.groups,
-            tuned={TUNED + name: values for name, values in (tuned or {}).items()},
+            tuned={
+                task: {TUNED + name: values for name, values in of_task.items()}
+                for task, of_task in (tuned or {}).items()
+            },
         )
 
     def tune(self, variables: Any) -> None:
-        """Tunes on the validation split whatever the task tunes, and stores it in the workdir."""
-        tuned = self.experiment.task.tune(self.evaluate(variables, "validation").rows)
-        if tuned:
+        """Tunes on the validation split whatever tasks tune, and stores it in the workdir."""
+        rows = self.evaluate(variables, "validation").rows
+        tuned = {name: task.tune(rows[name]) for name, task in self.experiment.tasks.items()}
+        if any(tuned.values()):
             workdir.write_tuned(self.directory, tuned)
 
     def best_variables(self, checkpoints: Checkpoints) -> tuple[int, Any]:
@@ -143,19 +154,23 @@ class Run:
 
     def report_test(self, variables: Any, step: int) -> dict[str, float]:
         """Evaluates the test split; prints the table and draws the pictures."""
-        result = self.evaluate(variables, "test", workdir.read_tuned(self.directory))
-        rows, predicted = result.rows, f"{PREDICTION}label"
-        baselines = {}
-        if predicted in rows:
-            labels = rows[BATCH + LABEL]
-            for i, name in enumerate(("", *self.experiment.groups)):
-                chosen = labels[rows[BATCH + GROUP] == i - 1] if name else labels
-                baselines[name] = np.bincount(chosen).max() / len(chosen) if len(chosen) else 0.0
-            confusion = self.directory / "confusion.png"
-            classes = self.experiment.classes
-            report.plot_confusion(labels, rows[predicted], classes, confusion)
-        title = f"test set, checkpoint of step {step}"
-        show.print_results(self.console, title, result.metrics, result.counts, baselines)
+        tasks = self.experiment.tasks
+        tuned = workdir.read_tuned(self.directory, tuple(tasks))
+        result = self.evaluate(variables, "test", tuned)
+        for name, task in tasks.items():
+            rows, first = result.rows[name], prefix(tasks, name)
+            for file, figure in task.figures(rows).items():
+                report.save(figure, self.directory / f"{first.replace('/', '_')}{file}.png")
+            grouped = in_groups(rows, self.experiment.groups)
+            baselines = {suffix[1:]: task.baselines(part) for suffix, part in grouped.items()}
+            of_task = {k.removeprefix(first): k for k in result.metrics if k.startswith(first)}
+            show.print_results(
+                self.console,
+                f"{f'{name}: ' if first else ''}test set, checkpoint of step {step}",
+                {name: result.metrics[key] for name, key in of_task.items()},
+                {name: result.counts[key] for name, key in of_task.items()},
+                baselines,
+            )
         return {f"test/{name}": value for name, value in result.metrics.items()}
 
 

@@ -27,6 +27,7 @@ class TrainState:
     key: the root random key; each step folds its number into it.
     skipped: how many steps were not applied because a loss or gradient was not finite.
     skipped_in_a_row: how many of them came last.
+    weighting: the state of the weighting of tasks (see train.weighting); None if it has none.
     """
 
     # Fields hold arrays, or in trees of the same form shapes, shardings and the like: hence Any.
@@ -38,6 +39,7 @@ class TrainState:
     key: Any
     skipped: Any
     skipped_in_a_row: Any
+    weighting: Any = None
 
     @property
     def eval_variables(self) -> dict[str, Any]:
@@ -54,6 +56,7 @@ def create_state(
     *,
     ema: bool = False,
     trains: Any = None,
+    weighting: Any = None,
 ) -> TrainState:
     """A state at step 0.
 
@@ -63,6 +66,7 @@ def create_state(
         seed: gives the root key of dropout, sampling and augmentation.
         ema: whether a moving average of the parameters is kept.
         trains: which parameters train, as a tree of booleans; None: all. Others have no average.
+        weighting: the first state of the weighting of tasks.
     """
     model_state = dict(variables)
     params = model_state.pop("params")
@@ -76,6 +80,7 @@ def create_state(
         key=jax.random.PRNGKey(seed),
         skipped=zero,
         skipped_in_a_row=zero,
+        weighting=weighting,
     )
 
 

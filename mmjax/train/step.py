@@ -1,6 +1,7 @@
 """The training step and the evaluation step: pure functions; jit and sharding are the caller's."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -10,12 +11,13 @@ import optax
 from clu import metrics as clu_metrics
 from jaxtyping import Array, Bool, Float, Int
 
-from mmjax.tasks.task import Task
+from mmjax.tasks.task import Task, inputs_of, prefix
 from mmjax.train.partition import Params, map_selected
 from mmjax.train.state import TrainState
-from mmjax.train.weighting import Weight, weight_at
+from mmjax.train.weighting import LossWeighting, Weight, weight_at
 from mmjax.types import GROUP, MASK, Batch
 
+Tasks = Mapping[str, Task]
 RANDOM = ("dropout", "sample")  # the random streams that a model may draw from
 Augment = Callable[[jax.Array, Batch], Batch]
 Gather = Callable[[Params], Params]
@@ -43,49 +45,69 @@ def train_step(
     batch: Batch,
     *,
     model: nn.Module,
-    task: Task,
-    weights: Mapping[str, Weight],
+    tasks: Tasks,
+    weights: Mapping[str, Mapping[str, Weight]],
+    weighting: LossWeighting,
     optimizer: optax.GradientTransformation,
     augment: Augment,
     ema_decay: float,
     gather: Gather = as_they_are,
+    per_task_gradients: bool = False,
 ) -> tuple[TrainState, dict[str, clu_metrics.Metric]]:
     """One update. If the loss or a gradient is not finite, the update is not applied but counted.
 
     Args:
         state: the state before; `state.step` determines every random number drawn.
         batch: arrays by key (see types); rows where `_mask` is False weigh nothing.
-        weights: the weight of each of the task's losses, a number or a function of the step.
+        tasks: what is asked of the model, by name.
+        weights: of each task, the weight of each of its losses, a number or a function of the step.
             That of NAME is also that of NAME/FIRST-SECOND, for any two modalities.
+        weighting: of the tasks among each other.
         augment: (key, batch) -> batch, on the device.
         ema_decay: used if the state has a moving average.
         gather: parameters -> what the model reads of them (see sharding.gather_fsdp).
+        per_task_gradients: whether the optimizer begins with a gradient aggregator; it is then
+            given gradients [tasks ...], each of a weighted loss of a task.
 
     Returns:
-        The state after, and metrics as clu metrics, ready to be merged over steps.
+        The state after, and metrics as clu metrics, ready to be merged over steps. Where there are
+        several tasks, names begin with "TASK/".
     """
     augment_key, model_key = jax.random.split(jax.random.fold_in(state.key, state.step))
     rngs = {name: jax.random.fold_in(model_key, i) for i, name in enumerate(RANDOM)}
     batch = augment(augment_key, batch)
-    weight = {name: weight_at(weights[name], state.step) for name in weights}
+    weight = {
+        name: {label: weight_at(w, state.step) for label, w in weights[name].items()}
+        for name in tasks
+    }
 
-    def loss_fn(params):
+    def losses_fn(params):
         outputs, model_state = model.apply(
             {"params": gather(params), **state.model_state},
-            task.inputs(batch),
+            inputs_of(tasks, batch),
             deterministic=False,
             rngs=rngs,
             mutable=list(state.model_state),
         )
-        losses = task.losses(outputs, batch)
-        loss = sum(
-            weight[name.partition("/")[0]] * masked_mean(*rows) for name, rows in losses.items()
-        )
-        return loss, (outputs, losses, model_state)
+        rows = {name: task.losses(outputs, batch) for name, task in tasks.items()}
+        losses = [
+            sum(weight[name][label.partition("/")[0]] * masked_mean(*r) for label, r in of.items())
+            for name, of in rows.items()
+        ]
+        weighed, weighting_state = weigh(weighting, losses, state.weighting)
+        return weighed, (losses, outputs, rows, model_state, weighting_state)
 
-    (loss, (outputs, losses, model_state)), grads = jax.value_and_grad(loss_fn, has_aux=True)(
-        state.params
-    )
+    def loss_fn(params):
+        weighed, aux = losses_fn(params)
+        return sum(weighed), aux
+
+    if per_task_gradients:
+        weighed, pull_back, aux = jax.vjp(losses_fn, state.params, has_aux=True)
+        (grads,) = jax.vmap(pull_back)(list(jnp.eye(len(tasks))))
+        loss = sum(weighed)
+    else:
+        (loss, aux), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+    task_losses, outputs, rows, model_state, weighting_state = aux
     grad_norm = optax.tree.norm(grads)
     finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
 
@@ -104,19 +126,25 @@ def train_step(
         ema_params=keep_if_finite(ema_params, state.ema_params),
         model_state=keep_if_finite(model_state, state.model_state),
         opt_state=keep_if_finite(opt_state, state.opt_state),
+        weighting=keep_if_finite(weighting_state, state.weighting),
         skipped=state.skipped + ~finite,
         skipped_in_a_row=jnp.where(finite, 0, state.skipped_in_a_row + 1),
     )
     average = clu_metrics.Average.from_model_output
-    metrics = {
-        name: average(rows.value, rows.mask & finite)
-        for name, rows in {**losses, **task.metrics(outputs, batch)}.items()
-    }
-    metrics |= {
-        f"weight/{name}": clu_metrics.LastValue(value)
-        for name, value in weight.items()
-        if callable(weights[name])
-    }
+    metrics = {}
+    for (name, task), task_loss in zip(tasks.items(), task_losses, strict=True):
+        first = prefix(tasks, name)
+        metrics |= {
+            first + label: average(r.value, r.mask & finite)
+            for label, r in {**rows[name], **task.metrics(outputs, batch)}.items()
+        }
+        metrics |= {
+            f"weight/{first}{label}": clu_metrics.LastValue(value)
+            for label, value in weight[name].items()
+            if callable(weights[name][label])
+        }
+        if first:
+            metrics[f"{first}loss"] = average(task_loss[None], finite[None])
     one = finite[None]
     metrics["loss"] = average(loss[None], one)
     metrics["grad_norm"] = average(grad_norm[None], one)
@@ -127,15 +155,26 @@ def train_step(
     return new_state, metrics
 
 
+def weigh(
+    weighting: LossWeighting, losses: Sequence[Float[Array, ""]], state: Any
+) -> tuple[list[Float[Array, ""]], Any]:
+    """The weighted loss of each task, and the next state of the weighting; one has no weight."""
+    if len(losses) == 1:
+        return list(losses), state
+    found = jax.lax.stop_gradient(jnp.stack(losses))
+    weights, state = weighting.update(found, state)
+    return [w * x for w, x in zip(weights, losses, strict=True)], state
+
+
 def eval_step(
     variables: Mapping,
     batch: Batch,
     *,
     model: nn.Module,
-    task: Task,
+    tasks: Tasks,
     groups: tuple[str, ...],
     gather: Gather = as_they_are,
-) -> tuple[dict[str, clu_metrics.Average], dict[str, jax.Array]]:
+) -> tuple[dict[str, clu_metrics.Average], dict[str, dict[str, jax.Array]]]:
     """Sums and counts of every loss and metric under `_mask`, in all and for each group.
 
     Args:
@@ -144,18 +183,22 @@ def eval_step(
         gather: as of `train_step`.
 
     Returns:
-        Averages by NAME and NAME/GROUP; and what the task keeps of each row for whatever needs the
-        whole set.
+        Averages by NAME and NAME/GROUP, with "TASK/" in front where there are several tasks; and
+        what each task keeps of each row for whatever needs the whole set.
     """
     variables = {**variables, "params": gather(variables.get("params", {}))}
-    outputs = model.apply(variables, task.inputs(batch))
-    values = {**task.losses(outputs, batch), **task.metrics(outputs, batch)}
+    outputs = model.apply(variables, inputs_of(tasks, batch))
+    values = {
+        prefix(tasks, name) + label: rows
+        for name, task in tasks.items()
+        for label, rows in {**task.losses(outputs, batch), **task.metrics(outputs, batch)}.items()
+    }
     averages = {
         name + suffix: clu_metrics.Average.from_model_output(rows.value, rows.mask & kept)
         for name, rows in values.items()
         for suffix, kept in group_masks(batch[GROUP], groups).items()
     }
-    return averages, task.keep(outputs, batch)
+    return averages, {name: task.keep(outputs, batch) for name, task in tasks.items()}
 
 
 def group_masks(

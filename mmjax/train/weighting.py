@@ -1,7 +1,14 @@
-"""How losses weigh against each other: numbers, or functions of the step."""
+"""How losses weigh against each other: within a task, and tasks among each other.
+
+Within a task a weight is a number or a function of the step. Among tasks it is a `LossWeighting`,
+whose weights may follow the losses, with one backward pass for all tasks; or a gradient aggregator,
+an optax transformation whose input has an axis of tasks in front, which begins the chain of the
+optimizer: `optax.chain(mean_of_tasks(), optax.adamw(...))`.
+"""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -46,3 +53,32 @@ def exponential(
         return start * (end / start) ** jnp.clip((step - begin) / steps, 0.0, 1.0)
 
     return weight
+
+
+class LossWeighting(NamedTuple):
+    """Weights of tasks by their losses, as a pair of pure functions.
+
+    init: number of tasks -> its state, a pytree; None for none.
+    update: (losses [tasks], state) -> (weights [tasks], the next state). No gradient flows through
+        the weights.
+    """
+
+    init: Callable[[int], Any]
+    update: Callable[[Float[Array, " tasks"], Any], tuple[Float[Array, " tasks"], Any]]
+
+
+def fixed(weights: Sequence[float]) -> LossWeighting:
+    """The same weights at every step."""
+    return LossWeighting(
+        lambda _: None, lambda _, state: (jnp.asarray(weights, jnp.float32), state)
+    )
+
+
+def mean_of_tasks() -> optax.GradientTransformation:
+    """The gradient aggregator that averages: gradients [tasks ...] -> [...]."""
+
+    def update(updates, state, params=None):
+        del params
+        return jax.tree.map(lambda x: jnp.mean(x, axis=0), updates), state
+
+    return optax.GradientTransformation(lambda _: optax.EmptyState(), update)

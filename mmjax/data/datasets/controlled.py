@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from mmjax.data.sources.arrays import Arrays
+from mmjax.data.sources.targets import Target
 from mmjax.errors import UserError
 
 MODALITIES = ("a", "b", "c")
@@ -102,6 +103,8 @@ def controlled(
 ) -> dict[str, Arrays]:
     """The splits train, validation and test; vectors float32 [examples 16] of a, b and c.
 
+    Beside the label there is the target "total": the sum of all three symbols, a number.
+
     In "lookup" b is float32 [examples n 32]: in each step a key's features, then its value's.
     The test split holds its examples four times: complete, and without each modality; the group
     says which.
@@ -142,16 +145,18 @@ def controlled(
             there, labels = conditions[kinds], np.concatenate([labels] * len(conditions))
             symbols = np.concatenate([symbols] * len(conditions))
             values = {m: np.concatenate([v] * len(conditions)) for m, v in values.items()}
+        tags = np.eye(classes, dtype=np.float32)[symbols].max(1)
         splits[split] = Arrays(
             name=f"controlled/{split}",
             values=values,
             masks={m: np.ones(v.shape[: max(2, v.ndim - 1)], bool) for m, v in values.items()},
-            labels=labels,
+            targets={
+                "label": Target(tags if task == TAGS else labels, answers),
+                "total": Target(symbols.sum(axis=1).astype(np.float32)),
+            },
             kinds=kinds,
-            answers=answers,
             groups=GROUPS,
             absent={m: ~there[:, i] for i, m in enumerate(MODALITIES)},
-            targets=np.eye(classes, dtype=np.float32)[symbols].max(1) if task == TAGS else None,
         )
     return splits
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from mmjax.data.datasets.spoken_digits import spoken_digits
 from mmjax.data.sources.arrays import Arrays
+from mmjax.data.sources.targets import Target
 from mmjax.errors import UserError
 
 # All results are digits; the first three are modulo ten, which takes far longer to learn.
@@ -126,9 +127,11 @@ def digit_arithmetic(
                 "audio": heard,
                 "text": np.ones((len(operators), 1), bool),
             },
-            labels=labels,
+            targets={
+                "label": Target(labels, ANSWERS),
+                "value": Target(labels.astype(np.float32)),  # the same as a number
+            },
             kinds=kinds,
-            answers=ANSWERS,
             groups=GROUPS,
             index=index,
             absent=dict(zip(MODALITIES, absent.T, strict=True)),

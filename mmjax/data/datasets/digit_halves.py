@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from mmjax.data.sources.arrays import Arrays
+from mmjax.data.sources.targets import Target
 from mmjax.errors import UserError
 
 MODALITIES = ("lower", "upper")
@@ -46,9 +47,8 @@ def digit_halves(
             values={"lower": lower, "upper": upper},
             masks={name: np.ones(lower.shape, bool) for name in MODALITIES},
             ids={name: np.arange(1, length + 1, dtype=np.int32) for name in MODALITIES},
-            labels=labels[rows],
+            targets={"label": Target(labels[rows], tuple(map(str, range(10))))},
             kinds=np.zeros(length, np.int32),
-            answers=tuple(map(str, range(10))),
             groups=("all",),
         )
     return splits

@@ -15,6 +15,7 @@ import numpy as np
 from mmjax.data.datasets.joined_digits import Digits, join
 from mmjax.data.readers.lengths import finite
 from mmjax.data.sources.arrays import Arrays
+from mmjax.data.sources.targets import Target
 from mmjax.errors import UserError
 
 NAME = "spoken_numbers"
@@ -106,9 +107,13 @@ def spoken_numbers(
             values={"speech": values},
             masks={"speech": np.concatenate([part.mask for part in made])},
             texts={"text": [text for part in made for text in part.texts]},
-            labels=np.concatenate([part.counts for part in made]),
+            targets={
+                "label": Target(
+                    np.concatenate([part.counts for part in made]),
+                    tuple(map(str, range(most + 1))),
+                )
+            },
             kinds=np.isin(np.concatenate([part.owners for part in made]), new).astype(np.int32),
-            answers=tuple(map(str, range(most + 1))),
             groups=GROUPS,
         )
     return splits

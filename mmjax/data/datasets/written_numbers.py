@@ -8,6 +8,7 @@ import numpy as np
 
 from mmjax.data.datasets.joined_digits import WORDS, Digits, join
 from mmjax.data.sources.arrays import Arrays
+from mmjax.data.sources.targets import Target
 from mmjax.errors import UserError
 
 ROWS = 8  # of pixels: the features of a step
@@ -71,9 +72,10 @@ def written_numbers(
             values={"ink": made.values},
             masks={"ink": made.mask},
             texts={"text": made.texts},
-            labels=made.counts - fewest,
+            targets={
+                "label": Target(made.counts - fewest, tuple(map(str, range(fewest, most + 1))))
+            },
             kinds=np.zeros(count, np.int32),
-            answers=tuple(map(str, range(fewest, most + 1))),
             groups=("all",),
         )
     return splits

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Int32
 from mmjax.data.readers.transforms import select_questions, take_questions
 from mmjax.data.sources.source import Source, questions
 from mmjax.errors import UserError
-from mmjax.types import GROUP, LABEL, MASK
+from mmjax.types import GROUP, MASK, TARGETS
 
 MODALITIES = ("image", "text")
 
@@ -35,8 +35,10 @@ class QuestionExamples:
     In training a row draws its questions anew, without replacement. In evaluation an image with
     more than K questions takes several rows. A batch is a dict of `image` uint8 [R H W 3],
     `image_mask` bool [R], `image_index` int32 [B] (the row of each example among this process's;
-    absent for K = 0), `text` int32 [B L], `text_mask` bool [B L], `label` and `group` int32 [B] and
-    `_mask` bool [B]; keys of other modalities are absent, and nothing of theirs is decoded.
+    absent for K = 0), `text` int32 [B L], `text_mask` bool [B L], `targets/label` and `group` int32
+    [B],
+    `targets/label_mask` and `_mask` bool [B]; keys of other modalities are absent, and nothing of
+    theirs is decoded.
 
     Args:
         source: where records are read.
@@ -102,10 +104,11 @@ class QuestionExamples:
         """Stacks rows to a batch; the questions of a row stay together."""
         images = [row["image"] for row in chosen]
         batch = {
-            LABEL: np.concatenate([row["answer"] for row in chosen]),
+            TARGETS + self._source.target: np.concatenate([row["answer"] for row in chosen]),
             GROUP: np.concatenate([row["type"] for row in chosen]),
             MASK: np.concatenate([row["mask"] for row in chosen]),
         }
+        batch[f"{TARGETS}{self._source.target}_mask"] = batch[MASK]
         if "image" in self._modalities:
             blank = np.zeros(self.image_shape, np.uint8)
             other = {image.shape for image in images if image is not None} - {blank.shape}

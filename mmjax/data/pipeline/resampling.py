@@ -5,26 +5,30 @@ from jaxtyping import Float, Int, Num
 
 from mmjax.data.sources.arrays import Arrays
 from mmjax.data.sources.source import Source
+from mmjax.data.sources.targets import Target
 from mmjax.errors import UserError
 
 # A class is drawn in proportion to the power of its count: 1 would leave all as it is.
 POWERS = {"balanced": 0.0, "square_root": 0.5}
 
 
-def row_labels(split: Arrays | Source) -> Int[np.ndarray, " examples"]:
-    """The label of each example; those of a source question by question, broken ones left out."""
+def row_labels(split: Arrays | Source, target: Target) -> Int[np.ndarray, " examples"]:
+    """The class of each example; those of a source question by question, broken ones left out."""
     if isinstance(split, Arrays):
-        return np.asarray(split.labels)
+        return np.asarray(target.values)
     records = (split.read(index, ("questions",)) for index in range(len(split.records)))
     answers = [np.asarray(r["questions"]["answer"], int) for r in records if r is not None]
     return np.concatenate([np.zeros(0, int), *answers])
 
 
-def class_counts(split: Arrays | Source) -> Num[np.ndarray, " C"]:
-    """The examples of each class: of one label each, or for which a class is right (targets)."""
-    if isinstance(split, Arrays) and split.targets is not None:
-        return np.sum(split.targets, axis=0, dtype=np.float64)
-    return np.bincount(row_labels(split), minlength=len(split.answers))
+def class_counts(split: Arrays | Source, target: Target) -> tuple[Num[np.ndarray, " C"], int]:
+    """The examples for which each class is right, and all that are labelled."""
+    labels = row_labels(split, target)
+    if target.mask is not None:
+        labels = labels[target.mask]
+    if labels.ndim == 2:
+        return np.sum(labels, axis=0, dtype=np.float64), len(labels)
+    return np.bincount(labels, minlength=len(target.classes)), len(labels)
 
 
 def draw_probabilities(

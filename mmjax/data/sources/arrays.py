@@ -1,4 +1,4 @@
-"""Data sets that fit in memory: any modalities as arrays or texts, and a label for each example."""
+"""Data sets that fit in memory: any modalities as arrays or texts, and what is asked about them."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -10,8 +10,9 @@ import numpy as np
 from mmjax.data.pipeline import checks
 from mmjax.data.pipeline.examples import Encode
 from mmjax.data.pipeline.scaling import Scale
+from mmjax.data.sources.targets import Target
 from mmjax.errors import UserError
-from mmjax.types import GROUP, LABEL, MASK, TARGETS
+from mmjax.types import GROUP, MASK, TARGETS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,11 +30,8 @@ class Arrays:
             rows serve several examples. Without an entry example i uses row i.
         absent: by modality, bool [examples]: True for the examples that lack it all the same.
         ids: by modality, int [rows], from 1: rows of equal numbers have equal content.
-        labels: int [examples], indices into `answers`.
+        targets: by name, what the examples are asked for.
         kinds: int [examples], indices into `groups`.
-        targets: float32 [examples C], how right each class is, from 0 to 1, where more than one may
-            be.
-        answers: the class names in the order of the labels and targets.
         groups: the kinds of example; metrics are also reported by group.
 
     Raises:
@@ -44,14 +42,12 @@ class Arrays:
     name: str
     values: Mapping[str, np.ndarray]
     masks: Mapping[str, np.ndarray]
-    labels: np.ndarray
+    targets: Mapping[str, Target]
     kinds: np.ndarray
-    answers: tuple[str, ...]
     groups: tuple[str, ...]
     index: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     absent: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     texts: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
-    targets: np.ndarray | None = None
     ids: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
@@ -74,9 +70,7 @@ class Arrays:
             if name not in rows or len(numbers) != len(rows[name]):
                 count = f"{len(rows[name])} rows" if name in rows else "no rows"
                 raise UserError(f"{self.name}: {len(numbers)} ids but {count} of {name!r}")
-        arrays = {"labels": self.labels, "kinds": self.kinds}
-        if self.targets is not None:
-            arrays["targets"] = self.targets
+        arrays = {"kinds": self.kinds}
         arrays |= {name: self.index.get(name, value) for name, value in rows.items()}
         arrays |= {f"absent {name}": there for name, there in self.absent.items()}
         sizes = {name: len(array) for name, array in arrays.items()}
@@ -88,24 +82,20 @@ class Arrays:
         for name, value in self.values.items():
             checks.check_array(self.name, repr(name), value, "biuf")
             checks.check_array(self.name, f"the mask of {name!r}", self.masks[name], "b")
-        for name, numbers in {"labels": self.labels, "kinds": self.kinds}.items():
-            checks.check_array(self.name, name, numbers, "iu", axes=1)
+        checks.check_array(self.name, "kinds", self.kinds, "iu", axes=1)
         for part in ("index", "ids", "absent"):
             for name, array in getattr(self, part).items():
                 kinds = "b" if part == "absent" else "iu"
                 checks.check_array(self.name, f"{part} of {name!r}", array, kinds, axes=1)
-        if self.targets is not None:
-            checks.check_array(self.name, "targets", self.targets, "biuf", axes=2)
 
     def _check_contents(self, rows: Mapping[str, Any]) -> None:
         for name, value in self.values.items():
             checks.check_values(self.name, name, value, self.masks[name])
         for name, texts in self.texts.items():
             checks.check_texts(self.name, name, texts)
-        checks.check_indices(self.name, "label", self.labels, "answers", len(self.answers))
         checks.check_indices(self.name, "kind", self.kinds, "groups", len(self.groups))
-        if self.targets is not None:
-            checks.check_targets(self.name, self.targets, len(self.answers))
+        for name, target in self.targets.items():
+            target.check(self.name, name, len(self))
         for name, numbers in self.index.items():
             if name not in rows:
                 raise UserError(f"{self.name}: an index of {name!r}, which is not there")
@@ -113,15 +103,31 @@ class Arrays:
             checks.check_indices(self.name, what, numbers, f"rows of {name!r}", len(rows[name]))
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.kinds)
+
+    def example_texts(self, name: str) -> list[str]:
+        """The text of each example under a name of `texts`."""
+        rows = self.texts[name]
+        return [rows[i] for i in self.index[name]] if name in self.index else list(rows)
+
+    def with_targets(self, targets: Mapping[str, Target]) -> "Arrays":
+        """The split with these targets; texts that are targets are no inputs any more."""
+
+        def rest(part: Mapping[str, Any]) -> dict[str, Any]:
+            gone = self.texts.keys() & targets.keys()
+            return {name: value for name, value in part.items() if name not in gone}
+
+        parts = ("texts", "index", "ids", "absent")
+        kept = {part: rest(getattr(self, part)) for part in parts}
+        return dataclasses.replace(self, targets=dict(targets), **kept)
 
 
 class ArrayExamples:
     """Makes the rows and batches of a split in memory, one example a row; see pipeline.Examples.
 
     A batch is a dict of NAME and NAME_mask for each modality, NAME_id int32 [B] for those with ids
-    (0 where it is absent), `label` and `group` int32 [B], `targets` float32
-    [B C] where there are any, and `_mask` bool [B].
+    (0 where it is absent), `targets/NAME` [B ...] and `targets/NAME_mask` for each target that is
+    no string, `group` int32 [B] and `_mask` bool [B].
 
     Args:
         arrays: the split.
@@ -181,10 +187,11 @@ class ArrayExamples:
             rows[~real] = 0
             return rows
 
-        batch = {LABEL: gather(arrays.labels), GROUP: gather(arrays.kinds)}
-        batch = {key: array.astype(np.int32) for key, array in batch.items()} | {MASK: real}
-        if arrays.targets is not None:
-            batch[TARGETS] = gather(arrays.targets).astype(np.float32)
+        batch = {GROUP: gather(arrays.kinds).astype(np.int32), MASK: real}
+        for name, target in arrays.targets.items():
+            if isinstance(target.values, np.ndarray):
+                key = TARGETS + name
+                batch[key], batch[f"{key}_mask"] = target.rows(index, real)
         for name in self._modalities:
             values, mask = gather(self._values[name], name), gather(self._masks[name], name)
             if name in self._scales:

@@ -112,6 +112,7 @@ class Source:
             which is not looked at.
         groups: the kinds of question; metrics are also reported by group.
         broken: index -> error of the records found broken so far, in this process.
+        target: what the answers are called.
     """
 
     name: str
@@ -119,6 +120,7 @@ class Source:
     answers: tuple[str, ...]
     groups: tuple[str, ...]
     broken: dict[int, str] = dataclasses.field(default_factory=dict, compare=False)
+    target: str = "label"
 
     def read(self, index: int, fields: Iterable[str]) -> dict[str, Any] | None:
         """Reads `fields` of a record; a broken record is logged, counted and given as None.

@@ -3,13 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from ml_collections import ConfigDict
 
 from mmjax.errors import UserError
 from mmjax.factory.checkpoints.frozen_base import base
 from mmjax.factory.tuning import trains
-from mmjax.train.checkpoints import workdir as workdirs
 from mmjax.train.checkpoints.checkpoint import Checkpoints
 from mmjax.train.partition import to_restore
 
@@ -30,16 +28,3 @@ def restored(config: ConfigDict, path: Path, abstract: Any, step: int | None) ->
         raise UserError(f"no checkpoint of step {step} in {path}; there are {steps}")
     wanted = to_restore(params, trains(config, params), ema=config.optimizer.ema > 0)
     return checkpoints.restore_variables(step, wanted | {"model_state": abstract})
-
-
-def thresholds(config: ConfigDict, path: Path, classes: int) -> np.ndarray | None:
-    """Those that the workdir stores; 0.5 before the end of its training; None for one label."""
-    if config.task != "multilabel":
-        return None
-    found = workdirs.read_tuned(path).get("thresholds", np.full(classes, 0.5))
-    if found.shape != (classes,) or not np.isfinite(found).all():
-        raise UserError(
-            f"{path / workdirs.TUNED_FILE} has not a threshold for each of {classes} labels:"
-            " restore it"
-        )
-    return found

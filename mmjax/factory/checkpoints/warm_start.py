@@ -1,6 +1,6 @@
 """config.init_from -> what a run starts with instead of drawn values, and a report of it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,9 +26,13 @@ SHOWN = 4  # names in a message
 
 
 class Names(NamedTuple):
-    """What a model has entries for, in the order of their numbers: its classes, its vocabulary."""
+    """What a model has entries for, in the order of their numbers.
 
-    classes: tuple[str, ...]
+    classes: of each task; of the only one under "".
+    words: its vocabulary.
+    """
+
+    classes: Mapping[str, tuple[str, ...]]
     words: tuple[str, ...]
 
 
@@ -60,9 +64,10 @@ def taken(
         old, of = names_in(path, reads_words=bool(new.words)), f" (step {step})"
     else:
         given = _published(config, path)
-    wanted = _shapes(make, example, len(new.classes), len(new.words))
-    # One class and two words more: how much an axis grows says what it has an entry for each of.
-    grown = _shapes(make, example, len(new.classes) + 1, len(new.words) + 2)
+    wanted = _shapes(make, example, new, grown=0)
+    # One word, two classes of a task, three of the next: how much an axis grows says what it has an
+    # entry for each of.
+    grown = _shapes(make, example, new, grown=1)
     found: Flat = {}
     partly, unlike = [], []
     for name in sorted(wanted.keys() & given.keys()):
@@ -92,8 +97,10 @@ def taken(
     return unflatten_dict(found), notes
 
 
-def _shapes(make: Callable[..., Any], example: Any, classes: int, words: int) -> Flat:
-    made = make(classes=classes, vocabulary_size=words)
+def _shapes(make: Callable[..., Any], example: Any, names: Names, *, grown: int) -> Flat:
+    counts = {t: len(c) + grown * i for i, (t, c) in enumerate(names.classes.items(), 2)}
+    classes = counts.get("", counts)
+    made = make(classes=classes, vocabulary_size=len(names.words) + grown)
     shapes = jax.eval_shape(lambda key: made.init(key, example), jax.random.PRNGKey(0))
     return flatten_dict(dict(shapes))
 
@@ -108,10 +115,11 @@ def _by_name(
     """The entries of the classes and words that both have; None if another axis differs."""
     here, there = [], []
     for axis, more in enumerate(growth):
-        if array.ndim != len(shape) or more not in (0, 1, 2):
+        names = {0: (range(shape[axis]),) * 2, 1: (new.words, old.words)}
+        names |= {i: (c, old.classes.get(t, ())) for i, (t, c) in enumerate(new.classes.items(), 2)}
+        if array.ndim != len(shape) or more not in names:
             return None
-        names = {1: (new.classes, old.classes), 2: (new.words, old.words)}
-        ours, theirs = names.get(more, (range(shape[axis]),) * 2)
+        ours, theirs = names[more]
         if shape[axis] != len(ours) or array.shape[axis] != len(theirs):
             return None
         number = {name: i for i, name in enumerate(theirs)}
@@ -124,10 +132,12 @@ def _by_name(
 
 
 def names_in(path: Path, *, reads_words: bool) -> Names:
-    """The classes of a workdir, and if it has one its vocabulary."""
+    """The classes of a workdir's tasks, and if it has one its vocabulary."""
     file = path / workdir.TOKENIZER_FILE
     words = tokenizer.words(tokenizer.load(file)) if reads_words and file.exists() else ()
-    return Names(tuple(workdir.read_json(path / workdir.LABELS_FILE)), words)
+    found = workdir.read_json(path / workdir.LABELS_FILE)
+    found = found if isinstance(found, dict) else {"": found}
+    return Names({task: tuple(names) for task, names in found.items()}, words)
 
 
 def _trained(path: Path) -> tuple[Flat, int]:

@@ -1,6 +1,6 @@
 """Everything that a config says is looked at before anything starts: keys, types, ranges, names."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -9,20 +9,34 @@ from mmjax import cli
 from mmjax.errors import UserError
 from mmjax.factory.checkpoints import pretrained
 from mmjax.factory.config import typed
-from mmjax.factory.config.keys import ABSENT, GROUPS, KEYS, LABELLED, REQUIRED, Key, Part, keys_of
+from mmjax.factory.config.asked import asked
+from mmjax.factory.config.keys import (
+    ABSENT,
+    GROUPS,
+    KEYS,
+    ONE_TASK,
+    REQUIRED,
+    TASK_KEYS,
+    Key,
+    Part,
+    keys_of,
+)
 from mmjax.factory.config.parts import (
     SUPPLIED,
     Path,
     children,
+    is_list,
     kind_of,
     node_at,
     part_at,
     with_inputs,
 )
 from mmjax.factory.tables.names import RAW, check_complete, check_options, lookup
+from mmjax.factory.tables.tasks import TASKS
 from mmjax.factory.tuning import check_pattern, patterns_of
 
-PARTS = (pretrained.MODEL, "fusion", "tuning", "alignment", "matching", "critic", "head")
+PARTS = (pretrained.MODEL, "fusion", "tuning", "alignment", "matching", "critic")
+OF_TASKS = sorted({key for kind in TASKS.values() for key in kind.keys} - {*ONE_TASK})
 
 
 def checked(config: ConfigDict) -> ConfigDict:
@@ -42,6 +56,7 @@ def checked(config: ConfigDict) -> ConfigDict:
         if not isinstance(tree.setdefault(group, {}), dict):
             raise UserError(f"config.{group}={tree[group]!r}: give a table of keys")
         tree[group] = _keys(tree[group], group)
+    _tasks(tree)
     _modalities(tree)
     _shorthands(tree)
     for path in _paths(tree):
@@ -56,10 +71,16 @@ def checked(config: ConfigDict) -> ConfigDict:
 
 def _keys(given: dict[str, Any], group: str) -> dict[str, Any]:
     """The keys of a group, or those outside of all groups, with defaults."""
-    known, prefix = keys_of(group), f"config.{group}." if group else "config."
+    others = () if group else GROUPS
+    return _filled(given, keys_of(group), f"config.{group}." if group else "config.", others)
+
+
+def _filled(
+    given: dict[str, Any], known: Mapping[str, Key], prefix: str, others: Collection[str] = ()
+) -> dict[str, Any]:
     for name in given:
-        if name not in known and (group or name not in GROUPS):
-            near = cli.nearest(str(name), [*known, *(() if group else GROUPS)])
+        if name not in known and name not in others:
+            near = cli.nearest(str(name), [*known, *others])
             raise UserError(f"{prefix}{name}: no such key; {near}")
     found = {}
     for name, key in known.items():
@@ -67,8 +88,7 @@ def _keys(given: dict[str, Any], group: str) -> dict[str, Any]:
         if value is None and key.default is ABSENT:
             continue
         if value is REQUIRED:
-            choices = f": one of {', '.join(key.names)}" if key.names else ""
-            raise UserError(f"{prefix}{name} is missing: {key.about}{choices}")
+            raise _missing(prefix + name, key)
         if value is not ABSENT:
             found[name] = _value(value, key, prefix + name)
     return found | {name: value for name, value in given.items() if name not in known}
@@ -99,6 +119,39 @@ def _one_of(value: str, key: Key, where: str) -> str:
     return value
 
 
+def _missing(where: str, key: Key) -> UserError:
+    choices = f": one of {', '.join(key.names)}" if key.names else ""
+    return UserError(f"{where} is missing: {key.about}{choices}")
+
+
+def _tasks(tree: dict[str, Any]) -> None:
+    """config.tasks with defaults, or that config.task is there."""
+    if not isinstance(tree["tasks"], dict):
+        raise UserError(f"config.tasks={tree['tasks']!r}: give a table of tasks by name")
+    if not tree["tasks"]:
+        for name in ("task", "losses"):
+            if name not in tree:
+                raise _missing(f"config.{name}", KEYS[name])
+        lookup(TASKS, tree["task"], "config.task")
+        return
+    for name in ("task", *ONE_TASK):
+        if tree.pop(name, None):
+            raise UserError(
+                f"config.{name} is of a single task, and config.tasks has some: put it into"
+                f" config.tasks.{next(iter(tree['tasks']))}, or leave it out"
+            )
+    for name, spec in tree["tasks"].items():
+        where = f"config.tasks.{name}"
+        spec = {"name": spec} if isinstance(spec, str) else spec
+        if not isinstance(spec, dict):
+            raise UserError(f"{where}={spec!r}: give a table of keys, such as {{'name': ...}}")
+        if not name.isidentifier():
+            raise UserError(f"{where}: a task's name is of letters, digits and _")
+        tree["tasks"][name] = _filled(spec, TASK_KEYS, f"{where}.")
+        if "losses" not in spec:
+            raise _missing(f"{where}.losses", TASK_KEYS["losses"])
+
+
 def _modalities(tree: dict[str, Any]) -> None:
     names, encoders = tree["modalities"], tree["encoders"]
     if not isinstance(encoders, dict):
@@ -113,19 +166,26 @@ def _modalities(tree: dict[str, Any]) -> None:
 
 def _shorthands(tree: dict[str, Any]) -> None:
     """A name alone stands for a part without options, a tuple of names for a table of them."""
-    for label in ("losses", "metrics"):
-        part = (tree[label],) if isinstance(tree[label], str) else tree[label]
-        if isinstance(part, tuple) and all(isinstance(name, str) for name in part):
-            continue
-        if not isinstance(part, dict) or not all(isinstance(v, dict) for v in part.values()):
+    heads = []
+    for task in asked(tree).values():
+        node = node_at(tree, task.path)
+        for label in ("losses", "metrics"):
+            part = (node[label],) if isinstance(node[label], str) else node[label]
+            names = isinstance(part, tuple) and all(isinstance(name, str) for name in part)
+            table = isinstance(part, dict) and all(isinstance(v, dict) for v in part.values())
+            if not names and not table:
+                raise UserError(
+                    f"{task.where}.{label}={part!r}: give a tuple of names, or a table of options"
+                    " by name"
+                )
+            node[label] = part
+        if not node["losses"]:
             raise UserError(
-                f"config.{label}={part!r}: give a tuple of names, or a table of options by name"
+                f"{task.where}.losses is empty: name one at least, such as ('cross_entropy',)"
             )
-    for label in ("losses", "metrics"):
-        tree[label] = (tree[label],) if isinstance(tree[label], str) else tree[label]
-    if not tree["losses"]:
-        raise UserError("config.losses is empty: name one at least, such as ('cross_entropy',)")
-    for path in (*((name,) for name in PARTS), *(("encoders", name) for name in tree["encoders"])):
+        heads.append((*task.path, "head"))
+    encoders = (("encoders", name) for name in tree["encoders"])
+    for path in (*((name,) for name in PARTS), *encoders, *heads):
         *parents, last = path
         node = node_at(tree, tuple(parents))
         if isinstance(node.get(last), str):
@@ -142,9 +202,11 @@ def _paths(tree: Mapping[str, Any]) -> list[Path]:
     found: list[Path] = [(name,) for name in PARTS if tree.get(name) is not None]
     found += [("encoders", name) for name in tree["encoders"]]
     found += [("data", "options"), ("optimizer", "options")]
-    for label in ("losses", "metrics"):
-        names = tree[label]
-        found += [(label, name) for name in names]
+    for task in asked(tree).values():
+        node = node_at(tree, task.path)
+        found += [(*task.path, k, name) for k in ("losses", "metrics") for name in node[k]]
+        if task.type.heads:
+            found.append((*task.path, "head"))
     for name, functions in tree["augment"].items():
         lookup(with_inputs(tree), name, "config.augment")
         if not isinstance(functions, dict):
@@ -158,7 +220,7 @@ def _paths(tree: Mapping[str, Any]) -> list[Path]:
 
 def _part(tree: dict[str, Any], path: Path) -> None:
     where, spec = ".".join(("config", *path)), node_at(tree, path)
-    if path[0] in ("losses", "metrics") and isinstance(tree[path[0]], tuple):
+    if is_list(path[:-1]) and isinstance(node_at(tree, path[:-1]), tuple):
         spec = {}
     if not isinstance(spec, dict):
         raise UserError(f"{where}={spec!r}: give a table of options")
@@ -214,23 +276,34 @@ def _shapes(tree: Mapping[str, Any]) -> None:
 
 def _together(tree: Mapping[str, Any]) -> None:
     """What one key says of another."""
-    task, data, train = tree["task"], tree["data"], tree["train"]
-    for path, key in KEYS.items():
-        value = node_at(tree, tuple(path.split(".")))
-        if key.tasks and task not in key.tasks and value and value != key.default:
+    tasks, data, train = asked(tree), tree["data"], tree["train"]
+    used = {key for task in tasks.values() for key in task.type.keys}
+    for key in (*OF_TASKS, *(("head",) if "head" in tree else ())):
+        value = tree.get(key)
+        if key not in used and value and value != KEYS[key].default:
+            others = (repr(name) for name, kind in TASKS.items() if key in kind.keys)
+            kinds = " and ".join(repr(task.kind) for task in tasks.values())
             raise UserError(
-                f"config.{path} is for config.task={' or '.join(map(repr, key.tasks))}, not for"
-                f" {task!r}: leave it out"
+                f"config.{key} is for config.task={' or '.join(others)}, not for {kinds}: leave it"
+                " out"
             )
     whole = tree.get(pretrained.MODEL) is not None and not tree["encoders"]
     if "width" not in tree and not whole:
         raise UserError(f"config.width is missing: {KEYS['width'].about}")
-    if task == "alignment" and "alignment" not in tree and not whole:
-        raise UserError("config.alignment is missing: the projections, such as {'embedding': 64}")
-    if task in LABELLED and not tree["decision"] and not tree.get("fusion"):
+    for needs in (needs for task in tasks.values() for needs in task.type.needs):
+        first = needs[0]
+        if not any(tree.get(key) for key in needs):
+            part = part_at(tree, (first,))
+            choices = "" if part.unnamed else cli.nearest("", list(part.table))
+            raise UserError(f"config.{first} is missing: {choices or KEYS[first].about}")
+    models = {task.type.model: name for name, task in tasks.items()}
+    if len(models) > 1:
+        one, other = list(models.values())[:2]
         raise UserError(
-            f"config.fusion is missing: {cli.nearest('', list(part_at(tree, ('fusion',)).table))}"
+            f"config.tasks: {one} and {other} are answered by different models: train them apart"
         )
+    if len(tasks) > 1 and tree["decision"]:
+        raise UserError("config.decision fuses the decisions of one task: leave it out")
     if tree["decision"] and tree["mixup"]:
         raise UserError("config.mixup mixes fused vectors, and config.decision has none: keep one")
     sizes = [key for key in ("batch_size", "images_per_batch") if key in data]

@@ -4,16 +4,15 @@ A key is absent, and means what `about` says, or has a default, or must be there
 parts that a name chooses, such as config.fusion, is said by those parts: see `parts`.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from mmjax.data.pipeline.resampling import POWERS
-from mmjax.factory.tables.names import DATASETS, DTYPES, OPTIMIZERS, SCHEDULES, TASKS
+from mmjax.factory.tables.names import DATASETS, DTYPES, OPTIMIZERS, SCHEDULES
+from mmjax.factory.tables.tasks import TASKS
 from mmjax.models.decision import COMBINATIONS
 
 REQUIRED, ABSENT = object(), object()
-LABELLED = ("classification", "multilabel")
-ANSWERED = (*LABELLED, "transcription")  # by one head over all modalities
 Names = tuple[str, ...]
 Part = dict  # the type of a part: its own options say what it may hold
 
@@ -27,7 +26,6 @@ class Key(NamedTuple):
     least, most: the range of a number, ends included.
     below: what a number does not reach.
     names: what a text may be, if that is known.
-    tasks: what it is for; () is all.
     """
 
     kind: Any
@@ -37,7 +35,6 @@ class Key(NamedTuple):
     most: float | None = None
     below: float | None = None
     names: Collection[str] = ()
-    tasks: Sequence[str] = ()
 
     def range(self) -> str:
         """The range in words."""
@@ -51,9 +48,22 @@ def _count(about: str, default: Any = REQUIRED, least: int = 1) -> Key:
     return Key(int, about, default, least=least)
 
 
+# Of a task: of the only one they stand beside `task`, of each of several in config.tasks.NAME.
+ONE_TASK: Mapping[str, Key] = {
+    "target": Key(str, "of the data set, which is to be answered; '': the first", ""),
+    "losses": Key(Part, "the losses, by label, or a tuple of names", ABSENT),
+    "metrics": Key(Part, "the metrics, by label, or a tuple of names", {}),
+    "head": Key(Part, "from fused vectors or tokens to scores or numbers", {}),
+}
+TASK_KEYS: Mapping[str, Key] = {
+    "name": Key(str, "what is asked of the model", names=TASKS),
+    "weight": Key(float, "of its loss beside those of other tasks", 1.0, least=0),
+    **ONE_TASK,
+}
 KEYS: Mapping[str, Key] = {
     "seed": Key(int, "of all random numbers", 0, least=0, most=2**32 - 1),
-    "task": Key(str, "what is asked of the model", names=TASKS),
+    "task": Key(str, "what is asked of the model", ABSENT, names=TASKS),
+    "tasks": Key(Part, "several tasks by name, each with keys of TASK_KEYS", {}),
     "modalities": Key(Names, "the names of the model's inputs"),
     "dtype": Key(str, "of the computation", "float32", names=DTYPES),
     "width": _count("D of tokens and fused vectors", ABSENT),
@@ -70,21 +80,18 @@ KEYS: Mapping[str, Key] = {
     "data.questions_per_image": _count("0: each question with its own image", ABSENT, least=0),
     "data.resample": Key(str, "how often rare classes are drawn", "", names=("", *POWERS)),
     "data.scale_features": Key(bool, "whether vectors and series are scaled by training", True),
-    "data.transcript": Key(str, "the text to be written", ABSENT, tasks=("transcription",)),
     "data.workers": _count("processes that prepare batches", 0, least=0),
     "data.threads": _count("that prepare batches, in each process", 1, least=0),
     "data.prefetch": _count("batches kept ready", 4, least=0),
     "encoders": Key(Part, "the encoder of each modality, by name", {}),
-    "fusion": Key(Part, "what makes one of all modalities", ABSENT, tasks=ANSWERED),
-    "decision": Key(str, "how decisions are fused", "", names=("", *COMBINATIONS), tasks=LABELLED),
-    "mixup": Key(float, "alpha of the mixup of fused vectors", 0.0, least=0, tasks=LABELLED),
-    "head": Key(Part, "from fused vectors or tokens to scores", {}, tasks=ANSWERED),
-    "model": Key(Part, "a published model of one space", ABSENT, tasks=("alignment",)),
-    "alignment": Key(Part, "the projections into one space", ABSENT, tasks=("alignment",)),
-    "matching": Key(Part, "a fusion that tells matching pairs", ABSENT, tasks=("alignment",)),
-    "critic": Key(Part, "what tells modalities apart", ABSENT, tasks=("alignment",)),
-    "losses": Key(Part, "the losses, by label"),
-    "metrics": Key(Part, "the metrics, by label, or a tuple of names", {}),
+    "fusion": Key(Part, "what makes one of all modalities", ABSENT),
+    "decision": Key(str, "how decisions are fused", "", names=("", *COMBINATIONS)),
+    "mixup": Key(float, "alpha of the mixup of fused vectors", 0.0, least=0),
+    "model": Key(Part, "a published model of one space", ABSENT),
+    "alignment": Key(Part, "the projections into one space, such as {'embedding': 64}", ABSENT),
+    "matching": Key(Part, "a fusion that tells matching pairs", ABSENT),
+    "critic": Key(Part, "what tells modalities apart", ABSENT),
+    **ONE_TASK,
     "augment": Key(Part, "augmentations by modality and name", {}),
     "tuning": Key(Part, "what trains of a model, and what is added to it", {"name": "full"}),
     "optimizer.name": Key(str, "the optimizer", names=OPTIMIZERS),

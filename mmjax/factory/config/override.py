@@ -10,10 +10,17 @@ from ml_collections import ConfigDict
 from mmjax import cli
 from mmjax.errors import UserError
 from mmjax.factory.config import typed
-from mmjax.factory.config.parts import OPEN, Path, children, is_group, node_at, part_at
+from mmjax.factory.config.parts import (
+    OPEN,
+    Path,
+    children,
+    is_group,
+    is_list,
+    node_at,
+    part_at,
+)
 
 FIRST = ("name", "kind", "task", "modalities")  # what says which other keys there are
-LISTS = (("losses",), ("metrics",))  # may be names alone
 _INDEX = re.compile(r"\[(\d+)\]")
 
 
@@ -99,7 +106,7 @@ def _open(tree: Any, path: Path, node: dict[str, Any], name: str) -> None:
     value = node.get(name)
     if isinstance(value, dict):
         return
-    if path in LISTS:
+    if is_list(path):
         names = (value,) if isinstance(value, str) else value or ()
         node[name] = {label: {} for label in names}
     elif isinstance(value, str) and part_at(tree, path) is not None:
@@ -137,7 +144,7 @@ def _dictionary(tree: Mapping[str, Any], path: Path, text: str, where: str) -> A
         kind = {"kind": old["kind"]} if isinstance(old, Mapping) and "kind" in old else {}
         return {"name": value} | kind
     if not isinstance(value, dict | NoneType) and not (
-        path in LISTS and isinstance(value, str | tuple)
+        is_list(path) and isinstance(value, str | tuple)
     ):
         raise UserError(f"--{where}={text}: give a table of keys, such as {{'name': ...}}")
     return value

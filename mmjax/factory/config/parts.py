@@ -11,17 +11,17 @@ from typing import Any, NamedTuple, Union
 
 from mmjax.factory import bind
 from mmjax.factory.checkpoints import pretrained
-from mmjax.factory.config.keys import GROUPS, KEYS, keys_of
+from mmjax.factory.config.keys import GROUPS, KEYS, TASK_KEYS, keys_of
 from mmjax.factory.tables.encoders import ENCODERS
 from mmjax.factory.tables.fusions import FUSIONS
 from mmjax.factory.tables.losses import LOSSES
 from mmjax.factory.tables.metrics import METRICS
 from mmjax.factory.tables.names import AUGMENTATIONS, DATASETS, OPTIMIZERS, lookup, options_of
+from mmjax.factory.tables.tasks import TASKS
 from mmjax.factory.tuning import TUNINGS
 from mmjax.models.aligned import AlignedModel
 from mmjax.models.critic import Critic
-from mmjax.models.heads import ClassificationHead, Projection
-from mmjax.models.transcriber import CharacterHead
+from mmjax.models.heads import Projection
 
 Path = tuple[str, ...]
 Options = Mapping[str, inspect.Parameter]
@@ -97,7 +97,6 @@ WHOLE = _parameters(path=str, freeze=bool | tuple[str, ...], kinds=OPEN, sample_
 ALIGNMENT = options_of(Projection) | {
     k: options_of(AlignedModel)[k] for k in ("temperature", "bias")
 }
-HEAD, CHARACTERS = {"classification": ClassificationHead}, {"characters": CharacterHead}
 CRITIC = {"dense": Critic}
 
 
@@ -118,24 +117,41 @@ def part_at(tree: Mapping[str, Any], path: Path) -> Named | None:
             return Named({"": ALIGNMENT}, unnamed=True)
         case ("critic",):
             return Named(CRITIC, "dense")
-        case ("head",):
-            table = CHARACTERS if tree.get("task") == "transcription" else HEAD
-            return Named(table, next(iter(table)), given=("classes",))
+        case ("tasks", name, *rest) if rest:
+            spec = node_at(tree, ("tasks", name))
+            return _part_of_task(spec.get("name"), tuple(rest)) if spec else None
+        case ("head", *_) | ("losses", *_) | ("metrics", *_):
+            return _part_of_task(tree.get("task"), path)
         case ("encoders", name):
             return _encoder(tree, name)
         case ("data", "options"):
             return _chosen(DATASETS, tree.get("data", {}).get("name"))
         case ("optimizer", "options"):
             return _chosen(OPTIMIZERS, tree.get("optimizer", {}).get("name"), "schedule")
+        case ("augment", name, function):
+            return _chosen(AUGMENTATIONS.get(kind_of(tree, name), {}), function, "key", "image")
+    return None
+
+
+def _part_of_task(kind: Any, path: Path) -> Named | None:
+    """The part at a path below a task."""
+    match path:
+        case ("head",) if kind in TASKS and TASKS[kind].heads:
+            table = TASKS[kind].heads
+            return Named(table, next(iter(table)), given=("classes",))
         case ("losses", label):
             return Named(LOSSES, label, {"weight": OPEN}, reads=True)
         case ("losses", _, "weight"):
             return Named(bind.WEIGHTS)
         case ("metrics", label):
             return Named(METRICS, label, reads=True)
-        case ("augment", name, function):
-            return _chosen(AUGMENTATIONS.get(kind_of(tree, name), {}), function, "key", "image")
     return None
+
+
+def is_list(path: Path) -> bool:
+    """Whether names alone may stand at a path: losses and metrics."""
+    last = path[2:] if path[:1] == ("tasks",) else path
+    return last in (("losses",), ("metrics",))
 
 
 def node_at(tree: Mapping[str, Any], path: Path) -> Any:
@@ -164,9 +180,13 @@ def children(tree: Mapping[str, Any], path: Path) -> dict[str, Any] | None:
             return dict.fromkeys((*names, *ENCODERS), dict)
         case ("data", "shapes"):
             return dict.fromkeys(names, tuple[int, ...])
-        case ("losses",) | ("metrics",):
+        case _ if is_list(path):
             known = node if isinstance(node, Mapping) else ()
-            return dict.fromkeys((*known, *(LOSSES if path == ("losses",) else METRICS)), dict)
+            return dict.fromkeys((*known, *(LOSSES if path[-1] == "losses" else METRICS)), dict)
+        case ("tasks",):
+            return dict.fromkeys(node, dict)
+        case ("tasks", _):
+            return {key: k.kind for key, k in TASK_KEYS.items()}
         case ("augment",):
             return dict.fromkeys(names, dict)
         case ("augment", name):

@@ -1,6 +1,14 @@
 """The tables of metrics."""
 
-from mmjax.metrics import classification, representation, retrieval, text, vqa, whole_set
+from mmjax.metrics import (
+    classification,
+    regression,
+    representation,
+    retrieval,
+    text,
+    vqa,
+    whole_set,
+)
 
 # One value for each row, on the devices; averaged exactly.
 ROW_METRICS = {
@@ -28,6 +36,7 @@ SET_METRICS = {
     "multilabel_precision_recall_f1": whole_set.multilabel_precision_recall_f1,
     "multilabel_roc_auc": whole_set.multilabel_roc_auc,
     "precision_recall_f1": whole_set.precision_recall_f1,
+    "regression": regression.regression,
     "retrieval": retrieval.retrieval,
     "roc_auc": whole_set.roc_auc,
     "uniformity": representation.uniformity,

@@ -1,4 +1,4 @@
-"""The tables of data sets, tasks and ways to train, and how all tables are read."""
+"""The tables of data sets and ways to train, and how all tables are read."""
 
 import inspect
 from collections.abc import Callable, Collection, Mapping
@@ -20,18 +20,8 @@ from mmjax.data.datasets.tux_paint.sources import tux_paint
 from mmjax.data.datasets.written_numbers import written_numbers
 from mmjax.errors import UserError
 from mmjax.factory.config.typed import said, typed
-from mmjax.tasks.alignment import alignment
-from mmjax.tasks.classification import classification
-from mmjax.tasks.multilabel import multilabel
-from mmjax.tasks.transcription import transcription
 from mmjax.train import augment, optimizer
 
-TASKS = {
-    "alignment": alignment,
-    "classification": classification,
-    "multilabel": multilabel,
-    "transcription": transcription,
-}
 DATASETS = {
     "controlled": controlled,
     "digit_arithmetic": digit_arithmetic,

@@ -5,13 +5,13 @@ workdir of an older version has none until it is started again.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mmjax.errors import UserError
+from mmjax.errors import UserError, decoding
 from mmjax.train.checkpoints import changes, checksums
 from mmjax.train.checkpoints.changes import Change
 
@@ -47,14 +47,6 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path} is not JSON: {error}; restore it, or train anew") from error
 
 
-def read_labels(path: Path) -> list[str]:
-    """The names of the classes of a workdir; raises UserError as `read_json`, and for others."""
-    labels = read_json(path / LABELS_FILE)
-    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
-        raise UserError(f"{path / LABELS_FILE} is no list of texts: restore it, or train anew")
-    return labels
-
-
 def write_json(path: Path, value: Any) -> None:
     """Writes a JSON file atomically."""
     checksums.replace(path, json.dumps(value, indent=2) + "\n")
@@ -76,16 +68,33 @@ def require_whole(path: Path) -> None:
         )
 
 
-def write_tuned(path: Path, tuned: Mapping[str, np.ndarray]) -> None:
-    """Stores what was tuned on the validation split, by name."""
-    write_json(path / TUNED_FILE, {name: np.asarray(v).tolist() for name, v in tuned.items()})
+def by_task(stored: Any, tasks: Sequence[str]) -> dict[str, Any]:
+    """What a file holds for each task: it names them where there are several."""
+    return {tasks[0]: stored} if len(tasks) == 1 else {name: stored[name] for name in tasks}
 
 
-def read_tuned(path: Path) -> dict[str, np.ndarray]:
-    """What was tuned on the validation split, by name; empty if nothing was."""
+def for_file(found: Mapping[str, Any]) -> Any:
+    """What `by_task` reads."""
+    return next(iter(found.values())) if len(found) == 1 else dict(found)
+
+
+def write_tuned(path: Path, tuned: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+    """Stores what was tuned on the validation split, by task and name."""
+    lists = {t: {n: np.asarray(v).tolist() for n, v in found.items()} for t, found in tuned.items()}
+    write_json(path / TUNED_FILE, for_file(lists))
+
+
+def read_tuned(path: Path, tasks: Sequence[str]) -> dict[str, dict[str, np.ndarray]]:
+    """What was tuned on the validation split, by task and name; empty if nothing was."""
     file = path / TUNED_FILE
-    stored = read_json(file) if file.exists() else {}
-    return {name: np.asarray(values, np.float64) for name, values in stored.items()}
+    if not file.exists():
+        return {}
+    stored = read_json(file)
+    with decoding(f"{file} is damaged", "restore it"):
+        return {
+            task: {name: np.asarray(values, np.float64) for name, values in found.items()}
+            for task, found in by_task(stored, tasks).items()
+        }
 
 
 def has_checkpoints(path: Path) -> bool:

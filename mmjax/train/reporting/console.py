@@ -47,7 +47,7 @@ def print_results(
     title: str,
     metrics: Mapping[str, float],
     counts: Mapping[str, int],
-    baselines: Mapping[str, float],
+    baselines: Mapping[str, Mapping[str, float]],
 ) -> None:
     """The results, a row for all and one for each group; with many metrics, a row for each.
 
@@ -57,17 +57,19 @@ def print_results(
         title: of the table.
         metrics: by NAME and NAME/GROUP.
         counts: how many examples each of them is over.
-        baselines: the share of the commonest class, by group; {} where there are no classes.
+        baselines: results of trivial answers by name, by group.
     """
     names = list(dict.fromkeys(name.partition("/")[0] for name in metrics))
     groups = sorted(dict.fromkeys(name.partition("/")[2] for name in metrics), key=bool)
-    heading = ["", "examples", *names, *(["majority class"] if baselines else [])]
+    trivial = list(dict.fromkeys(name for found in baselines.values() for name in found))
+    heading = ["", "examples", *names, *trivial]
     rows = [heading]
     for group in groups:
         keys = [f"{name}/{group}" if group else name for name in names]
         cells = [f"{metrics[key]:.5f}" if key in metrics else "" for key in keys]
         count = next(counts[key] for key in keys if key in metrics)
-        last = [f"{baselines[group]:.5f}" if group in baselines else ""] if baselines else []
+        of_group = baselines.get(group, {})
+        last = [f"{of_group[name]:.5f}" if name in of_group else "" for name in trivial]
         rows.append([group or "all", f"{count:,}", *cells, *last])
     turned = [list(row) for row in zip(*rows, strict=True)]
     ways = [rows, turned] if len(heading) <= MOST_COLUMNS else [turned, rows]

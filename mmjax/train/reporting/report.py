@@ -1,18 +1,17 @@
-"""Pictures of a finished run: curves.png and confusion.png."""
+"""Pictures of a finished run."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from sklearn.metrics import confusion_matrix
 
 SERIES = {"train": "tab:blue", "val": "tab:orange"}
 MOST_COLUMNS = 4
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """Writes a PNG file."""
     FigureCanvasAgg(figure)
     figure.savefig(path, dpi=120)
 
@@ -48,30 +47,4 @@ def plot_curves(records: Sequence[dict], path: str | Path) -> None:
             axes.set_yscale("log")
         axes.grid(alpha=0.3)
         axes.legend()
-    _save(figure, Path(path))
-
-
-def plot_confusion(
-    labels: np.ndarray, predictions: np.ndarray, names: Sequence[str], path: str | Path
-) -> None:
-    """Counts of each prediction (columns) for each label (rows); shades are shares of the row.
-
-    Args:
-        labels, predictions: [examples] class indices.
-        names: the classes.
-        path: the PNG file to write.
-    """
-    counts = confusion_matrix(labels, predictions, labels=range(len(names)))
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = 2.5 + 0.45 * len(names)
-    figure = Figure(figsize=(side, side), layout="constrained")
-    axes = figure.subplots()
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set(xlabel="predicted", ylabel="label", title="test set")
-    axes.set_xticks(range(len(names)), names, rotation=90)
-    axes.set_yticks(range(len(names)), names)
-    for row, column in zip(*np.nonzero(counts), strict=True):
-        color = "white" if shares[row, column] > 0.5 else "black"
-        text = str(counts[row, column])
-        axes.text(column, row, text, ha="center", va="center", color=color, fontsize=8)
-    _save(figure, Path(path))
+    save(figure, Path(path))

@@ -14,6 +14,7 @@ import numpy as np
 from mmjax.data.datasets.tux_paint.records import NAME, read_clips, read_stamps
 from mmjax.data.datasets.tux_paint.stamps import ENGLISH, RATE, SPEECH_LANGUAGES, normal
 from mmjax.data.sources.arrays import Arrays
+from mmjax.data.sources.targets import Target
 from mmjax.errors import UserError
 
 SAME = "speech"  # in place of a language of captions: that of the speech
@@ -116,9 +117,12 @@ def tux_paint(
             texts={"text": texts},
             ids=ids,
             index={"image": image_index, "text": text_index},
-            labels=np.array([answers.index(_category(x.stamp)) for x in chosen], np.int32),
+            targets={
+                "label": Target(
+                    np.array([answers.index(_category(x.stamp)) for x in chosen], np.int32), answers
+                )
+            },
             kinds=np.array([speech.index(x.spoken) if speech else 0 for x in chosen], np.int32),
-            answers=answers,
             groups=speech or ("all",),
         )
 

@@ -1,0 +1,60 @@
+"""What a config asks of its model: `config.tasks`, or `config.task` as the table of one."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from mmjax.factory.tables.names import lookup
+from mmjax.factory.tables.tasks import TASKS
+from mmjax.tasks.task import TaskType
+
+Path = tuple[str, ...]
+
+
+class Asked(NamedTuple):
+    """A task as a config asks for it.
+
+    kind: its name in TASKS.
+    path: where it stands in the config; () for the only one.
+    spec: what stands there: target, losses, metrics, head, and with several tasks weight.
+    """
+
+    kind: str
+    path: Path
+    spec: Mapping[str, Any]
+
+    @property
+    def type(self) -> TaskType:
+        """How it is made."""
+        return TASKS[self.kind]
+
+    @property
+    def where(self) -> str:
+        """The config key, for messages."""
+        return ".".join(("config", *self.path))
+
+
+def asked(config: Mapping[str, Any]) -> dict[str, Asked]:
+    """The tasks of a config by name; the only one is called as its type says.
+
+    Args:
+        config: checked, or plain nested dictionaries.
+
+    Raises:
+        UserError: an unknown task.
+    """
+    return {name: task for name, task in _named(config) if _known(task)}
+
+
+def _named(config: Mapping[str, Any]) -> Iterator[tuple[str, Asked]]:
+    tasks = config.get("tasks")
+    if tasks:
+        yield from ((n, Asked(s.get("name"), ("tasks", n), s)) for n, s in tasks.items())
+    else:
+        kind = config.get("task")
+        lookup(TASKS, kind, "config.task")
+        yield TASKS[kind].name, Asked(kind, (), config)
+
+
+def _known(task: Asked) -> bool:
+    lookup(TASKS, task.kind, f"{task.where}.name" if task.path else "config.task")
+    return True

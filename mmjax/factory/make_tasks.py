@@ -1,0 +1,221 @@
+"""Config -> the tasks, and the targets that they are asked for."""
+
+import dataclasses
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from mmjax.data.pipeline import resampling
+from mmjax.data.sources.source import Source
+from mmjax.data.sources.targets import Target
+from mmjax.errors import UserError, decoding
+from mmjax.factory.bind import Counts, bind, entries, weights
+from mmjax.factory.checkpoints import joint
+from mmjax.factory.config.asked import Asked, asked
+from mmjax.factory.make_model import modalities
+from mmjax.factory.tables.losses import LOSSES
+from mmjax.factory.tables.metrics import METRICS, ROW_METRICS, SET_METRICS
+from mmjax.factory.tables.names import lookup
+from mmjax.tasks.bound import Bound
+from mmjax.tasks.task import Task, check_type
+from mmjax.train.checkpoints import workdir
+from mmjax.train.weighting import LossWeighting, Weight, fixed
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Questions:
+    """What is known of the tasks of a run by its data.
+
+    names: of the target of each task; "" for one that needs none, in data without any.
+    vocabularies: what its values stand for: class names, characters, a scale.
+    counts: of the examples of each class in the training split, where there are classes.
+    given: the targets as the data set has them, by split and task.
+    """
+
+    names: Mapping[str, str]
+    vocabularies: Mapping[str, Sequence[Any]]
+    counts: Mapping[str, Counts]
+    given: Mapping[str, Mapping[str, Target]]
+
+
+def tasks(
+    config: ConfigDict, questions: Questions | None = None, vocabularies: Mapping[str, Any] = {}
+) -> dict[str, Task]:
+    """The tasks by name, with the losses and metrics that the config names.
+
+    Args:
+        config: of the run.
+        questions: what its data say; None where losses are not computed, as for predictions.
+        vocabularies: what the values of each task stand for, without data.
+    """
+    return {
+        name: _task(config, name, task, questions, vocabularies)
+        for name, task in asked(config).items()
+    }
+
+
+def _task(
+    config: ConfigDict,
+    name: str,
+    task: Asked,
+    questions: Questions | None,
+    vocabularies: Mapping[str, Any],
+) -> Task:
+    inputs, spec = modalities(config), task.spec
+    target = spec.get("target") or name
+    counts = None
+    if questions is not None:
+        target, counts = questions.names[name], questions.counts.get(name)
+        vocabularies = questions.vocabularies
+
+    def bound(table: Mapping[str, Callable], part: Any, where: str) -> dict[str, Bound]:
+        return bind(
+            table,
+            part,
+            where,
+            modalities=inputs,
+            space=task.type.space,
+            counts=counts,
+            reads_of_task=(task.type.given(name, target), task.type.reads),
+        )
+
+    where = f"{task.where}.metrics"
+    losses = entries(spec["losses"], f"{task.where}.losses")
+    learned = ConfigDict(joint.losses(config, losses))
+    wanted = entries(spec["metrics"], where)
+    for label, options in wanted.items():
+        lookup(METRICS, options.get("name", label), where)
+
+    def those_of(table: Mapping[str, Callable]) -> ConfigDict:
+        return ConfigDict({k: s for k, s in wanted.items() if s.get("name", k) in table})
+
+    given = {"vocabulary": vocabularies[name]} if vocabularies.get(name) else {}
+    return task.type.make(
+        name=name,
+        target=target,
+        modalities=inputs,
+        losses=bound(LOSSES, learned, f"{task.where}.losses"),
+        metrics=bound(ROW_METRICS, those_of(ROW_METRICS), where),
+        whole_set=bound(SET_METRICS, those_of(SET_METRICS), where),
+        **given,
+    )
+
+
+def task_weights(config: ConfigDict) -> tuple[dict[str, dict[str, Weight]], LossWeighting]:
+    """The weights of each task's losses, and of the tasks among each other."""
+    found = asked(config)
+    of_losses = {n: weights(t.spec["losses"], f"{t.where}.losses") for n, t in found.items()}
+    return of_losses, fixed([task.spec.get("weight", 1.0) for task in found.values()])
+
+
+def with_targets(
+    config: ConfigDict, path: Path, splits: Mapping[str, Any]
+) -> tuple[dict[str, Any], Questions]:
+    """The splits with the targets of the tasks as a batch has them, and what is known by them.
+
+    What the values of a target stand for is stored in the workdir, and read again where anything
+    was trained.
+
+    Raises:
+        UserError: a target that the data set lacks, that is an input, or of another type.
+    """
+    found = asked(config)
+    stored = stored_vocabularies(path, found) if workdir.has_checkpoints(path) else {}
+    given = {split: _known_targets(data) for split, data in splits.items()}
+    names, vocabularies, chosen = {}, {}, {split: {} for split in splits}
+    encoded: dict[str, dict[str, Target]] = {split: {} for split in splits}
+    for name, task in found.items():
+        known = given["train"]
+        names[name] = _target_of(config, task, known, splits["train"])
+        values = {s: targets[names[name]] for s, targets in given.items() if names[name]}
+        if task.type.targets:
+            where = f"{task.where}.target={names[name]!r} ({config.data.name})"
+            check_type(values["train"].type, task.type.targets, where)
+            values, vocabularies[name] = task.type.encode(values, stored.get(name))
+        for split, target in values.items():
+            encoded[split][names[name]] = target
+            chosen[split][name] = given[split][names[name]]
+    workdir.write_json(path / workdir.LABELS_FILE, workdir.for_file(vocabularies or {"": []}))
+    made = {split: _replaced(data, encoded[split]) for split, data in splits.items()}
+    counts = class_counts(path, {n: encoded["train"].get(t) for n, t in names.items()}, made)
+    return made, Questions(names, vocabularies, counts, chosen)
+
+
+def _known_targets(data: Any) -> dict[str, Target]:
+    if isinstance(data, Source):
+        return {data.target: Target(np.zeros(0, np.int32), data.answers)}
+    texts = {name: Target(data.example_texts(name)) for name in data.texts}
+    return {**data.targets, **texts}
+
+
+def _target_of(config: ConfigDict, task: Asked, known: Mapping[str, Target], data: Any) -> str:
+    where, name = f"{task.where}.target", task.spec.get("target", "")
+    if not task.type.targets and not name:
+        return next((n for n, target in known.items() if target.classes), "")
+    fitting = [n for n, target in known.items() if target.type in task.type.targets]
+    fitting = [n for n in fitting if n not in config.modalities]
+    if not name and not fitting:
+        raise UserError(
+            f"{task.where}.task={task.kind!r}: {data.name} has no target that is"
+            f" {' or '.join(task.type.targets)}; it has {', '.join(known) or 'none'}"
+        )
+    name = name or fitting[0]
+    lookup(known, name, f"{where} ({config.data.name})")
+    if name in config.modalities:
+        raise UserError(f"{where}={name!r} is one of config.modalities: it would be read off")
+    return name
+
+
+def _replaced(data: Any, targets: Mapping[str, Target]) -> Any:
+    return data if isinstance(data, Source) else data.with_targets(targets)
+
+
+def stored_vocabularies(path: Path, names: Mapping[str, Asked]) -> dict[str, list]:
+    """What a workdir has stored of what the values of each task stand for; {} if nothing."""
+    file = path / workdir.LABELS_FILE
+    if not file.exists():
+        return {}
+    with decoding(f"{file} is damaged", "restore it, or train anew"):
+        found = workdir.by_task(workdir.read_json(file), list(names))
+        for name, words in found.items():
+            if not isinstance(words, list) or not all(isinstance(w, str | float) for w in words):
+                raise ValueError(f"{name} has no list of names")
+        return found
+
+
+def class_counts(
+    path: Path, targets: Mapping[str, Target | None], splits: Mapping[str, Any]
+) -> dict[str, Counts]:
+    """Of each task with classes the examples of each in training, counted at the first start."""
+    file = path / workdir.COUNTS_FILE
+    names = [name for name, target in targets.items() if target is not None and target.classes]
+    if not names:
+        return {}
+    if not (file.exists() and workdir.has_checkpoints(path)):
+        train = splits["train"]
+        found = {}
+        for name in names:
+            counts, examples = resampling.class_counts(train, targets[name])
+            found[name] = {"classes": counts.tolist(), "examples": examples}
+        workdir.write_json(file, workdir.for_file(found))
+    stored = workdir.read_json(file)
+    with decoding(f"{file} is damaged", "delete it: it is made anew"):
+        read = workdir.by_task(stored, names)
+        made = {n: Counts(np.asarray(x["classes"]), int(x["examples"])) for n, x in read.items()}
+        if any(c.classes.ndim != 1 or c.classes.dtype.kind not in "iuf" for c in made.values()):
+            raise ValueError("its classes are no list of numbers")
+        return made
+
+
+def check_outputs(config: ConfigDict, outputs: Mapping[str, Any], questions: Questions) -> None:
+    """Warns of what the model cannot give a task, or raises a UserError; see TaskType.check."""
+    for name, task in asked(config).items():
+        given = {split: found[name] for split, found in questions.given.items() if name in found}
+        for line in task.type.check(outputs, given, name):
+            _logger.warning("%s", line)
