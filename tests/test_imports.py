@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "fusion": ("nn", *CONTRACTS),
     "models": ("encoders", "fusion", "nn", *CONTRACTS),
     "tuning": ("models", "nn", *CONTRACTS),
-    "tasks": ("losses", "metrics", *CONTRACTS),
+    "tasks": ("losses", "metrics", "models", *CONTRACTS),
     "interop": ("backbones", "data", "encoders", "models", "nn", *CONTRACTS),
     "train": ("tasks", *CONTRACTS),
     "cli": ("train", *CONTRACTS),

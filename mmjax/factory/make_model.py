@@ -98,7 +98,7 @@ def model(
     def head(name: str) -> Any:
         task = tasks[name]
         table = task.type.heads
-        spec = ConfigDict({"name": next(iter(table)), **task.spec["head"]})
+        spec = ConfigDict({"name": next(iter(table)), **task.get("head")})
         return construct(table, spec, f"{task.where}.head", classes=counts[name], dtype=dtype)
 
     kind = next(iter(tasks.values())).type.model
@@ -123,7 +123,7 @@ def fused(
         return DecisionModel(encoders=encoders, heads=heads, combine=config.decision, name_of=name)
     fusion = construct(FUSIONS, config.fusion, "config.fusion", **given)
     heads = {name: head(name) for name in tasks}
-    return FusedModel(encoders=encoders, fusion=fusion, heads=heads, mixup=config.mixup)
+    return FusedModel(encoders=encoders, fusion=fusion, heads=heads, mixup=config.get("mixup", 0.0))
 
 
 def sequence(

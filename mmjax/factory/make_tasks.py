@@ -4,6 +4,7 @@ import dataclasses
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,9 @@ class Questions:
 
 
 def tasks(
-    config: ConfigDict, questions: Questions | None = None, vocabularies: Mapping[str, Any] = {}
+    config: ConfigDict,
+    questions: Questions | None = None,
+    vocabularies: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Task]:
     """The tasks by name, with the losses and metrics that the config names.
 
@@ -67,8 +70,8 @@ def _task(
     questions: Questions | None,
     vocabularies: Mapping[str, Any],
 ) -> Task:
-    inputs, spec = modalities(config), task.spec
-    target = spec.get("target") or name
+    inputs = modalities(config)
+    target = task.get("target") or name
     counts = None
     if questions is not None:
         target, counts = questions.names[name], questions.counts.get(name)
@@ -86,9 +89,9 @@ def _task(
         )
 
     where = f"{task.where}.metrics"
-    losses = entries(spec["losses"], f"{task.where}.losses")
+    losses = entries(task.get("losses"), f"{task.where}.losses")
     learned = ConfigDict(joint.losses(config, losses))
-    wanted = entries(spec["metrics"], where)
+    wanted = entries(task.get("metrics"), where)
     for label, options in wanted.items():
         lookup(METRICS, options.get("name", label), where)
 
@@ -110,8 +113,8 @@ def _task(
 def task_weights(config: ConfigDict) -> tuple[dict[str, dict[str, Weight]], LossWeighting]:
     """The weights of each task's losses, and of the tasks among each other."""
     found = asked(config)
-    of_losses = {n: weights(t.spec["losses"], f"{t.where}.losses") for n, t in found.items()}
-    return of_losses, fixed([task.spec.get("weight", 1.0) for task in found.values()])
+    of_losses = {n: weights(t.get("losses"), f"{t.where}.losses") for n, t in found.items()}
+    return of_losses, fixed([task.get("weight") for task in found.values()])
 
 
 def with_targets(
@@ -155,7 +158,7 @@ def _known_targets(data: Any) -> dict[str, Target]:
 
 
 def _target_of(config: ConfigDict, task: Asked, known: Mapping[str, Target], data: Any) -> str:
-    where, name = f"{task.where}.target", task.spec.get("target", "")
+    where, name = f"{task.where}.target", task.get("target")
     if not task.type.targets and not name:
         return next((n for n, target in known.items() if target.classes), "")
     fitting = [n for n, target in known.items() if target.type in task.type.targets]

@@ -75,7 +75,7 @@ def images(batch):
 
 
 def labels(batches):
-    return [label for batch in batches for label in batch["label"][batch["_mask"]].tolist()]
+    return [label for batch in batches for label in batch["targets/label"][batch["_mask"]].tolist()]
 
 
 def every_label(length=23):

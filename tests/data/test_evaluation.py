@@ -42,7 +42,9 @@ def test_only_the_modalities_asked_for_are_there(modalities):
     encode = encoder() if "text" in modalities else None
     for batches in (training, evaluation):
         batch = next(iter(batches(modalities=modalities, encode=encode)))
-        assert {key.partition("_")[0] for key in batch} - {"label", "group", ""} == set(modalities)
+        assert {key.partition("_")[0] for key in batch} - {"targets/label", "group", ""} == set(
+            modalities
+        )
 
 
 def test_text_alone_decodes_no_image():

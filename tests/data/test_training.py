@@ -27,7 +27,8 @@ def test_shapes_and_types():
         "image_index": ((12,), "int32"),
         "text": ((12, 5), "int32"),
         "text_mask": ((12, 5), "bool"),
-        "label": ((12,), "int32"),
+        "targets/label": ((12,), "int32"),
+        "targets/label_mask": ((12,), "bool"),
         "group": ((12,), "int32"),
         "_mask": ((12,), "bool"),
     }
@@ -44,13 +45,13 @@ def test_image_question_and_answer_belong_together(questions_per_image):
     for batch in take(training(questions_per_image=questions_per_image), 30):
         index = batch.get("image_index", np.arange(4))
         for b in np.flatnonzero(batch["_mask"]):
-            image, kind, ids = texts[batch["label"][b]]
+            image, kind, ids = texts[batch["targets/label"][b]]
             assert images(batch)[index[b]] == image
             assert batch["group"][b] == kind
             assert batch["text"][b].tolist() == ids
         blank = ~batch["_mask"]
         assert not batch["text_mask"][blank].any()
-        assert not batch["label"][blank].any()
+        assert not batch["targets/label"][blank].any()
 
 
 def test_the_questions_of_a_row_are_contiguous():

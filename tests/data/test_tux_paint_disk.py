@@ -83,7 +83,7 @@ def test_stamps_are_found_where_they_were_unpacked_or_installed(tmp_path, few, m
         shutil.copytree(few, tmp_path / place)
         splits = tux_paint(dir=str(tmp_path / f"data{number}"), **options)
         assert total(splits) == 30
-        assert splits["train"].answers == tux.CATEGORIES
+        assert splits["train"].targets["label"].classes == tux.CATEGORIES
     monkeypatch.setattr(stamps, "INSTALLED", few)
     assert total(tux_paint(dir=str(tmp_path / "data3"))) == 30
 

@@ -14,6 +14,7 @@ from mmjax.factory.tables.metrics import METRICS, ROW_METRICS, SET_METRICS
 from mmjax.losses.alignment import contrastive
 from mmjax.tasks import alignment
 from mmjax.tasks.bound import named
+from mmjax.tasks.task import usual_reads
 
 COUNTS = factory.Counts(np.array([90, 10, 0]), 100)
 PAIRS = ("audio", "image", "text")
@@ -22,22 +23,30 @@ PAIRS = ("audio", "image", "text")
 def bound(part, table=LOSSES, modalities=("image", "text"), space="encoder/", counts=COUNTS):
     part = ConfigDict(part) if isinstance(part, dict) else part
     where = "config.losses" if table is LOSSES else "config.metrics"
-    return bind(table, part, where, modalities=modalities, space=space, counts=counts)
+    return bind(
+        table,
+        part,
+        where,
+        modalities=modalities,
+        space=space,
+        counts=counts,
+        reads_of_task=(usual_reads("label", "label"), ()),
+    )
 
 
 def values(rows=4):
     rng = np.random.default_rng(0)
     outputs = {f"encoder/{m}": jnp.asarray(rng.normal(size=(rows, 5)), jnp.float32) for m in PAIRS}
     outputs["label"] = jnp.asarray(rng.normal(size=(rows, 3)), jnp.float32)
-    batch = {"label": jnp.array([0, 1, 0, 1]), "_mask": jnp.ones(rows, bool)}
+    batch = {"targets/label": jnp.array([0, 1, 0, 1]), "_mask": jnp.ones(rows, bool)}
     return named(outputs, batch, {})
 
 
 def test_a_loss_reads_what_its_parameters_are_called():
     made = bound({"cross_entropy": {"weight": 2.0, "label_smoothing": 0.1}})["cross_entropy"]
-    assert made.reads == {"logits": "label", "labels": "batch/label"}
+    assert made.reads == {"logits": "label", "labels": "batch/targets/label"}
     expected = LOSSES["cross_entropy"](
-        values()["label"], values()["batch/label"], label_smoothing=0.1
+        values()["label"], values()["batch/targets/label"], label_smoothing=0.1
     )
     np.testing.assert_array_equal(made(values()).value, expected)
 
@@ -76,7 +85,7 @@ def test_the_pairs_of_a_matching_head_are_read_and_those_that_are_not_there_are_
         modalities=("image", "text"),
         space="embedding/",
         counts=COUNTS,
-        task_reads=alignment.READS,
+        reads_of_task=(alignment.READS, alignment.READS),
     )
     scores = jnp.array([[2.0, -1.0], [3.0, 5.0], [7.0, 7.0], [1.0, 1.0]])
     outputs = {
@@ -115,7 +124,7 @@ def test_class_weights_and_priors_come_from_the_counts():
 
 def test_weights_are_numbers_or_schedules():
     losses = {"l1": {"weight": 2}, "l2": {}, "cosine": {"weight": {"name": "linear", "steps": 10}}}
-    found = weights(ConfigDict({"losses": losses}))
+    found = weights(ConfigDict(losses), "config.losses")
     assert (found["l1"], found["l2"]) == (2.0, 1.0)
     assert float(found["cosine"](jnp.int32(5))) == 0.5
 
@@ -150,13 +159,13 @@ def test_one_modality_has_no_pair_and_metrics_have_no_weight():
 @pytest.mark.parametrize("weight", ["much", float("nan"), True, {"name": "linar"}, {"steps": 3}])
 def test_a_weight_that_is_none_is_one_line(weight):
     with pytest.raises(UserError, match="config.losses.l1.weight"):
-        weights(ConfigDict({"losses": {"l1": {"weight": weight}}}))
+        weights(ConfigDict({"l1": {"weight": weight}}), "config.losses")
 
 
 def test_an_exponential_to_zero_says_where():
     weight = {"name": "exponential", "end": 0.0}
     with pytest.raises(UserError, match="config.losses.l1.weight: start=1.0 and end=0.0"):
-        weights(ConfigDict({"losses": {"l1": {"weight": weight}}}))
+        weights(ConfigDict({"l1": {"weight": weight}}), "config.losses")
 
 
 def test_what_a_loss_refuses_names_the_config_key():

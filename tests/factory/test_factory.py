@@ -13,9 +13,11 @@ from ml_collections import ConfigDict
 
 from mmjax import factory
 from mmjax.errors import UserError
+from mmjax.factory.config.asked import asked
 from mmjax.train import sharding
 from mmjax.train.state import create_state
 from mmjax.train.step import train_step
+from mmjax.train.weighting import fixed
 from mmjax.types import Input
 
 ROOT = Path(__file__).parents[2]
@@ -39,17 +41,18 @@ def test_every_variant_of_every_config_builds_and_has_a_header(path, variant):
     example = factory.example_inputs(config)
     shapes = jax.eval_shape(lambda key: model.init(key, example), jax.random.PRNGKey(0))["params"]
     outputs = jax.eval_shape(lambda p: model.apply({"params": p}, example), shapes)
-    if config.task == "alignment":
+    kinds = {task.kind for task in asked(config).values()}
+    if "alignment" in kinds:
         for name in config.modalities:
             assert outputs[f"embedding/{name}"].shape == (1, config.alignment.embedding)
-    elif config.task == "transcription":
+    elif "transcription" in kinds:
         assert outputs["characters"].shape == (*outputs["characters_mask"].shape, 13)
     else:
         assert outputs["label"].shape == (1, 13)
     optimizer, rate = factory.make_optimizer(config, shapes)
     jax.eval_shape(optimizer.init, shapes)
     assert np.isfinite(float(rate(0)))
-    factory.task(config)
+    assert factory.tasks(config)
     factory.make_augment(config)
     factory.make_schedule(config)
     stored = json.loads(json.dumps(config.to_dict()))
@@ -135,7 +138,7 @@ def vqa():
         "image_index": np.repeat(np.arange(images, dtype=np.int32), each),
         "text": rng.integers(0, 29, (rows, length), np.int32),
         "text_mask": np.arange(length) < rng.integers(1, length, (rows, 1)),
-        "label": rng.integers(0, 13, rows, np.int32),
+        "targets/label": rng.integers(0, 13, rows, np.int32),
         "group": np.zeros(rows, np.int32),
         "_mask": np.arange(rows) % 5 != 0,
     }
@@ -144,8 +147,9 @@ def vqa():
     step = functools.partial(
         train_step,
         model=model,
-        task=factory.task(config),
-        weights={"cross_entropy": 1.0},
+        tasks=factory.tasks(config),
+        weights={"label": {"cross_entropy": 1.0}},
+        weighting=fixed([1.0]),
         optimizer=optimizer,
         augment=factory.make_augment(config),
         ema_decay=0.0,

@@ -14,8 +14,9 @@ from mmjax import factory
 from mmjax.data.datasets.written_numbers import written_numbers
 from mmjax.data.sources.arrays import Arrays
 from mmjax.errors import UserError
-from mmjax.factory import transcripts
 from mmjax.factory.make_experiment import make_examples
+from mmjax.factory.make_tasks import check_outputs, with_targets
+from mmjax.tasks.task import inputs_of
 from tests.factory.test_factory import ROOT, module_of
 
 
@@ -30,6 +31,13 @@ def model_of(config):
     return factory.model(config, classes=5, vocabulary_size=9)
 
 
+def encoded(config, path, splits):
+    """The transcripts of each split with their masks, and the alphabet."""
+    made, questions = with_targets(config, path, splits)
+    found = {split: arrays.targets["text"] for split, arrays in made.items()}
+    return made, found, tuple(questions.vocabularies["characters"])
+
+
 def splits_of(texts, length=20):
     """Splits of series of `length` steps with these texts."""
     rows = len(texts)
@@ -38,9 +46,8 @@ def splits_of(texts, length=20):
         values={"ink": np.zeros((rows, length, 8), np.float32)},
         masks={"ink": np.ones((rows, length), bool)},
         texts={"text": texts},
-        labels=np.zeros(rows, np.int32),
+        targets={},
         kinds=np.zeros(rows, np.int32),
-        answers=("any",),
         groups=("all",),
     )
     return {"train": arrays, "test": arrays}
@@ -48,10 +55,11 @@ def splits_of(texts, length=20):
 
 def test_texts_become_indices_of_characters_of_all_splits(tmp_path):
     splits = splits_of(["one", "", "two"]) | {"test": splits_of(["six", "no", "o"])["test"]}
-    made, alphabet = transcripts.targets(tiny(), tmp_path, splits)
+    made, found, alphabet = encoded(tiny(), tmp_path, splits)
     assert alphabet == ("", *sorted(set("onetwosix")))
+    assert json.loads((tmp_path / "labels.json").read_text()) == list(alphabet)
     for name, texts in (("train", ["one", "", "two"]), ("test", ["six", "no", "o"])):
-        ids, mask = made[name].values["transcript"], made[name].masks["transcript"]
+        ids, mask = found[name].values, found[name].mask
         assert ["".join(alphabet[i] for i in row) for row in ids] == texts
         np.testing.assert_array_equal(mask, ids > 0)
         assert not made[name].texts
@@ -63,45 +71,50 @@ def test_shared_captions_are_shared_transcripts(tmp_path):
     split = dataclasses.replace(
         split, texts={"text": ["both"]}, index={"text": np.array([0, 0])}, ids={}
     )
-    made, _ = transcripts.targets(tiny(), tmp_path, {"train": split})
-    assert made["train"].index["transcript"].tolist() == [0, 0]
+    made, _, _ = encoded(tiny(), tmp_path, {"train": split})
     examples = make_examples(tiny(), made["train"], None, {}, train=True)
     batch = examples.batch([examples.take(0), examples.take(1), examples.take(2)])
-    assert batch["transcript_mask"].sum(axis=1).tolist() == [4, 4, 0]
+    assert batch["targets/text_mask"].sum(axis=1).tolist() == [4, 4, 0]
     assert "text" not in batch
+    assert not batch["targets/text"][2].any()
 
 
 def test_a_restart_has_the_same_alphabet_and_says_when_the_data_changed(tmp_path):
     (tmp_path / "checkpoints" / "1").mkdir(parents=True)
     (tmp_path / "labels.json").write_text(json.dumps(["", "z", "e", "n", "o"]))
-    made, alphabet = transcripts.targets(tiny(), tmp_path, splits_of(["one"]))
+    _, found, alphabet = encoded(tiny(), tmp_path, splits_of(["one"]))
     assert alphabet == ("", "z", "e", "n", "o")
-    assert made["train"].values["transcript"].tolist() == [[4, 3, 2]]
+    assert found["train"].values.tolist() == [[4, 3, 2]]
     with pytest.raises(UserError, match="labels.json lacks 'tw': the data changed; train anew"):
-        transcripts.targets(tiny(), tmp_path, splits_of(["two"]))
+        encoded(tiny(), tmp_path, splits_of(["two"]))
 
 
 def test_which_text_is_written_must_be_said_and_be_no_input(tmp_path):
     config = tiny()
-    config.data.transcript = "caption"
-    with pytest.raises(UserError, match=r"config.data.transcript \(written_numbers\): unknown"):
-        transcripts.targets(config, tmp_path, written_numbers(train=1, validation=1, test=1))
-    config.data.transcript = "text"
+    config.target = "caption"
+    with pytest.raises(UserError, match=r"config.target \(written_numbers\): unknown"):
+        encoded(config, tmp_path, written_numbers(train=1, validation=1, test=1))
+    config.target = "text"
     config.modalities = ("ink", "text")
     with pytest.raises(UserError, match="'text' is one of config.modalities: it would be read off"):
-        transcripts.targets(config, tmp_path, splits_of(["one"]))
+        encoded(config, tmp_path, splits_of(["one"]))
     controlled = factory.DATASETS["controlled"](train=8, validation=8, test=8)
-    with pytest.raises(UserError, match="controlled/train has no texts that could be written"):
-        transcripts.targets(tiny(), tmp_path, controlled)
+    config = tiny()
+    config.target = ""
+    with pytest.raises(UserError, match="controlled/train has no target that is a text; it has l"):
+        encoded(config, tmp_path, controlled)
 
 
-def test_transcripts_that_no_token_sequence_can_hold_are_reported(caplog):
+def test_transcripts_that_no_token_sequence_can_hold_are_reported(caplog, tmp_path):
     config = tiny()
     config.data.shapes.ink = (6, 8)
     model, example = model_of(config), factory.example_inputs(config)
 
+    shapes = jax.eval_shape(lambda: model.init_with_output(jax.random.PRNGKey(0), example)[0])
+
     def check(texts):
-        transcripts.check_tokens(model, example, splits_of(texts, 6), "text")
+        _, questions = with_targets(config, tmp_path, {"train": splits_of(texts, 6)["train"]})
+        check_outputs(config, shapes, questions)
 
     check(["sixsix"] * 3)
     with caplog.at_level(logging.WARNING):
@@ -115,18 +128,19 @@ def test_the_loss_and_the_metrics_read_what_the_task_writes():
     config = tiny()
     config.metrics = ("word_error_rate", "character_error_rate", "bleu", "cider")
     model, example = model_of(config), factory.example_inputs(config)
-    task = factory.task(config, alphabet=("", "a", "b", "c", " "))
+    task = factory.tasks(config, vocabularies={"characters": ["", "a", "b", "c", " "]})[
+        "characters"
+    ]
     batch = {
         "ink": np.zeros((2, 60, 8), np.float32),
         "ink_mask": np.ones((2, 60), bool),
-        "transcript": np.array([[1, 2], [3, 0]], np.int32),
-        "transcript_mask": np.array([[True, True], [True, False]]),
-        "label": np.zeros(2, np.int32),
+        "targets/text": np.array([[1, 2], [3, 0]], np.int32),
+        "targets/text_mask": np.array([[True, True], [True, False]]),
         "group": np.zeros(2, np.int32),
         "_mask": np.ones(2, bool),
     }
     batch = jax.tree.map(jnp.asarray, batch)
-    outputs = model.apply(model.init(jax.random.PRNGKey(0), example), task.inputs(batch))
+    outputs = model.apply(model.init(jax.random.PRNGKey(0), example), inputs_of({"": task}, batch))
     assert float(task.losses(outputs, batch)["ctc"].value.min()) > 0
     rows = jax.device_get(task.keep(outputs, batch))
     rows["prediction/written"] = np.array([[1, 2, 0], [1, 0, 0]])
@@ -139,11 +153,12 @@ def test_the_loss_and_the_metrics_read_what_the_task_writes():
 def test_what_does_not_write_has_no_error_rates():
     config = module_of(ROOT / "configs" / "fusion.py").get_config("tiny")
     config.metrics = ("word_error_rate",)
-    task, model = factory.task(config), factory.model(config, classes=2, vocabulary_size=1)
+    (task,) = factory.tasks(config).values()
+    model = factory.model(config, classes=2, vocabulary_size=1)
     inputs = factory.example_inputs(config)
     outputs, _ = model.init_with_output(jax.random.PRNGKey(0), inputs)
-    batch = {name: jnp.zeros(1, int) for name in ("label", "group")} | {"_mask": jnp.ones(1, bool)}
-    words = "config.metrics.word_error_rate: nothing is called 'batch/transcript'"
+    batch = {"group": jnp.zeros(1, int)} | {"_mask": jnp.ones(1, bool)}
+    words = "config.metrics.word_error_rate: nothing is called 'batch/targets/label'"
     with pytest.raises(UserError, match=words):
         task.keep(outputs, batch)
 

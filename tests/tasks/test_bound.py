@@ -28,14 +28,14 @@ def values(rows=6, **batch):
         "label": unit(rows, 2),
         "temperature": jnp.float32(0.5),
     }
-    truth = {"label": jnp.arange(rows) % 4, "_mask": jnp.arange(rows) < rows - 1}
+    truth = {"targets/label": jnp.arange(rows) % 4, "_mask": jnp.arange(rows) < rows - 1}
     return named(outputs, truth | batch, {"label": jnp.zeros(rows, int)})
 
 
 def test_outputs_batch_and_predictions_have_names_of_their_own():
     found = values()
     assert found["label"].shape == (6, 4)
-    assert found["batch/label"].tolist() == [0, 1, 2, 3, 0, 1]
+    assert found["batch/targets/label"].tolist() == [0, 1, 2, 3, 0, 1]
     assert found["prediction/label"].tolist() == [0] * 6
 
 
@@ -47,7 +47,7 @@ def test_a_row_counts_where_all_that_is_read_is_there():
     a, b = found["embedding/image"], found["embedding/text"]
     loss = info_nce(a, b, temperature=0.5, mask=jnp.array(expected))
     np.testing.assert_array_equal(rows.value, loss)
-    reads = {"logits": "label", "labels": "batch/label"}
+    reads = {"logits": "label", "labels": "batch/targets/label"}
     assert Bound(cross_entropy, reads, "here")(found).mask.tolist() == [True] * 5 + [False]
 
 
@@ -72,9 +72,9 @@ def test_the_truth_is_mixed_as_the_examples_were():
     share = jnp.array([0.5, 0.7, 1.0, 0.9, 1.0, 1.0])
     mixed = {"mixup/partner": jnp.array([2, 0, 1, 3, 5, 4]), "mixup/share": share}
     found = values() | mixed
-    got = Bound(cross_entropy, {"logits": "label", "labels": "batch/label"}, "here")(found)
-    own = cross_entropy(found["label"], found["batch/label"])
-    other = cross_entropy(found["label"], found["batch/label"][mixed["mixup/partner"]])
+    got = Bound(cross_entropy, {"logits": "label", "labels": "batch/targets/label"}, "here")(found)
+    own = cross_entropy(found["label"], found["batch/targets/label"])
+    other = cross_entropy(found["label"], found["batch/targets/label"][mixed["mixup/partner"]])
     np.testing.assert_allclose(got.value, share * own + (1 - share) * other, rtol=1e-6)
     rows = Bound(info_nce, PAIR, "here")
     np.testing.assert_array_equal(rows(found).value, rows(values()).value)  # reads no truth
@@ -109,6 +109,6 @@ def test_a_metric_of_the_whole_set_gets_the_rows_that_count_with_their_ids():
 
 def test_what_was_tuned_is_given_whole():
     rows = jax.tree.map(np.asarray, values()) | {"tuned/thresholds": np.array([0.1, 0.9])}
-    reads = {"labels": "batch/label", "thresholds": "tuned/thresholds"}
+    reads = {"labels": "batch/targets/label", "thresholds": "tuned/thresholds"}
     bound = Bound(lambda labels, thresholds: labels.sum() + thresholds[1], reads, "here")
     assert bound.on_host("m", rows) == {"m": pytest.approx(6.9)}

@@ -2,8 +2,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmjax.data.pipeline.transcripts import alphabet, encode, tokens_needed
 from mmjax.losses.targets.sequence import alignable
+from mmjax.tasks.characters import alphabet, encode, tokens_needed
 
 
 def test_texts_come_back():

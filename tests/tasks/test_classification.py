@@ -5,8 +5,9 @@ from mmjax.losses.targets.classification import cross_entropy
 from mmjax.metrics.classification import accuracy
 from mmjax.tasks.bound import Bound
 from mmjax.tasks.classification import classification
+from mmjax.tasks.task import inputs_of
 
-READS = {"logits": "label", "labels": "batch/label"}
+READS = {"logits": "label", "labels": "batch/targets/label"}
 TASK = classification(
     modalities=("image", "text"),
     losses={"cross_entropy": Bound(cross_entropy, READS, "config.losses")},
@@ -21,9 +22,9 @@ def test_inputs_carry_mask_and_index_where_the_batch_has_them():
         "image_index": jnp.array([0, 0, 1]),
         "text": jnp.ones((3, 5), jnp.int32),
         "text_mask": jnp.ones((3, 5), bool),
-        "label": jnp.zeros(3, jnp.int32),
+        "targets/label": jnp.zeros(3, jnp.int32),
     }
-    inputs = TASK.inputs(batch)
+    inputs = inputs_of({"label": TASK}, batch)
     assert set(inputs) == {"image", "text"}
     assert inputs["image"].mask is None
     assert inputs["image"].index is batch["image_index"]
@@ -32,7 +33,7 @@ def test_inputs_carry_mask_and_index_where_the_batch_has_them():
 
 def test_one_value_for_each_example():
     outputs = {"label": jnp.array([[2.0, 0.0], [2.0, 0.0]])}
-    batch = {"label": jnp.array([0, 1]), "_mask": jnp.array([True, False])}
+    batch = {"targets/label": jnp.array([0, 1]), "_mask": jnp.array([True, False])}
     losses, metrics = TASK.losses(outputs, batch), TASK.metrics(outputs, batch)
     np.testing.assert_allclose(
         losses["cross_entropy"].value, np.log1p(np.exp([-2.0, 2.0])), rtol=1e-6

@@ -10,9 +10,9 @@ from sklearn import metrics
 from mmjax.factory.bind import bind
 from mmjax.factory.tables.metrics import SET_METRICS
 from mmjax.metrics.whole_set import multilabel_precision_recall_f1
-from mmjax.tasks.answers import answers_of, probabilities_of
 from mmjax.tasks.classification import classification, log_odds
 from mmjax.tasks.multilabel import multilabel
+from mmjax.tasks.task import usual_reads
 
 RNG = np.random.default_rng(0)
 MULTILABEL = (
@@ -22,16 +22,23 @@ MULTILABEL = (
 )
 
 
-def make(task, *names):
+def make(task, *names, vocabulary=()):
     asked = bind(
-        SET_METRICS, names, "config.metrics", modalities=("a",), space="encoder/", counts=None
+        SET_METRICS,
+        names,
+        "config.metrics",
+        modalities=("a",),
+        space="encoder/",
+        counts=None,
+        reads_of_task=(usual_reads("label", "label"), ()),
     )
-    return task(modalities=("a",), losses={}, metrics={}, whole_set=asked)
+    return task(modalities=("a",), losses={}, metrics={}, whole_set=asked, vocabulary=vocabulary)
 
 
 def rows_of(task, logits, **batch):
     """What an evaluation keeps, on the host."""
     size = len(logits)
+    batch = {f"targets/{name}": values for name, values in batch.items()}
     batch |= {"group": jnp.zeros(size, jnp.int32), "_mask": jnp.arange(size) < size - 1}
     kept = jax.jit(task.keep)({"label": jnp.asarray(logits, jnp.float32)}, batch)
     return jax.device_get(kept)
@@ -73,7 +80,7 @@ def test_many_labels_are_ranked_by_logits(margin):
     targets = RNG.integers(2, size=(100, 3))
     logits = np.float32(RNG.normal(size=(100, 3)) + 2 * targets + margin)
     task = make(multilabel, *MULTILABEL[:2])
-    found = task.whole_set(rows_of(task, logits, targets=jnp.asarray(targets)))
+    found = task.whole_set(rows_of(task, logits, label=jnp.asarray(targets)))
     auc = metrics.roc_auc_score(targets[:-1], logits[:-1], average="macro")
     assert found["multilabel_roc_auc"] == pytest.approx(auc)
     precision = metrics.average_precision_score(targets[:-1], logits[:-1], average="macro")
@@ -82,14 +89,15 @@ def test_many_labels_are_ranked_by_logits(margin):
 
 def test_thresholds_lie_between_probabilities_that_float32_does_not_tell_apart():
     logits, targets = np.array([[18.0], [19.0], [21.0], [24.0], [0.0]]), np.array([0, 0, 1, 1, 0])
-    task = make(multilabel, MULTILABEL[2])
-    rows = rows_of(task, logits, targets=jnp.asarray(targets[:, None]))
+    task = make(multilabel, MULTILABEL[2], vocabulary=["tag"])
+    rows = rows_of(task, logits, label=jnp.asarray(targets[:, None]))
     tuned = task.tune(rows)["thresholds"]
     found = task.whole_set({**rows, "tuned/thresholds": tuned})
     assert found["f1_micro"] == 1.0
     predicted = jax.device_get(jax.jit(task.predict)({"label": jnp.asarray(logits)}))
-    assert (probabilities_of(predicted, tuned)[:, 0] >= tuned).tolist() == (targets == 1).tolist()
-    answers = answers_of(predicted, ["tag"], tuned, None)
+    exact = task.probabilities(predicted, {})
+    assert (exact[:, 0] >= tuned).tolist() == (targets == 1).tolist()
+    answers = task.answer(predicted, {"thresholds": tuned}, None)
     assert [bool(row) for row in answers] == [False, False, True, True, False]
     near = multilabel_precision_recall_f1(predicted["probabilities"][:4], targets[:4, None], tuned)
     assert near["f1_micro"] < 1.0  # so it matters
@@ -97,7 +105,8 @@ def test_thresholds_lie_between_probabilities_that_float32_does_not_tell_apart()
 
 def test_answers_are_ordered_where_probabilities_are_equal():
     logits = np.array([[30.0, 20.0, 40.0]], np.float32)
-    for task, thresholds in ((classification, None), (multilabel, np.full(3, 0.5))):
-        predicted = jax.device_get(make(task).predict({"label": jnp.asarray(logits)}))
-        answers = answers_of(predicted, "abc", thresholds, None)[0]
+    for kind in (classification, multilabel):
+        task = make(kind, vocabulary="abc")
+        predicted = jax.device_get(task.predict({"label": jnp.asarray(logits)}))
+        answers = task.answer(predicted, {}, None)[0]
         assert "".join(answer["answer"] for answer in answers) == "cab"

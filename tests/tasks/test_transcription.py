@@ -12,14 +12,18 @@ import pytest
 from mmjax.losses.targets.sequence import ctc
 from mmjax.metrics.text import bleu, character_error_rate, word_error_rate
 from mmjax.tasks.bound import Bound
-from mmjax.tasks.transcription import READS, spell, transcription
+from mmjax.tasks.transcription import TRANSCRIPTION, spell, transcription
 from mmjax.train import sharding
 from mmjax.train.evaluate import evaluate
 from mmjax.train.step import eval_step
 from tests.metrics.test_text import edits
 
 ALPHABET = ("", " ", "a", "b", "c")
-TEXTS = {"references": "batch/transcript", "hypotheses": "prediction/written"}
+READS = {
+    name: TRANSCRIPTION.given("characters", "transcript")[name]
+    for name in ("label_mask", "labels", "logit_mask", "logits")
+}
+TEXTS = {"references": "batch/targets/transcript", "hypotheses": "prediction/written"}
 METRICS = {
     "word_error_rate": word_error_rate,
     "character_error_rate": character_error_rate,
@@ -30,7 +34,7 @@ TASK = transcription(
     losses={"ctc": Bound(ctc, READS, "config.losses")},
     metrics={},
     whole_set={name: Bound(f, TEXTS, "config.metrics") for name, f in METRICS.items()},
-    alphabet=ALPHABET,
+    vocabulary=ALPHABET,
 )
 GROUPS = ("even", "odd")
 
@@ -51,9 +55,10 @@ def make_batch(rows=21, frames=12, length=6, seed=0):
     return {
         "frames": rng.normal(size=(rows, frames, len(ALPHABET))).astype(np.float32),
         "frames_mask": np.arange(frames) < rng.integers(0, frames + 1, (rows, 1)),
-        "transcript": np.where(there, rng.integers(1, 5, (rows, length)), 0).astype(np.int32),
-        "transcript_mask": there,
-        "label": np.zeros(rows, np.int32),
+        "targets/transcript": np.where(there, rng.integers(1, 5, (rows, length)), 0).astype(
+            np.int32
+        ),
+        "targets/transcript_mask": there,
         "group": (np.arange(rows) % 2).astype(np.int32),
         "_mask": np.ones(rows, bool),
     }
@@ -73,14 +78,14 @@ def cut(full, sizes):
 
 
 def run(batches, put=jax.device_put, **options):
-    step = functools.partial(eval_step, model=Given(), task=TASK, groups=GROUPS)
+    step = functools.partial(eval_step, model=Given(), tasks={"characters": TASK}, groups=GROUPS)
     return evaluate(
         jax.jit(step, **options),
         {},
         batches,
         put,
         split="test",
-        whole_set=TASK.whole_set,
+        tasks={"characters": TASK},
         groups=GROUPS,
         tuned={},
     )
@@ -88,7 +93,7 @@ def run(batches, put=jax.device_put, **options):
 
 def texts_of(batch):
     """The references and what is written, by hand."""
-    references = ["".join(ALPHABET[i] for i in row) for row in batch["transcript"]]
+    references = ["".join(ALPHABET[i] for i in row) for row in batch["targets/transcript"]]
     written = []
     for logits, mask in zip(batch["frames"], batch["frames_mask"], strict=True):
         path = itertools.groupby(logits[mask].argmax(axis=1).tolist())
@@ -158,8 +163,8 @@ def test_the_probability_is_that_of_all_paths_of_the_written_text():
 
 def test_what_has_too_few_tokens_is_counted_and_teaches_nothing():
     batch = make_batch(rows=4, frames=4, length=3)
-    batch["transcript"][:] = [[2, 2, 3], [2, 3, 4], [2, 2, 0], [0, 0, 0]]
-    batch["transcript_mask"] = batch["transcript"] > 0
+    batch["targets/transcript"][:] = [[2, 2, 3], [2, 3, 4], [2, 2, 0], [0, 0, 0]]
+    batch["targets/transcript_mask"] = batch["targets/transcript"] > 0
     batch["frames_mask"] = np.arange(4) < np.array([3, 3, 3, 0])[:, None]  # "aab" takes four
     batch = jax.tree.map(jnp.asarray, batch)
 

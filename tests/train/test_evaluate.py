@@ -7,10 +7,11 @@ import pytest
 from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
 
 from mmjax.errors import UserError
+from mmjax.tasks.task import inputs_of
 from mmjax.train import sharding
 from mmjax.train.evaluate import evaluate
 from mmjax.train.step import eval_step
-from tests.train.toy import CLASSES, TASK, Toy, make_batch
+from tests.train.toy import CLASSES, TASKS, Toy, make_batch
 
 GROUPS = ("even", "odd")
 
@@ -20,14 +21,14 @@ def put(batch):
 
 
 def run(toy, batches):
-    step = functools.partial(eval_step, model=toy.model, task=TASK, groups=GROUPS)
+    step = functools.partial(eval_step, model=toy.model, tasks=TASKS, groups=GROUPS)
     return evaluate(
         jax.jit(step),
         toy.state.eval_variables,
         batches,
         put,
         split="validation",
-        whole_set=TASK.whole_set,
+        tasks=TASKS,
         groups=GROUPS,
         tuned={},
     )
@@ -47,18 +48,18 @@ def test_ragged_batches_give_what_scikit_learn_gives_on_the_full_arrays(sizes):
         batches.append(padded)
         start += size
     got = run(toy, batches)
-    logits = toy.model.apply({"params": toy.state.params}, TASK.inputs(put(full)))["label"]
+    logits = toy.model.apply({"params": toy.state.params}, inputs_of(TASKS, put(full)))["label"]
     probabilities, predicted = np.asarray(jax.nn.softmax(logits), np.float64), logits.argmax(-1)
     probabilities /= probabilities.sum(-1, keepdims=True)
-    np.testing.assert_array_equal(got.rows["batch/label"], full["label"])
-    np.testing.assert_array_equal(got.rows["prediction/label"], predicted)
-    np.testing.assert_array_equal(got.rows["batch/group"], full["group"])
+    np.testing.assert_array_equal(got.rows["label"]["batch/targets/label"], full["targets/label"])
+    np.testing.assert_array_equal(got.rows["label"]["prediction/label"], predicted)
+    np.testing.assert_array_equal(got.rows["label"]["batch/group"], full["group"])
     for name, kept in (
         ("", slice(None)),
         ("/even", full["group"] == 0),
         ("/odd", full["group"] == 1),
     ):
-        labels = full["label"][kept]
+        labels = full["targets/label"][kept]
         accuracy = accuracy_score(labels, np.asarray(predicted)[kept])
         assert got.metrics[f"accuracy{name}"] == accuracy
         loss = log_loss(labels, probabilities[kept], labels=range(CLASSES))
@@ -76,14 +77,14 @@ def test_eight_devices_give_the_metrics_of_one():
     variables = jax.device_put(
         toy.state.eval_variables, sharding.state_sharding(toy.state.eval_variables, mesh)
     )
-    step = functools.partial(eval_step, model=toy.model, task=TASK, groups=GROUPS)
+    step = functools.partial(eval_step, model=toy.model, tasks=TASKS, groups=GROUPS)
     eight = evaluate(
         jax.jit(step, out_shardings=sharding.replicated(mesh)),
         variables,
         [batch],
         functools.partial(sharding.put_batch, mesh=mesh),
         split="validation",
-        whole_set=TASK.whole_set,
+        tasks=TASKS,
         groups=GROUPS,
         tuned={},
     )

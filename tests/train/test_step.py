@@ -7,7 +7,7 @@ import pytest
 
 from mmjax.train import sharding
 from mmjax.train.step import eval_step, masked_mean
-from tests.train.toy import TASK, Toy, make_batch, same
+from tests.train.toy import TASKS, Toy, make_batch, same
 
 
 def test_masked_mean_ignores_what_is_masked_and_survives_an_empty_mask():
@@ -86,11 +86,11 @@ def test_running_statistics_follow_their_formula_and_are_what_evaluation_uses():
     np.testing.assert_allclose(
         state.model_state["batch_stats"]["BatchNorm_0"]["mean"], mean, rtol=1e-5
     )
-    evaluate = functools.partial(eval_step, model=toy.model, task=TASK, groups=())
+    evaluate = functools.partial(eval_step, model=toy.model, tasks=TASKS, groups=())
     _, rows = evaluate(state.eval_variables, jax.tree.map(jnp.array, batch))
     half = jax.tree.map(lambda x: jnp.array(x[:4]), batch)
     _, fewer = evaluate(state.eval_variables, half)
-    assert same(rows["prediction/label"][:4], fewer["prediction/label"])
+    assert same(rows["label"]["prediction/label"][:4], fewer["label"]["prediction/label"])
     skipped, _ = toy.step(state, dict(batch, vector=batch["vector"] * np.float32(np.nan)))
     assert same(skipped.model_state, state.model_state)
 
@@ -115,10 +115,10 @@ def test_evaluation_counts_each_group_and_no_padding():
         toy.state.eval_variables,
         jax.tree.map(jnp.array, batch),
         model=toy.model,
-        task=TASK,
+        tasks=TASKS,
         groups=("even", "odd"),
     )
-    correct = np.asarray(rows["prediction/label"]) == batch["label"]
+    correct = np.asarray(rows["label"]["prediction/label"]) == batch["targets/label"]
     for name, kept in (("", np.arange(5)), ("/even", [0, 2, 4]), ("/odd", [1, 3])):
         assert int(averages[f"accuracy{name}"].count) == len(kept)
         assert float(averages[f"accuracy{name}"].compute()) == np.float32(correct[kept].mean())

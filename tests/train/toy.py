@@ -13,11 +13,13 @@ from mmjax.metrics.classification import accuracy
 from mmjax.metrics.whole_set import roc_auc
 from mmjax.tasks.bound import Bound
 from mmjax.tasks.classification import classification
+from mmjax.tasks.task import inputs_of
 from mmjax.train import optimizer
 from mmjax.train.state import create_state
 from mmjax.train.step import train_step
+from mmjax.train.weighting import fixed
 
-READS = {"logits": "label", "labels": "batch/label"}
+READS = {"logits": "label", "labels": "batch/targets/label"}
 TASK = classification(
     modalities=("vector",),
     losses={"cross_entropy": Bound(cross_entropy, READS, "config.losses")},
@@ -25,11 +27,12 @@ TASK = classification(
     whole_set={
         "roc_auc": Bound(
             roc_auc,
-            {"log_odds": "prediction/log_odds", "labels": "batch/label"},
+            {"log_odds": "prediction/log_odds", "labels": "batch/targets/label"},
             "config.metrics",
         )
     },
 )
+TASKS = {"label": TASK}
 CLASSES, FEATURES = 3, 4
 
 
@@ -50,7 +53,7 @@ def make_batch(rows=8, real=None, seed=0):
     real = rows if real is None else real
     return {
         "vector": rng.normal(size=(rows, FEATURES)).astype(np.float32),
-        "label": rng.integers(CLASSES, size=rows).astype(np.int32),
+        "targets/label": rng.integers(CLASSES, size=rows).astype(np.int32),
         "group": (np.arange(rows) % 2).astype(np.int32),
         "_mask": np.arange(rows) < real,
     }
@@ -72,7 +75,7 @@ class Toy:
 
     def __post_init__(self):
         self.model = Linear(self.dropout, self.batch_norm)
-        inputs = TASK.inputs({"vector": jnp.zeros((1, FEATURES))})
+        inputs = inputs_of(TASKS, {"vector": jnp.zeros((1, FEATURES))})
         variables = self.model.init(jax.random.PRNGKey(0), inputs)
         self.optimizer = optimizer.make_optimizer(
             optimizer.adamw(lambda _: self.rate, weight_decay=0.1), params=variables["params"]
@@ -85,8 +88,9 @@ class Toy:
             state,
             batch,
             model=self.model,
-            task=TASK,
-            weights={"cross_entropy": 1.0},
+            tasks=TASKS,
+            weights={"label": {"cross_entropy": 1.0}},
+            weighting=fixed([1.0]),
             optimizer=self.optimizer,
             augment=no_augment,
             ema_decay=self.ema,

@@ -103,7 +103,8 @@ def controlled(
 ) -> dict[str, Arrays]:
     """The splits train, validation and test; vectors float32 [examples 16] of a, b and c.
 
-    Beside the label there is the target "total": the sum of all three symbols, a number.
+    Beside "label" there is the target "total", the sum of all three symbols as a number, and in the
+    task "tags" the target "tags".
 
     In "lookup" b is float32 [examples n 32]: in each step a key's features, then its value's.
     The test split holds its examples four times: complete, and without each modality; the group
@@ -112,7 +113,7 @@ def controlled(
     Args:
         seed: another seed gives other prototypes and examples.
         task: "redundant" (all show the label), "unique" (b shows it), "xor" (of the last bits of
-            a's and b's symbols), "sum" (of all three, modulo n), "tags" (targets: all three) or
+            a's and b's symbols), "sum" (of all three, modulo n), "tags" (all three are right) or
             "lookup" (b's value for a's key).
         classes: n, number of symbols and of labels; two labels for "xor".
         flip: probability that a shown symbol is drawn anew.
@@ -145,15 +146,17 @@ def controlled(
             there, labels = conditions[kinds], np.concatenate([labels] * len(conditions))
             symbols = np.concatenate([symbols] * len(conditions))
             values = {m: np.concatenate([v] * len(conditions)) for m, v in values.items()}
-        tags = np.eye(classes, dtype=np.float32)[symbols].max(1)
+        targets = {
+            "label": Target(labels, answers),
+            "total": Target(symbols.sum(axis=1).astype(np.float32)),
+        }
+        if task == TAGS:
+            targets[TAGS] = Target(np.eye(classes, dtype=np.float32)[symbols].max(1), answers)
         splits[split] = Arrays(
             name=f"controlled/{split}",
             values=values,
             masks={m: np.ones(v.shape[: max(2, v.ndim - 1)], bool) for m, v in values.items()},
-            targets={
-                "label": Target(tags if task == TAGS else labels, answers),
-                "total": Target(symbols.sum(axis=1).astype(np.float32)),
-            },
+            targets=targets,
             kinds=kinds,
             groups=GROUPS,
             absent={m: ~there[:, i] for i, m in enumerate(MODALITIES)},

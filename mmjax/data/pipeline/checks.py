@@ -88,7 +88,7 @@ def check_targets(where: str, targets: np.ndarray, classes: int) -> None:
     """Raises a UserError for targets that are not a share from 0 to 1 of each class."""
     if targets.shape[1] != classes:
         raise UserError(
-            f"{where}: targets have shape {list(targets.shape)}, but there are {classes} answers"
+            f"{where}: targets have shape {list(targets.shape)}, but there are {classes} classes"
         )
     wrong = ~((targets >= 0) & (targets <= 1))
     if wrong.any():

@@ -12,8 +12,11 @@ from mmjax.errors import UserError
 POWERS = {"balanced": 0.0, "square_root": 0.5}
 
 
-def row_labels(split: Arrays | Source, target: Target) -> Int[np.ndarray, " examples"]:
-    """The class of each example; those of a source question by question, broken ones left out."""
+def row_labels(split: Arrays | Source, target: Target) -> Num[np.ndarray, "examples ..."]:
+    """The class of each example, or how right each class is.
+
+    Those of a source come question by question; broken records are left out.
+    """
     if isinstance(split, Arrays):
         return np.asarray(target.values)
     records = (split.read(index, ("questions",)) for index in range(len(split.records)))

@@ -50,6 +50,8 @@ class Target:
             if len(self.mask) != examples:
                 raise UserError(f"{where}: {len(self.mask)} masks of {what}, {examples} examples")
         kind = self.type
+        if self.classes and kind not in (CATEGORY, CATEGORIES):
+            checks.check_array(where, what, self.values, "iu", axes=1)
         if kind == CATEGORY:
             known = self.values if self.mask is None else self.values[self.mask]
             checks.check_indices(where, what, known, "classes", len(self.classes))

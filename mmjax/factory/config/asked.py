@@ -3,11 +3,15 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from ml_collections import ConfigDict
+
+from mmjax.factory.config.keys import TASK_KEYS
 from mmjax.factory.tables.names import lookup
 from mmjax.factory.tables.tasks import TASKS
 from mmjax.tasks.task import TaskType
 
 Path = tuple[str, ...]
+Config = Mapping[str, Any] | ConfigDict
 
 
 class Asked(NamedTuple):
@@ -15,17 +19,21 @@ class Asked(NamedTuple):
 
     kind: its name in TASKS.
     path: where it stands in the config; () for the only one.
-    spec: what stands there: target, losses, metrics, head, and with several tasks weight.
+    spec: what stands there, with keys of TASK_KEYS.
     """
 
     kind: str
     path: Path
-    spec: Mapping[str, Any]
+    spec: Config
 
     @property
     def type(self) -> TaskType:
         """How it is made."""
         return TASKS[self.kind]
+
+    def get(self, key: str) -> Any:
+        """What it says for a key of TASK_KEYS, or the default."""
+        return self.spec.get(key, TASK_KEYS[key].default)
 
     @property
     def where(self) -> str:
@@ -33,7 +41,7 @@ class Asked(NamedTuple):
         return ".".join(("config", *self.path))
 
 
-def asked(config: Mapping[str, Any]) -> dict[str, Asked]:
+def asked(config: Config) -> dict[str, Asked]:
     """The tasks of a config by name; the only one is called as its type says.
 
     Args:
@@ -45,7 +53,7 @@ def asked(config: Mapping[str, Any]) -> dict[str, Asked]:
     return {name: task for name, task in _named(config) if _known(task)}
 
 
-def _named(config: Mapping[str, Any]) -> Iterator[tuple[str, Asked]]:
+def _named(config: Config) -> Iterator[tuple[str, Asked]]:
     tasks = config.get("tasks")
     if tasks:
         yield from ((n, Asked(s.get("name"), ("tasks", n), s)) for n, s in tasks.items())

@@ -1,6 +1,6 @@
 """Everything that a config says is looked at before anything starts: keys, types, ranges, names."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -10,15 +10,12 @@ from mmjax.errors import UserError
 from mmjax.factory.checkpoints import pretrained
 from mmjax.factory.config import typed
 from mmjax.factory.config.asked import asked
+from mmjax.factory.config.filled import filled, missing
 from mmjax.factory.config.keys import (
-    ABSENT,
     GROUPS,
     KEYS,
     ONE_TASK,
-    REQUIRED,
     TASK_KEYS,
-    Key,
-    Part,
     keys_of,
 )
 from mmjax.factory.config.parts import (
@@ -72,56 +69,7 @@ def checked(config: ConfigDict) -> ConfigDict:
 def _keys(given: dict[str, Any], group: str) -> dict[str, Any]:
     """The keys of a group, or those outside of all groups, with defaults."""
     others = () if group else GROUPS
-    return _filled(given, keys_of(group), f"config.{group}." if group else "config.", others)
-
-
-def _filled(
-    given: dict[str, Any], known: Mapping[str, Key], prefix: str, others: Collection[str] = ()
-) -> dict[str, Any]:
-    for name in given:
-        if name not in known and name not in others:
-            near = cli.nearest(str(name), [*known, *others])
-            raise UserError(f"{prefix}{name}: no such key; {near}")
-    found = {}
-    for name, key in known.items():
-        value = given.get(name, key.default)
-        if value is None and key.default is ABSENT:
-            continue
-        if value is REQUIRED:
-            raise _missing(prefix + name, key)
-        if value is not ABSENT:
-            found[name] = _value(value, key, prefix + name)
-    return found | {name: value for name, value in given.items() if name not in known}
-
-
-def _value(value: Any, key: Key, where: str) -> Any:
-    if key.kind is Part:
-        return value
-    if key.kind == tuple[str, ...] and isinstance(value, str):
-        value = (value,)
-    value = typed.typed(value, key.kind, where)
-    if key.names:
-        return _one_of(value, key, where)
-    for outside in (
-        key.least is not None and value < key.least,
-        key.most is not None and value > key.most,
-        key.below is not None and value >= key.below,
-    ):
-        if outside:
-            raise UserError(f"{where}={value}: choose {key.range()}")
-    return value
-
-
-def _one_of(value: str, key: Key, where: str) -> str:
-    if value not in key.names:
-        near = cli.nearest(value, [name or "''" for name in key.names])
-        raise UserError(f"{where}: unknown {value!r}; {near}")
-    return value
-
-
-def _missing(where: str, key: Key) -> UserError:
-    choices = f": one of {', '.join(key.names)}" if key.names else ""
-    return UserError(f"{where} is missing: {key.about}{choices}")
+    return filled(given, keys_of(group), f"config.{group}." if group else "config.", others)
 
 
 def _tasks(tree: dict[str, Any]) -> None:
@@ -131,7 +79,7 @@ def _tasks(tree: dict[str, Any]) -> None:
     if not tree["tasks"]:
         for name in ("task", "losses"):
             if name not in tree:
-                raise _missing(f"config.{name}", KEYS[name])
+                raise missing(f"config.{name}", KEYS[name])
         lookup(TASKS, tree["task"], "config.task")
         return
     for name in ("task", *ONE_TASK):
@@ -147,9 +95,9 @@ def _tasks(tree: dict[str, Any]) -> None:
             raise UserError(f"{where}={spec!r}: give a table of keys, such as {{'name': ...}}")
         if not name.isidentifier():
             raise UserError(f"{where}: a task's name is of letters, digits and _")
-        tree["tasks"][name] = _filled(spec, TASK_KEYS, f"{where}.")
+        tree["tasks"][name] = filled(spec, TASK_KEYS, f"{where}.")
         if "losses" not in spec:
-            raise _missing(f"{where}.losses", TASK_KEYS["losses"])
+            raise missing(f"{where}.losses", TASK_KEYS["losses"])
 
 
 def _modalities(tree: dict[str, Any]) -> None:
@@ -240,7 +188,7 @@ def _part(tree: dict[str, Any], path: Path) -> None:
         own = name == part.default and "name" not in spec
         if not name:
             raise UserError(f"{where} has no 'name'; {cli.nearest('', list(part.table))}")
-        lookup(part.table, name, f"config.{path[0]}" if own else f"{where}.name")
+        lookup(part.table, name, ".".join(("config", *path[:-1])) if own else f"{where}.name")
     if part.reads:
         return  # its options may be names of arrays: `bind` looks at them
     known = part.options(name)

@@ -10,7 +10,7 @@ from mmjax.factory.config.check import checked
 from mmjax.factory.make_model import as_config
 from mmjax.train.checkpoints import workdir as workdirs
 
-OLD_NAMES = {"batch/label": "batch/targets/label", "batch/targets": "batch/targets/label"}
+OLD_NAMES = {"batch/label": "batch/targets/label", "batch/targets": "batch/targets/tags"}
 
 
 def _renamed(stored: dict[str, Any]) -> dict[str, Any]:

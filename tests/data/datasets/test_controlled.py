@@ -37,10 +37,14 @@ def test_the_best_answer_from_what_is_shown_has_the_bayes_accuracy(task, classes
         weights = classes ** np.arange(len(kept))
         train, test = splits["train"], splits["test"]
         counts = np.zeros((size, classes))
-        np.add.at(counts, (symbols_shown(train, prototypes)[:, kept] @ weights, train.labels), 1)
+        np.add.at(
+            counts,
+            (symbols_shown(train, prototypes)[:, kept] @ weights, train.targets["label"].values),
+            1,
+        )
         chosen = test.kinds == group
         best = counts.argmax(1)[symbols_shown(test, prototypes)[chosen][:, kept] @ weights]
-        reached = (best == test.labels[chosen]).mean()
+        reached = (best == test.targets["label"].values[chosen]).mean()
         exact = bayes_accuracy(task, classes=classes, flip=0.2, present=present)
         np.testing.assert_allclose(reached, exact, atol=0.012)
 
@@ -67,17 +71,17 @@ def test_looking_up_has_the_bayes_accuracy():
     query, value = shown(train)
     counts = np.zeros((4, 4, 4, 4))  # query, key, value, label
     for key in range(4):
-        np.add.at(counts, (query, key, value[:, key], train.labels), 1)
+        np.add.at(counts, (query, key, value[:, key], train.targets["label"].values), 1)
     key_of = counts.max(-1).sum(-1).argmax(1)
     label_of = counts.sum((0, 1)).argmax(1)
     assert sorted(key_of) == sorted(label_of) == [0, 1, 2, 3]
     query, value = shown(test)
     complete, without_a = test.kinds == 0, test.kinds == 1
     picked = label_of[value[np.arange(len(query)), key_of[query]]]
-    reached = (picked == test.labels)[complete].mean()
+    reached = (picked == test.targets["label"].values)[complete].mean()
     np.testing.assert_allclose(reached, bayes_accuracy("lookup", classes=4, flip=0.2), atol=0.012)
     commonest = np.eye(4)[label_of[value]].sum(1).argmax(1)
-    reached = (commonest == test.labels)[without_a].mean()
+    reached = (commonest == test.targets["label"].values)[without_a].mean()
     best = bayes_accuracy("lookup", classes=4, flip=0.2, present=("b", "c"))
     np.testing.assert_allclose(reached, best, atol=0.012)
 
@@ -121,7 +125,9 @@ def test_a_seed_fixes_everything_and_another_changes_it():
     one, same, other = controlled(seed=3), controlled(seed=3), controlled(seed=4)
     np.testing.assert_array_equal(one["train"].values["a"], same["train"].values["a"])
     assert (one["train"].values["a"] != other["train"].values["a"]).any()
-    assert (one["train"].labels[:1024] != one["test"].labels[:1024]).any()
+    assert (
+        one["train"].targets["label"].values[:1024] != one["test"].targets["label"].values[:1024]
+    ).any()
 
 
 @pytest.mark.parametrize(

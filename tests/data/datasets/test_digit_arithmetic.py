@@ -37,7 +37,9 @@ def test_the_label_is_the_result_of_what_is_shown(directory, splits):
     }
     operate = [by_word[word] for word in OPERATORS]
     for split in splits.values():
-        rows = zip(*(split.index[name] for name in MODALITIES), split.labels, strict=True)
+        rows = zip(
+            *(split.index[name] for name in MODALITIES), split.targets["label"].values, strict=True
+        )
         for image, audio, text, label in rows:
             assert operate[text](written[image], spoken[audio]) == label
 

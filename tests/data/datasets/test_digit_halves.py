@@ -19,7 +19,9 @@ def test_halves_make_up_each_digit_once_in_one_split():
     assert [len(split) for split in splits.values()] == [1297, 200, 300]
     known = {image.tobytes(): label for image, label in zip(np.float32(real / 16), labels)}  # noqa: B905
     for split in splits.values():
-        assert [known[image.tobytes()] for image in whole(split)] == split.labels.tolist()
+        assert [known[image.tobytes()] for image in whole(split)] == split.targets[
+            "label"
+        ].values.tolist()
         assert split.ids["upper"].tolist() == list(range(1, len(split) + 1))
 
 

@@ -59,7 +59,9 @@ def test_written_numbers_are_real_digits_of_one_split():
         assert {part for part, _ in seen} <= parts[name]
         words = {word for text in split.texts["text"] for word in text.split()}
         assert {word for _, word in seen} == words == set(WORDS)
-        assert split.labels.tolist() == [len(t.split()) - 2 for t in split.texts["text"]]
+        assert split.targets["label"].values.tolist() == [
+            len(t.split()) - 2 for t in split.texts["text"]
+        ]
         row = split.values["ink"][0]
         first = row[: written_numbers.STEPS].tobytes()
         assert known[first][1] == split.texts["text"][0].split()[0]

@@ -45,12 +45,12 @@ def test_every_stamp_is_in_one_split(load):
 
 def test_an_example_has_its_picture_caption_and_category(load):
     for arrays in load(image_size=24).values():
-        assert arrays.answers == tux.CATEGORIES
+        assert arrays.targets["label"].classes == tux.CATEGORIES
         assert arrays.groups == ("all",)
         assert arrays.masks["image"].all()
         assert not arrays.kinds.any()
         for number, picture, label in zip(
-            numbers(arrays), pictures(arrays), arrays.labels, strict=True
+            numbers(arrays), pictures(arrays), arrays.targets["label"].values, strict=True
         ):
             assert picture.dtype == np.uint8
             assert label == number % 3

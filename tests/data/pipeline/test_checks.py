@@ -10,6 +10,7 @@ from mmjax.data.pipeline import loader
 from mmjax.data.pipeline.checks import check_array, check_shape, check_texts
 from mmjax.data.sources.arrays import ArrayExamples
 from mmjax.data.sources.source import Records, Source
+from mmjax.data.sources.targets import Target
 from mmjax.errors import UserError
 from mmjax.types import Input
 from tests.data.sources.test_arrays import make
@@ -18,6 +19,13 @@ from tests.data.sources.test_arrays import make
 def changed(part, key=None, place=None, number=None, of=make):
     """A split with one number of one array changed, or with another array."""
     arrays = of()
+    if part == "targets":
+        old = arrays.targets[key]
+        array = old.values.copy() if place is not None else number
+        if place is not None:
+            array[place] = number
+        new = dataclasses.replace(old, values=array)
+        return dataclasses.replace(arrays, targets={**arrays.targets, key: new})
     array = getattr(arrays, part) if key is None else getattr(arrays, part).get(key)
     if place is None:
         array = number
@@ -33,7 +41,11 @@ def full():
     number = np.arange(11)
     return dataclasses.replace(
         make(),
-        targets=np.full((11, 111), 0.5, np.float32),
+        targets={
+            **make().targets,
+            "tags": Target(np.full((11, 111), 0.5, np.float32), make().targets["label"].classes),
+            "size": Target(np.arange(11) / 2),
+        },
         index={"a": number},
         absent={"a": number > 5},
         ids={"a": number + 1},
@@ -41,10 +53,19 @@ def full():
 
 
 BAD = {
-    "a label too high": (("labels", None, 3, 111), "label 111 of example 3 .* none of the 111"),
-    "a label below zero": (("labels", None, 3, -1), "label -1 of example 3 .*: give 0 to 110"),
-    "a label that is no number": (("labels", None, None, np.zeros(11)), "labels must be .* int"),
-    "labels with two axes": (("labels", None, None, np.zeros((11, 1), int)), "with one axis"),
+    "a label too high": (
+        ("targets", "label", 3, 111),
+        "target 'label' 111 of example 3 .* none of the 111",
+    ),
+    "a label below zero": (
+        ("targets", "label", 3, -1),
+        "target 'label' -1 of example 3 .*: give 0 to 110",
+    ),
+    "a label that is no number": (
+        ("targets", "label", None, np.zeros(11)),
+        "target 'label' must be .* int",
+    ),
+    "labels with two axes": (("targets", "label", None, np.zeros((11, 1), int)), "with one axis"),
     "a kind too high": (("kinds", None, 2, 2), "kind 2 of example 2 .* none of the 2 groups"),
     "nan": (("values", "a", (4, 1), np.nan), r"row 4 of 'a' holds nan at \[1\]"),
     "infinity": (("values", "a", (10, 1), -np.inf), r"row 10 of 'a' holds -inf at \[1\]"),
@@ -52,12 +73,15 @@ BAD = {
     "a mask of numbers": (("masks", "a", None, np.ones((11, 2))), "mask of 'a' must be .* bool"),
     "a mask too wide": (("masks", "a", None, np.ones((11, 3), bool)), r"shape \[11, 3\], but"),
     "a mask too deep": (("masks", "a", None, np.ones((11, 2, 1), bool)), r"\[11, 2, 1\], but"),
-    "a target above one": (("targets", None, (7, 2), 1.5), "example 7 for class 2 is 1.5"),
-    "a target that is nan": (("targets", None, (7, 2), np.nan), "example 7 for class 2 is nan"),
+    "a target above one": (("targets", "tags", (7, 2), 1.5), "example 7 for class 2 is 1.5"),
+    "a target that is nan": (("targets", "tags", (7, 2), np.nan), "example 7 for class 2 is nan"),
     "targets of other classes": (
-        ("targets", None, None, np.ones((11, 2))),
-        r"targets have shape \[11, 2\], but there are 111 answers",
+        ("targets", "tags", None, np.ones((11, 2))),
+        r"targets have shape \[11, 2\], but there are 111 classes",
     ),
+    "a number that is nan": (("targets", "size", 4, np.nan), "'size' holds a number that is not"),
+    "too few numbers": (("targets", "size", None, np.ones(3)), "3 of target 'size', 11 examples"),
+    "texts that are none": (("targets", "size", None, [1] * 11), "text 0 of .*'size'.* is int"),
     "a row that is not there": (("index", "a", 1, 11), "index of 'a' 11 of example 1 .*11 rows"),
     "an index of nothing": (("index", "x", None, np.zeros(11, int)), "index of 'x', which is not"),
     "absence as numbers": (("absent", "a", None, np.zeros(11, int)), "absent of 'a' must .* bool"),

@@ -6,6 +6,7 @@ import pytest
 from mmjax.data.pipeline import loader
 from mmjax.data.pipeline.resampling import class_counts, draw_probabilities, row_labels
 from mmjax.data.sources.arrays import ArrayExamples, Arrays
+from mmjax.data.sources.targets import Target
 from mmjax.errors import UserError
 from tests.data import fakes
 
@@ -13,17 +14,18 @@ COUNTS = (400, 80, 20, 0)
 LABELS = np.repeat(np.arange(4), COUNTS)
 
 
-def split(**more):
+TARGET = Target(LABELS, ("w", "x", "y", "z"))
+
+
+def split(target=TARGET):
     rows = np.arange(len(LABELS), dtype=np.float32)[:, None]
     return Arrays(
         name="fake/train",
         values={"a": rows},
         masks={"a": np.ones(rows.shape, bool)},
-        labels=LABELS,
+        targets={"label": target},
         kinds=np.zeros(len(LABELS), int),
-        answers=("w", "x", "y", "z"),
         groups=("all",),
-        **more,
     )
 
 
@@ -48,7 +50,7 @@ def drawn(rule, *, batches=200, **reading):
     ],
 )
 def test_realised_frequencies_are_those_of_the_rule(rule, expected):
-    labels = np.concatenate([batch["label"] for batch in drawn(rule)])
+    labels = np.concatenate([batch["targets/label"] for batch in drawn(rule)])
     got = np.bincount(labels, minlength=4) / len(labels)
     # Four standard deviations of a share of 10,000 draws.
     deviation = np.sqrt(expected * (1 - expected) / len(labels))
@@ -58,7 +60,7 @@ def test_realised_frequencies_are_those_of_the_rule(rule, expected):
 def test_examples_of_a_class_are_equally_frequent_and_rows_stay_whole():
     batches = drawn("balanced")
     rows = np.concatenate([batch["a"][:, 0] for batch in batches]).astype(int)
-    labels = np.concatenate([batch["label"] for batch in batches])
+    labels = np.concatenate([batch["targets/label"] for batch in batches])
     np.testing.assert_array_equal(labels, LABELS[rows])
     rare = np.bincount(rows[labels == 2], minlength=500)[480:]
     assert (np.abs(rare - rare.mean()) < 5 * np.sqrt(rare.mean())).all()
@@ -77,17 +79,24 @@ def test_draws_depend_on_the_position_alone_and_on_the_seed():
 
 
 def test_counts_of_labels_of_targets_and_of_questions():
-    np.testing.assert_array_equal(class_counts(split()), COUNTS)
+    counts, examples = class_counts(split(), TARGET)
+    np.testing.assert_array_equal(counts, COUNTS)
+    assert examples == 500
     targets = np.zeros((500, 4), np.float32)
     targets[:10, :2] = 1
-    np.testing.assert_array_equal(class_counts(split(targets=targets)), [10, 10, 0, 0])
+    several = Target(targets, TARGET.classes)
+    np.testing.assert_array_equal(class_counts(split(several), several)[0], [10, 10, 0, 0])
+    known = Target(LABELS, TARGET.classes, np.arange(500) < 410)
+    counts, examples = class_counts(split(known), known)
+    assert (counts.tolist(), examples) == ([400, 10, 0, 0], 410)
     source = fakes.make()
+    names = Target(np.zeros(0, int), source.answers)
     flat = fakes.examples(source, questions_per_image=0)
     rows = [flat.take(i) for i in range(flat.eval_length())]
-    asked = flat.batch(rows)["label"]
-    np.testing.assert_array_equal(row_labels(source), asked)
+    asked = flat.batch(rows)["targets/label"]
+    np.testing.assert_array_equal(row_labels(source, names), asked)
     counts = np.bincount(asked, minlength=len(source.answers))
-    np.testing.assert_array_equal(class_counts(source), counts)
+    np.testing.assert_array_equal(class_counts(source, names)[0], counts)
 
 
 def test_an_unknown_rule_is_one_line():

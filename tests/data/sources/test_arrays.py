@@ -5,6 +5,7 @@ import pytest
 
 from mmjax.data.pipeline import loader
 from mmjax.data.sources.arrays import ArrayExamples, Arrays
+from mmjax.data.sources.targets import Target
 from mmjax.errors import UserError
 
 
@@ -17,9 +18,8 @@ def make(length=11):
             "b": np.full((length, 4, 4, 3), number[:, None, None, None], np.uint8),
         },
         masks={"a": np.stack([number % 2 == 0, number >= 0], 1), "b": number % 3 == 0},
-        labels=number * 10,
+        targets={"label": Target(number * 10, tuple(map(str, range(111))))},
         kinds=number % 2,
-        answers=tuple(map(str, range(111))),
         groups=("even", "odd"),
     )
 
@@ -29,7 +29,7 @@ def test_evaluation_gives_every_example_once_and_pads_with_blanks():
     assert [batch["_mask"].sum() for batch in batches] == [4, 4, 3]
     real = {k: np.concatenate([b[k][b["_mask"]] for b in batches]) for k in batches[0]}
     arrays = make()
-    np.testing.assert_array_equal(real["label"], arrays.labels)
+    np.testing.assert_array_equal(real["targets/label"], arrays.targets["label"].values)
     np.testing.assert_array_equal(real["group"], arrays.kinds)
     for name in ("a", "b"):
         np.testing.assert_array_equal(real[name], arrays.values[name])
@@ -108,12 +108,12 @@ def test_training_gives_every_example_once_an_epoch_in_another_order():
     iterator = loader.train_iterator(examples, loader.Reading(4), seed=1, epochs=2)
     batches = list(iterator)
     assert "b" not in batches[0]
-    order = np.concatenate([batch["label"] for batch in batches])
+    order = np.concatenate([batch["targets/label"] for batch in batches])
     first, second = order[:12], order[12:]
     np.testing.assert_array_equal(np.sort(first), np.arange(12) * 10)
     np.testing.assert_array_equal(np.sort(second), np.arange(12) * 10)
     assert (first != second).any()
-    np.testing.assert_array_equal(batches[0]["a"][:, 0] * 10, batches[0]["label"])
+    np.testing.assert_array_equal(batches[0]["a"][:, 0] * 10, batches[0]["targets/label"])
 
 
 def test_a_process_gets_its_share():
@@ -122,7 +122,9 @@ def test_a_process_gets_its_share():
     for index in (0, 1):
         reading = loader.Reading(2, process_index=index, process_count=2)
         share = next(loader.train_iterator(examples, reading, seed=1))
-        np.testing.assert_array_equal(share["label"], whole["label"][2 * index : 2 * index + 2])
+        np.testing.assert_array_equal(
+            share["targets/label"], whole["targets/label"][2 * index : 2 * index + 2]
+        )
 
 
 def test_mistakes_are_told():
@@ -130,8 +132,8 @@ def test_mistakes_are_told():
         ArrayExamples(make(), ("c",))
     with pytest.raises(UserError, match="one or more"):
         ArrayExamples(make(), ())
-    with pytest.raises(UserError, match="different lengths.*'labels': 3"):
-        dataclasses.replace(make(), labels=np.zeros(3, int))
+    with pytest.raises(UserError, match="different lengths: 3 of target 'label', 11 examples"):
+        dataclasses.replace(make(), targets={"label": Target(np.zeros(3, int), ("x",))})
     with pytest.raises(UserError, match="11 rows of 'a' but 3 masks"):
         dataclasses.replace(make(), masks=make(3).masks)
     with pytest.raises(UserError, match="give one mask a modality"):

@@ -83,7 +83,8 @@ def test_another_kind_is_aligned_with_it(folder):
 def test_losses_read_and_train_its_temperature(folder):
     config = config_of(folder)
     config.losses = {"info_nce": {}, "fixed": {"name": "info_nce", "temperature": 0.5}}
-    task, model = factory.task(config), factory.model(config, classes=0, vocabulary_size=0)
+    (task,) = factory.tasks(config).values()
+    model = factory.model(config, classes=0, vocabulary_size=0)
     params = joint.first_variables(config)[0]["params"]
     x = np.random.default_rng(0).normal(size=(2, 3, 16)).astype(np.float32)
     values = {"embedding/image": jnp.asarray(x[0]), "embedding/text": jnp.asarray(x[1])}
@@ -183,7 +184,6 @@ def with_frozen(config):
         (with_encoder, "config.model encodes image and text, each as one modality"),
         (with_alignment, "config.alignment.temperature: config.model has its own"),
         (lambda c: c.update({"matching": {"name": "concat"}}), "config.matching reads tokens"),
-        (lambda c: c.update({"task": "classification"}), "is for config.task='alignment'"),
         (lambda c: c.update({"modalities": ("imag", "text")}), "'imag'; did you mean 'image'"),
         (lambda c: c.data.update({"image_size": 32}), "config.data.image_size: .* sees 16x16"),
         (with_frozen, "config.model.freeze: unknown 'images'; did you mean 'image'"),
@@ -234,7 +234,8 @@ def test_of_two_temperatures_each_is_of_what_asks(order):
     values = {f"embedding/{name}": value for name, value in named.items()}
     values |= {f"temperature/{name}": value for name, value in temperatures.items()}
     values["temperature"] = temperatures["heard"]  # where a loss has one only
-    losses = factory.task(config).losses(values, {"_mask": jnp.ones(3, bool)})
+    (task,) = factory.tasks(config).values()
+    losses = task.losses(values, {"_mask": jnp.ones(3, bool)})
     a, b = order
     mixed = {"temperature": temperatures[a], "temperature_b": temperatures[b]}
     expected = contrastive.info_nce(named[a], named[b], **mixed)

@@ -40,7 +40,7 @@ def test_every_name_and_number_is_there_whole(width, metrics):
 
 
 def test_few_metrics_are_columns_and_many_are_rows_where_there_is_room():
-    few = printed(100, {"accuracy": 0.5, "accuracy/yes": 0.25}, {"": 0.75})
+    few = printed(100, {"accuracy": 0.5, "accuracy/yes": 0.25}, {"": {"majority class": 0.75}})
     assert "┃ accuracy ┃ majority class ┃" in few
     assert "0.75000" in few
     many = printed(100, retrieval())
