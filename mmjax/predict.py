@@ -18,7 +18,7 @@ import itertools
 import json
 import logging
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +28,6 @@ from mmjax import cli
 from mmjax.errors import UserError
 
 CHUNK = 256  # lines answered at once
-SINGLE = ("image", "speech", "audio", "text")  # inputs that have a flag
 RESERVED = ("answers", "embeddings", "error")  # what is written
 BOMS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
@@ -183,24 +182,33 @@ def _tell(row: Row, told: set[str], names: tuple[str, ...]) -> None:
             _logger.warning("mmjax: %s%r is no input and only copied; %s", row.place, key, hint)
 
 
+def own_inputs(values: flags.FlagValues, argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """The command line without --NAME=VALUE of names that are no flags, and these: the inputs."""
+    known, inputs = [], {}
+    for argument in argv:
+        name, equals, value = argument.lstrip("-").partition("=")
+        is_input = argument.startswith("--") and equals and name.isidentifier()
+        if is_input and name not in values and name.removeprefix("no") not in values:
+            inputs[name] = value
+        else:
+            known.append(argument)
+    return known, inputs
+
+
 def main(argv: list[str]) -> None:
     """Parses the command line, loads the model and prints the answers."""
     values = flags.FlagValues()
     flags.DEFINE_string("workdir", None, "What mmjax.main trained in.", flag_values=values)
-    flags.DEFINE_string("image", None, "An image file.", flag_values=values)
-    flags.DEFINE_string("speech", None, "A sound file.", flag_values=values)
-    flags.DEFINE_string("audio", None, "A sound file.", flag_values=values)
-    flags.DEFINE_string("text", None, "A text, such as a question.", flag_values=values)
     flags.DEFINE_string("inputs", None, "A .jsonl file, or - for stdin.", flag_values=values)
     flags.DEFINE_enum(
         "on_error", "stop", ["stop", "skip"], "What a bad line does.", flag_values=values
     )
     flags.DEFINE_integer("top", None, "How many answers.", lower_bound=1, flag_values=values)
-    cli.parse(values, argv)
+    rest, single = own_inputs(values, argv)
+    cli.parse(values, rest)
     cli.require(values, "workdir")
-    single = {name: values[name].value for name in SINGLE if values[name].value is not None}
     if bool(single) == bool(values.inputs):
-        raise UserError("give either some of --image, --speech, --audio and --text, or --inputs")
+        raise UserError("give either inputs by name, such as --image=a.png, or --inputs=FILE.jsonl")
     path = values.inputs
     if path not in (None, "-"):
         next(read_lines(path), None)  # what cannot be read is said before a model is loaded

@@ -15,15 +15,16 @@ from mmjax.factory.make_tasks import tasks
 from mmjax.factory.make_training import make_augment, make_optimizer, make_schedule
 from mmjax.factory.tables.encoders import ENCODERS
 from mmjax.factory.tables.fusions import FUSIONS
+from mmjax.factory.tables.kinds import AUGMENTATIONS, KINDS
 from mmjax.factory.tables.losses import CLASS_WEIGHTS, LOSSES
 from mmjax.factory.tables.metrics import METRICS
 from mmjax.factory.tables.names import (
-    AUGMENTATIONS,
     DATASETS,
     DTYPES,
     OPTIMIZERS,
     SCHEDULES,
     construct,
+    entry,
     lookup,
     options_of,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "DTYPES",
     "ENCODERS",
     "FUSIONS",
+    "KINDS",
     "LOSSES",
     "METRICS",
     "OPTIMIZERS",
@@ -49,6 +51,7 @@ __all__ = [
     "base",
     "checked",
     "construct",
+    "entry",
     "example_inputs",
     "experiment",
     "kind_of",

@@ -21,7 +21,14 @@ from ml_collections import ConfigDict
 
 from mmjax.errors import UserError
 from mmjax.factory.tables.losses import CLASS_WEIGHTS, LOSSES
-from mmjax.factory.tables.names import check_number, construct, lookup, options_of
+from mmjax.factory.tables.names import (
+    check_number,
+    construct,
+    entry,
+    is_path,
+    lookup,
+    options_of,
+)
 from mmjax.tasks.bound import TUNED, Bound
 from mmjax.train import weighting
 
@@ -50,7 +57,8 @@ def entries(part: Any, where: str) -> dict[str, ConfigDict]:
         UserError: it is neither.
     """
     if isinstance(part, (tuple, list)):
-        return {name: ConfigDict() for name in part}
+        paths = {n.rpartition(":")[2]: ConfigDict({"name": n}) for n in part if is_path(n)}
+        return {name: ConfigDict() for name in part if not is_path(name)} | paths
     if isinstance(part, ConfigDict) and all(isinstance(v, ConfigDict) for v in part.values()):
         return dict(part.items())
     raise UserError(f"{where}={part!r}: give a tuple of names, or a table of options by name")
@@ -113,7 +121,7 @@ def bind(
     for label, spec in entries(part, where).items():
         key = f"{where}.{label}"
         name = spec.get("name", label)
-        function = lookup(table, name, where if "name" not in spec else f"{key}.name")
+        function = entry(table, name, where if "name" not in spec else f"{key}.name")
         options, reads = read_options(function, spec, key, counts, table is LOSSES)
         known = inspect.signature(function).parameters
         missing = [p for p in known if _is_array(known[p]) and p not in reads]

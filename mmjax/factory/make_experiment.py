@@ -1,7 +1,8 @@
 """Config -> the whole experiment."""
 
+import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,12 @@ from mmjax.factory.checkpoints import begin, frozen_base, joint, pretrained
 from mmjax.factory.config.asked import asked
 from mmjax.factory.config.check import checked
 from mmjax.factory.config.stored import completed
-from mmjax.factory.make_model import example_inputs, kind_of, modalities
+from mmjax.factory.make_model import example_inputs, kind_of, modalities, texts
+from mmjax.factory.make_readers import text_encoders
 from mmjax.factory.make_tasks import Questions, check_outputs, task_weights, tasks, with_targets
 from mmjax.factory.make_training import make_augment, make_optimizer, make_schedule
-from mmjax.factory.tables.names import DATASETS, construct, lookup, options_of
+from mmjax.factory.tables.kinds import KINDS
+from mmjax.factory.tables.names import DATASETS, construct, entry, options_of
 from mmjax.factory.tuning import model, trains
 from mmjax.train import sharding
 from mmjax.train.checkpoints import workdir
@@ -39,7 +42,7 @@ FLAT_EVALUATION = 10  # questions an image when training has one; only memory an
 def sources(config: ConfigDict) -> dict[str, Any]:
     """The splits of the data set."""
     c = config.data
-    known = options_of(lookup(DATASETS, c.name, "config.data.name"))
+    known = options_of(entry(DATASETS, c.name, "config.data.name"))
     given = {name: c[name] for name in ("dir", "cache", "image_size") if name in c}
     if "dir" in known and given.get("dir"):
         cli.make_directory(c.dir, "--config.data.dir")
@@ -47,10 +50,33 @@ def sources(config: ConfigDict) -> dict[str, Any]:
     return construct(DATASETS, spec, "config.data.options", seed=config.seed, **given)
 
 
-def texts_of(train: Arrays | Source) -> list[str]:
-    """All texts of the training split; [] if it has none."""
-    groups = train.texts.values() if isinstance(train, Arrays) else questions_of(train)
+def columns(config: ConfigDict) -> dict[str, str]:
+    """What of the data set each modality with another name reads."""
+    given = config.data.get("columns", {})
+    return {name: given[name] for name in config.modalities if name in given}
+
+
+def named(config: ConfigDict, split: Arrays | Source) -> Arrays | Source:
+    """A split with the modalities' names in place of its columns'."""
+    if isinstance(split, Source):
+        return dataclasses.replace(split, columns=columns(config))
+    return split.renamed(columns(config))
+
+
+def texts_of(train: Arrays | Source, names: Collection[str]) -> list[str]:
+    """All texts of the training split that these modalities read."""
+    if isinstance(train, Arrays):
+        groups = [train.texts[name] for name in dict.fromkeys(names)]
+    else:
+        groups = questions_of(train) if names else []
     return [text for texts in groups for text in texts]
+
+
+def texts_in(train: Arrays | Source, names: Collection[str]) -> list[str]:
+    """Those of some modalities that the training split has as strings."""
+    if isinstance(train, Arrays):
+        return [name for name in names if name in train.texts]
+    return list(names)
 
 
 def make_tokenizer(directory: Path, texts: Sequence[str]) -> Any:
@@ -86,8 +112,9 @@ def check_fits(config: ConfigDict, split: Arrays | Source) -> None:
     for name in modalities(config):
         if isinstance(split, Arrays) and name in split.values:
             check_shape(split.name, name, split.values[name], split.masks[name], example[name])
-        if isinstance(split, Source) and name == "image" and len(split.records):
-            found = QuestionExamples(split, (name,), 0, None).image_shape
+        is_image = isinstance(split, Source) and split.column(name) == "image"
+        if is_image and len(split.records):
+            found = QuestionExamples(split, (name,), 0, {}).image_shape
             wanted = example[name].value.shape[1:]
             if found != wanted:
                 raise UserError(
@@ -109,14 +136,14 @@ def feature_scales(config: ConfigDict, directory: Path, train: Arrays | Source) 
         return {}
     found = {}
     for name in modalities(config):
-        kind = kind_of(config, name)
-        if kind in scaling.KINDS and name in train.values:
+        kind = KINDS[kind_of(config, name)]
+        if kind.scaled and name in train.values:
             used = train.index.get(name, np.arange(len(train)))
             used = np.unique(used[~train.absent[name]] if name in train.absent else used)
             values, mask = train.values[name], train.masks[name]
             if len(used) < len(values):
                 values, mask = values[used], mask[used]
-            axes = values.ndim - 1 - (kind == "series")
+            axes = values.ndim - 1 - kind.step_axes
             found[name] = scaling.measure(values, mask, axes)
     if found:
         scaling.write(path, found)
@@ -175,21 +202,17 @@ def experiment(
     begin.check_source(config, path)
     if not changed and not only_test:
         workdir.claim(directory, config.to_dict(), completed)
-    given = splits = sources(config)
+    given = {split: named(config, data) for split, data in sources(config).items()}
     for split in given.values():
         check_fits(config, split)
     splits, questions = with_targets(config, path, given)
-    vocabulary_size, encode = 0, None
-    texts = texts_of(splits["train"]) if "text" in modalities(config) else []
     kept = pretrained.checkpoints(config, path)
     if all(task.type.model == "aligned" for task in asked(config).values()):
         joint.warn_of_halves(config, kept)
-    if texts:
-        encode = joint.encode_texts(config, kept, "text")
-    if texts and encode is None:
-        words = make_tokenizer(path, texts)
-        vocabulary_size = words.get_vocab_size()
-        encode = functools.partial(tokenizer.encode, words, length=c.text_length)
+    train, names = splits["train"], texts_in(splits["train"], texts(config))
+    encode, vocabulary_size = text_encoders(
+        config, kept, lambda: make_tokenizer(path, texts_of(train, names)), names
+    )
     groups = splits["train"].groups
     scales = feature_scales(config, path, splits["train"])
     built_tasks = tasks(config, questions)

@@ -11,9 +11,9 @@ from mmjax.factory.checkpoints import joint, pretrained
 from mmjax.factory.config.asked import asked
 from mmjax.factory.tables.encoders import ENCODERS
 from mmjax.factory.tables.fusions import FUSIONS
+from mmjax.factory.tables.kinds import KINDS
 from mmjax.factory.tables.names import (
     DTYPES,
-    RAW,
     check_number,
     construct,
     lookup,
@@ -214,18 +214,34 @@ def example_inputs(config: ConfigDict) -> dict[str, Input]:
     Raises:
         UserError: `config.data` does not say the shape of a modality.
     """
-    c = config.data
-    shapes = {"image": lambda: (c.image_size, c.image_size, 3), "text": lambda: (c.text_length,)}
-    given = c.get("shapes", {})
 
     def zeros(name: str) -> Input:
-        kind = lookup(RAW, kind_of(config, name), f"config.encoders.{name}.kind")
-        if name not in given and name not in shapes:
-            raise UserError(
-                f"config.data.shapes has no {name!r}: give the shape of one example, such as (16,)"
-            )
-        shape = tuple(given[name]) if name in given else shapes[name]()
+        kind = lookup(KINDS, kind_of(config, name), f"config.encoders.{name}.kind")
+        shape = shape_of(config, name)
         mask = jnp.ones((1, *shape[: kind.masked_axes]), bool)
         return Input(jnp.zeros((1, *shape), kind.dtype), mask)
 
     return {name: zeros(name) for name in modalities(config)}
+
+
+def shape_of(config: ConfigDict, name: str) -> tuple[int, ...]:
+    """The shape of one example of a modality; raises a UserError where config.data has none."""
+    given, usual = config.data.get("shapes", {}), KINDS[kind_of(config, name)].usual
+    if name in given:
+        return tuple(given[name])
+    if usual is None or usual[0] not in config.data:
+        raise UserError(
+            f"config.data.shapes has no {name!r}: give the shape of one example, such as (16,)"
+        )
+    key, shape = usual
+    return shape(config.data[key])
+
+
+def texts(config: ConfigDict) -> dict[str, int]:
+    """The modalities that are strings of text, and the length of each in ids.
+
+    One whose encoder is told its `vocabulary_size` is given ids instead.
+    """
+    words = (n for n in modalities(config) if KINDS[kind_of(config, n)].words)
+    names = (n for n in words if "vocabulary_size" not in config.encoders.get(n, {}))
+    return {name: shape_of(config, name)[0] for name in names}

@@ -20,7 +20,7 @@ from mmjax.factory.config.asked import Asked, asked
 from mmjax.factory.make_model import modalities
 from mmjax.factory.tables.losses import LOSSES
 from mmjax.factory.tables.metrics import METRICS, ROW_METRICS, SET_METRICS
-from mmjax.factory.tables.names import lookup
+from mmjax.factory.tables.names import entry, is_path, lookup
 from mmjax.tasks.bound import Bound
 from mmjax.tasks.task import Task, check_type
 from mmjax.train.checkpoints import workdir
@@ -93,10 +93,15 @@ def _task(
     learned = ConfigDict(joint.losses(config, losses))
     wanted = entries(task.get("metrics"), where)
     for label, options in wanted.items():
-        lookup(METRICS, options.get("name", label), where)
+        entry(METRICS, options.get("name", label), where)
 
     def those_of(table: Mapping[str, Callable]) -> ConfigDict:
-        return ConfigDict({k: s for k, s in wanted.items() if s.get("name", k) in table})
+        # What a user adds is of the whole set: numpy arrays in, a number or numbers by name out.
+        others = table is SET_METRICS
+        names = {k: s.get("name", k) for k, s in wanted.items()}
+        return ConfigDict(
+            {k: wanted[k] for k, n in names.items() if n in table or (others and is_path(n))}
+        )
 
     given = {"vocabulary": vocabularies[name]} if vocabularies.get(name) else {}
     return task.type.make(
@@ -162,7 +167,8 @@ def _target_of(config: ConfigDict, task: Asked, known: Mapping[str, Target], dat
     if not task.type.targets and not name:
         return next((n for n, target in known.items() if target.classes), "")
     fitting = [n for n, target in known.items() if target.type in task.type.targets]
-    fitting = [n for n in fitting if n not in config.modalities]
+    inputs = {*config.modalities, *config.data.get("columns", {}).values()}
+    fitting = [n for n in fitting if n not in inputs]
     if not name and not fitting:
         raise UserError(
             f"{task.where}.task={task.kind!r}: {data.name} has no target that is"
@@ -170,7 +176,7 @@ def _target_of(config: ConfigDict, task: Asked, known: Mapping[str, Target], dat
         )
     name = name or fitting[0]
     lookup(known, name, f"{where} ({config.data.name})")
-    if name in config.modalities:
+    if name in inputs:
         raise UserError(f"{where}={name!r} is one of config.modalities: it would be read off")
     return name
 

@@ -10,7 +10,8 @@ from ml_collections import ConfigDict
 
 from mmjax.errors import UserError
 from mmjax.factory.make_model import kind_of, modalities
-from mmjax.factory.tables.names import AUGMENTATIONS, OPTIMIZERS, SCHEDULES, construct, lookup
+from mmjax.factory.tables.kinds import AUGMENTATIONS
+from mmjax.factory.tables.names import OPTIMIZERS, SCHEDULES, construct, entry, lookup
 from mmjax.factory.tuning import trains
 from mmjax.train import augment, loop, optimizer, partition
 
@@ -23,7 +24,7 @@ def rates(config: ConfigDict) -> Callable[[int], Any]:
     """
     c = config.optimizer
     end = {"end_factor": c.end_factor} if "end_factor" in c else {}
-    return lookup(SCHEDULES, c.schedule, "config.optimizer.schedule")(
+    return entry(SCHEDULES, c.schedule, "config.optimizer.schedule")(
         learning_rate=c.learning_rate,
         steps=config.train.steps // c.accumulate,
         warmup_steps=c.warmup_steps,

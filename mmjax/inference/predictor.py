@@ -1,6 +1,5 @@
 """A trained model as a function of what users have: arrays, file paths and strings."""
 
-import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -16,7 +15,7 @@ from mmjax.errors import UserError
 from mmjax.factory.checkpoints import joint, own, pretrained
 from mmjax.factory.checkpoints.restore import restored
 from mmjax.factory.config.asked import asked
-from mmjax.factory.make_readers import file_inputs, input_axes, make_readers
+from mmjax.factory.make_readers import file_inputs, input_axes, make_readers, text_encoders
 from mmjax.factory.make_tasks import stored_vocabularies
 from mmjax.inference import published, zero_shot
 from mmjax.models.aligned import MIN_TEMPERATURE
@@ -48,6 +47,7 @@ class Predictor(zero_shot.ZeroShot):
         tuned: by task, what was tuned on the validation split, such as "thresholds" [C].
         axes: by modality, how many one input has as an array; an array with one more is several.
         files: the modalities whose strings are paths.
+        texts: the first modality that is text.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class Predictor(zero_shot.ZeroShot):
         readers: Mapping[str, Callable[[Sequence[Any]], Input]],
         axes: Mapping[str, int],
         files: Collection[str],
+        texts: str,
         batch_size: int,
         tuned: Mapping[str, Mapping[str, np.ndarray]] = MappingProxyType({}),
         logits: tuple[float, float | None] | None = None,
@@ -69,7 +70,7 @@ class Predictor(zero_shot.ZeroShot):
         self.vocabularies = {name: tuple(words) for name, words in vocabularies.items()}
         self.labels = next(iter(self.vocabularies.values()), ())
         self.modalities, self.batch_size, self.tuned = tuple(readers), batch_size, tuned
-        self._readers, self.axes, self.files = readers, axes, tuple(files)
+        self._readers, self.axes, self.files, self.texts = readers, axes, tuple(files), texts
         if logits is not None:
             self.scale, self.bias = logits
         elif "logit_scale" in self.params:
@@ -311,15 +312,9 @@ def load(
     config = read_config(path)
     vocabularies = stored_vocabularies(path, asked(config))
     classes = {name: len(words) for name, words in vocabularies.items()}
-    reads_words = "text" in factory.modalities(config) and "text_length" in config.data
     kept = pretrained.checkpoints(config, path)
-    encode, vocabulary_size = None, 0
-    if reads_words:
-        encode = joint.encode_texts(config, kept, "text")
-    if reads_words and encode is None:
-        words = tokenizer.load(path / workdirs.TOKENIZER_FILE)
-        vocabulary_size = words.get_vocab_size()
-        encode = functools.partial(tokenizer.encode, words, length=config.data.text_length)
+    file = path / workdirs.TOKENIZER_FILE
+    encode, vocabulary_size = text_encoders(config, kept, lambda: tokenizer.load(file))
     scales = scaling.read(path / workdirs.SCALES_FILE)
     model = factory.model(
         config, classes=classes, vocabulary_size=vocabulary_size, checkpoints=kept
@@ -339,6 +334,7 @@ def load(
         readers=make_readers(config, encode, scales, kept),
         axes=input_axes(config, encode),
         files=file_inputs(config),
+        texts=next(iter(encode), "text"),
         logits=joint.logits_of(config, variables["params"]),
         batch_size=batch_size,
         tuned=workdirs.read_tuned(path, tuple(classes)),

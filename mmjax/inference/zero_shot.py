@@ -46,12 +46,13 @@ class ZeroShot:
 
     It also needs `scale` and `bias`: logits are scale * cosine + bias; with a bias each label is
     judged by itself, as in SigLIP, else against the others, as in CLIP. And `axes`: by modality,
-    how many one input has as an array.
+    how many one input has as an array; `texts`: the modality that labels are written in.
     """
 
     scale: float = 1.0
     bias: float | None = None
     axes: Mapping[str, int] = AXES
+    texts: str = "text"
 
     def several(self, name: str, value: Any) -> list[Any] | None:
         """The inputs of a modality where a value is several of them, else None; see `several`."""
@@ -104,7 +105,7 @@ class ZeroShot:
         if len(inputs) != 1:
             raise UserError(f"classify one modality, got {', '.join(inputs) or 'none'}")
         name, value = next(iter(inputs.items()))
-        texts = self.embed(text=prompts(labels, templates))["text"]
+        texts = self.embed(**{self.texts: prompts(labels, templates)})[self.texts]
         rows = self.embed(**{name: self.listed(name, value)})[name]
         logits = self.scale * rows @ mean_direction(texts, len(templates)).T + (self.bias or 0.0)
         answers = likeliest(logits, labels, top, by_itself=self.bias is not None)

@@ -44,7 +44,7 @@ def encoder():
 
 
 def examples(source=None, *, questions_per_image=3, encode=None, modalities=BOTH):
-    encode = encoder() if encode is None else encode
+    encode = {"text": encoder()} if encode is None else encode
     return QuestionExamples(source or make(), modalities, questions_per_image, encode)
 
 

@@ -39,7 +39,7 @@ def test_evaluation_pads_with_blank_rows():
 
 @pytest.mark.parametrize("modalities", [("image",), ("text",), ("text", "image")])
 def test_only_the_modalities_asked_for_are_there(modalities):
-    encode = encoder() if "text" in modalities else None
+    encode = {"text": encoder()} if "text" in modalities else {}
     for batches in (training, evaluation):
         batch = next(iter(batches(modalities=modalities, encode=encode)))
         assert {key.partition("_")[0] for key in batch} - {"targets/label", "group", ""} == set(

@@ -23,7 +23,7 @@ WORKERS = """
         source = shapes(train=50)["train"]
         words = tokenizer.train([text for texts in questions(source) for text in texts])
         encode = functools.partial(tokenizer.encode, words, length=10)
-        examples = QuestionExamples(source, ("image", "text"), 3, encode)
+        examples = QuestionExamples(source, ("image", "text"), 3, {"text": encode})
         alone = train_iterator(examples, Reading(4), seed=0)
         working = train_iterator(examples, Reading(4, workers=2), seed=0)
         for step in range(9):

@@ -72,7 +72,7 @@ def test_shared_captions_are_shared_transcripts(tmp_path):
         split, texts={"text": ["both"]}, index={"text": np.array([0, 0])}, ids={}
     )
     made, _, _ = encoded(tiny(), tmp_path, {"train": split})
-    examples = make_examples(tiny(), made["train"], None, {}, train=True)
+    examples = make_examples(tiny(), made["train"], {}, {}, train=True)
     batch = examples.batch([examples.take(0), examples.take(1), examples.take(2)])
     assert batch["targets/text_mask"].sum(axis=1).tolist() == [4, 4, 0]
     assert "text" not in batch

@@ -5,7 +5,7 @@ K = 0 every pair of an image and a question is a row of its own.
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Int32
@@ -42,9 +42,9 @@ class QuestionExamples:
 
     Args:
         source: where records are read.
-        modalities: the keys that batches have, of `MODALITIES`.
+        modalities: the keys that batches have, each a column of `MODALITIES` (see Source.columns).
         questions_per_image: K; 0 for one question a row and batches without `image_index`.
-        encode: texts -> (ids int32 [n L], mask bool [n L]); may be None without "text".
+        encode: by modality, texts -> (ids int32 [n L], mask bool [n L]).
 
     Raises:
         UserError: `modalities` is empty or names one that the source lacks, or
@@ -56,17 +56,21 @@ class QuestionExamples:
         source: Source,
         modalities: tuple[str, ...],
         questions_per_image: int,
-        encode: Encode | None,
+        encode: Mapping[str, Encode],
     ):
-        unknown = [name for name in modalities if name not in MODALITIES]
+        unknown = [name for name in modalities if source.column(name) not in MODALITIES]
         if unknown or not modalities:
             known = ", ".join(MODALITIES)
             raise UserError(f"{source.name}: modalities {modalities}: pass one or more of {known}")
         if questions_per_image < 0:
             raise UserError(f"questions_per_image={questions_per_image}: pass 0 or more")
-        self._source, self._modalities, self._encode = source, modalities, encode
+        self._source, self._encode = source, encode
         self._indexed, self._count = questions_per_image > 0, max(questions_per_image, 1)
-        self._fields = ("questions", "image") if "image" in modalities else ("questions",)
+        of = {
+            column: [n for n in modalities if source.column(n) == column] for column in MODALITIES
+        }
+        self._images, self._texts = of["image"], of["text"]
+        self._fields = ("questions", "image") if self._images else ("questions",)
         self.name = source.name
 
     @functools.cached_property
@@ -109,7 +113,7 @@ class QuestionExamples:
             MASK: np.concatenate([row["mask"] for row in chosen]),
         }
         batch[f"{TARGETS}{self._source.target}_mask"] = batch[MASK]
-        if "image" in self._modalities:
+        if self._images:
             blank = np.zeros(self.image_shape, np.uint8)
             other = {image.shape for image in images if image is not None} - {blank.shape}
             if other:
@@ -117,13 +121,16 @@ class QuestionExamples:
                     f"{self.name}: images of shapes {list(blank.shape)} and {list(other.pop())}:"
                     " decode all to one size"
                 )
-            batch["image"] = np.stack([blank if image is None else image for image in images])
-            batch["image_mask"] = np.array([image is not None for image in images])
-            if self._indexed:
-                batch["image_index"] = np.arange(len(chosen), dtype=np.int32).repeat(self._count)
-        if "text" in self._modalities:
-            texts = [text for row in chosen for text in row["question"]]
-            batch["text"], batch["text_mask"] = self._encode(texts)
+            pixels = np.stack([blank if image is None else image for image in images])
+            there = np.array([image is not None for image in images])
+            for name in self._images:
+                batch[name], batch[f"{name}_mask"] = pixels, there
+                if self._indexed:
+                    rows = np.arange(len(chosen), dtype=np.int32)
+                    batch[f"{name}_index"] = rows.repeat(self._count)
+        texts = [text for row in chosen for text in row["question"]]
+        for name in self._texts:
+            batch[name], batch[f"{name}_mask"] = self._encode[name](texts)
         return batch
 
     def _row(self, record: dict, asked: dict) -> dict:

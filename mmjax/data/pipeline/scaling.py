@@ -15,7 +15,6 @@ from mmjax.data.pipeline.checks import beside
 from mmjax.errors import UserError
 
 Rows = Num[np.ndarray, "n ..."] | Bool[np.ndarray, "n ..."]
-KINDS = ("series", "vector")  # of the inputs that are scaled
 _ROWS = 2**16  # rows that are added up at once
 
 

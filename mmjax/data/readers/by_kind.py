@@ -15,13 +15,13 @@ from mmjax.errors import UserError
 from mmjax.types import Input
 
 
-def read_images(values: Sequence[Any], *, size: int) -> Input:
-    """Paths, PIL images or uint8 arrays [H W 3] -> uint8 [B size size 3].
+def read_images(values: Sequence[Any], *, size: tuple[int, int]) -> Input:
+    """Paths, PIL images or uint8 arrays [H W 3] -> uint8 [B height width 3], of this size.
 
     Raises:
         UserError: an image that cannot be read.
     """
-    pixels = np.zeros((len(values), size, size, 3), np.uint8)
+    pixels = np.zeros((len(values), *size, 3), np.uint8)
     for row, value in zip(pixels, values, strict=True):
         if value is not None:
             row[:] = transforms.read_image(value, size)

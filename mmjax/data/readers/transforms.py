@@ -18,13 +18,14 @@ _DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 _SHAPES = "pass uint8 of shape [H W 3], [H W 4] or [H W]"
 
 
-def read_image(value: Image, size: int) -> UInt8[np.ndarray, "size size 3"]:
-    """Reads one image and resizes it (bicubic) to `size` x `size` pixels.
+def read_image(value: Image, size: int | tuple[int, int]) -> UInt8[np.ndarray, "height width 3"]:
+    """Reads one image and resizes it (bicubic).
 
     Args:
         value: a path, a PIL image, or an array uint8 [H W 3], [H W 4] or [H W]. Transparent parts
             become white; the orientation that a camera noted in the file is applied.
-        size: the side of the result in pixels; the aspect ratio is not kept.
+        size: height and width of the result in pixels, or the side of a square; the aspect ratio
+            is not kept.
 
     Raises:
         UserError: the file is missing or no image, or the array has another shape or type.
@@ -48,10 +49,11 @@ def decode_image(data: bytes, size: int) -> UInt8[np.ndarray, "size size 3"]:
         return np.asarray(_resize(_to_rgb(image, "image"), size))
 
 
-def _resize(image: PIL.Image.Image, size: int) -> PIL.Image.Image:
-    if image.size == (size, size):
+def _resize(image: PIL.Image.Image, size: int | tuple[int, int]) -> PIL.Image.Image:
+    height, width = (size, size) if isinstance(size, int) else size
+    if image.size == (width, height):
         return image
-    return image.resize((size, size), PIL.Image.Resampling.BICUBIC)
+    return image.resize((width, height), PIL.Image.Resampling.BICUBIC)
 
 
 def _from_file(path: Path) -> PIL.Image.Image:

@@ -110,6 +110,27 @@ class Arrays:
         rows = self.texts[name]
         return [rows[i] for i in self.index[name]] if name in self.index else list(rows)
 
+    def renamed(self, columns: Mapping[str, str]) -> "Arrays":
+        """The split in which some modalities are what the columns of these names are.
+
+        Raises:
+            UserError: there is no such column.
+        """
+        known = (*self.values, *self.texts)
+        for name, column in columns.items():
+            if column not in known:
+                raise UserError(
+                    f"{self.name}: no column {column!r} for {name!r}; there is {', '.join(known)}"
+                )
+        taken = {*columns.values()} - {*columns}
+
+        def named(part: Mapping[str, Any]) -> dict[str, Any]:
+            rest = {name: value for name, value in part.items() if name not in taken}
+            return rest | {n: part[column] for n, column in columns.items() if column in part}
+
+        parts = ("values", "masks", "texts", "index", "absent", "ids")
+        return dataclasses.replace(self, **{part: named(getattr(self, part)) for part in parts})
+
     def with_targets(self, targets: Mapping[str, Target]) -> "Arrays":
         """The split with these targets; texts that are targets are no inputs any more."""
 
@@ -132,7 +153,7 @@ class ArrayExamples:
     Args:
         arrays: the split.
         modalities: the keys that batches have.
-        encode: texts -> (ids int32 [n L], mask bool [n L]); may be None where none are texts.
+        encode: by modality, texts -> (ids int32 [n L], mask bool [n L]).
         scales: by modality, of those whose values are scaled; see mmjax.data.pipeline.scaling.
 
     Raises:
@@ -143,7 +164,7 @@ class ArrayExamples:
         self,
         arrays: Arrays,
         modalities: Sequence[str],
-        encode: Encode | None = None,
+        encode: Mapping[str, Encode] = MappingProxyType({}),
         scales: Mapping[str, Scale] = MappingProxyType({}),
     ):
         known = (*arrays.values, *arrays.texts)
@@ -153,9 +174,9 @@ class ArrayExamples:
         self._arrays, self._modalities = arrays, tuple(modalities)
         self._values, self._masks = dict(arrays.values), dict(arrays.masks)
         for name in arrays.texts.keys() & set(modalities):
-            if encode is None:
+            if name not in encode:
                 raise UserError(f"{arrays.name}: {name!r} is text: pass what encodes it")
-            self._values[name], self._masks[name] = encode(arrays.texts[name])
+            self._values[name], self._masks[name] = encode[name](arrays.texts[name])
         self._scales = scales
         self.name = arrays.name
 

@@ -113,6 +113,7 @@ class Source:
         groups: the kinds of question; metrics are also reported by group.
         broken: index -> error of the records found broken so far, in this process.
         target: what the answers are called.
+        columns: by modality, "image" or "text", where it has another name.
     """
 
     name: str
@@ -121,6 +122,11 @@ class Source:
     groups: tuple[str, ...]
     broken: dict[int, str] = dataclasses.field(default_factory=dict, compare=False)
     target: str = "label"
+    columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def column(self, name: str) -> str:
+        """What a modality reads: "image" or "text", if there is no other such name."""
+        return self.columns.get(name, name)
 
     def read(self, index: int, fields: Iterable[str]) -> dict[str, Any] | None:
         """Reads `fields` of a record; a broken record is logged, counted and given as None.

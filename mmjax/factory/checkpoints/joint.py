@@ -163,15 +163,16 @@ def check_pictures(
         )
 
 
-def encode_texts(config: ConfigDict, kept: pretrained.Checkpoints, name: str) -> Callable | None:
-    """What makes ids of the texts of a modality, by a checkpoint's own tokenizer.
+def encode_texts(
+    config: ConfigDict, kept: pretrained.Checkpoints, name: str, length: int
+) -> Callable | None:
+    """What makes `length` ids of each text of a modality, by a checkpoint's own tokenizer.
 
     None if no checkpoint encodes it.
 
     Raises:
         UserError: no tokenizer, or a length at which the model's texts are not what they should be.
     """
-    length = config.data.text_length
     if name in kept:
         return pretrained.encode_texts(kept[name], length)
     if name not in kinds(config):
@@ -288,7 +289,7 @@ def pictures(
 
     None for a modality that config.model does not encode, or one that takes any size.
     """
-    if name not in kinds(config) or kept is None:
+    if kinds(config).get(name) != "image" or kept is None:
         return None
     architecture = architecture_of(kept[MODEL], np.float32)
     if not hasattr(architecture.parts["image"].module, "grid"):

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from mmjax.factory.config.keys import TASK_KEYS
-from mmjax.factory.tables.names import lookup
+from mmjax.factory.tables.names import entry
 from mmjax.factory.tables.tasks import TASKS
 from mmjax.tasks.task import TaskType
 
@@ -29,7 +29,7 @@ class Asked(NamedTuple):
     @property
     def type(self) -> TaskType:
         """How it is made."""
-        return TASKS[self.kind]
+        return entry(TASKS, self.kind, f"{self.where}.name" if self.path else "config.task")
 
     def get(self, key: str) -> Any:
         """What it says for a key of TASK_KEYS, or the default."""
@@ -48,9 +48,9 @@ def asked(config: Config) -> dict[str, Asked]:
         config: checked, or plain nested dictionaries.
 
     Raises:
-        UserError: an unknown task.
+        UserError: the only task is unknown.
     """
-    return {name: task for name, task in _named(config) if _known(task)}
+    return dict(_named(config))
 
 
 def _named(config: Config) -> Iterator[tuple[str, Asked]]:
@@ -58,11 +58,5 @@ def _named(config: Config) -> Iterator[tuple[str, Asked]]:
     if tasks:
         yield from ((n, Asked(s.get("name"), ("tasks", n), s)) for n, s in tasks.items())
     else:
-        kind = config.get("task")
-        lookup(TASKS, kind, "config.task")
-        yield TASKS[kind].name, Asked(kind, (), config)
-
-
-def _known(task: Asked) -> bool:
-    lookup(TASKS, task.kind, f"{task.where}.name" if task.path else "config.task")
-    return True
+        only = Asked(config.get("task"), (), config)
+        yield only.type.name, only

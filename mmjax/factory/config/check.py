@@ -28,7 +28,8 @@ from mmjax.factory.config.parts import (
     part_at,
     with_inputs,
 )
-from mmjax.factory.tables.names import RAW, check_complete, check_options, lookup
+from mmjax.factory.tables.kinds import KINDS
+from mmjax.factory.tables.names import check_complete, check_options, entry, lookup
 from mmjax.factory.tables.tasks import TASKS
 from mmjax.factory.tuning import check_pattern, patterns_of
 
@@ -80,7 +81,7 @@ def _tasks(tree: dict[str, Any]) -> None:
         for name in ("task", "losses"):
             if name not in tree:
                 raise missing(f"config.{name}", KEYS[name])
-        lookup(TASKS, tree["task"], "config.task")
+        entry(TASKS, tree["task"], "config.task")
         return
     for name in ("task", *ONE_TASK):
         if tree.pop(name, None):
@@ -110,6 +111,8 @@ def _modalities(tree: dict[str, Any]) -> None:
         )
     for name in names:
         lookup(with_inputs(tree), name, "config.modalities")
+        if name in encoders:
+            lookup(KINDS, kind_of(tree, name), f"config.encoders.{name}.kind")
 
 
 def _shorthands(tree: dict[str, Any]) -> None:
@@ -138,7 +141,7 @@ def _shorthands(tree: dict[str, Any]) -> None:
         node = node_at(tree, tuple(parents))
         if isinstance(node.get(last), str):
             node[last] = {"name": node[last]}
-    for group, key in (("data", "shapes"), ("", "augment")):
+    for group, key in (("data", "shapes"), ("data", "columns"), ("", "augment")):
         node = tree[group] if group else tree
         if not isinstance(node[key], dict):
             where = ".".join(("config", *filter(None, (group, key))))
@@ -176,7 +179,7 @@ def _part(tree: dict[str, Any], path: Path) -> None:
         return  # a model that writes what one modality says has none
     if path[0] == "encoders":
         kind = spec.get("kind", path[1])
-        lookup(RAW, kind, f"{where}.kind")
+        lookup(KINDS, kind, f"{where}.kind")
         if not spec.get("name"):
             raise UserError(
                 f"{where}.name is missing: {cli.nearest('', list(part_at(tree, path).table))}"
@@ -188,7 +191,7 @@ def _part(tree: dict[str, Any], path: Path) -> None:
         own = name == part.default and "name" not in spec
         if not name:
             raise UserError(f"{where} has no 'name'; {cli.nearest('', list(part.table))}")
-        lookup(part.table, name, ".".join(("config", *path[:-1])) if own else f"{where}.name")
+        entry(part.table, name, ".".join(("config", *path[:-1])) if own else f"{where}.name")
     if part.reads:
         return  # its options may be names of arrays: `bind` looks at them
     known = part.options(name)
@@ -200,6 +203,9 @@ def _part(tree: dict[str, Any], path: Path) -> None:
 
 
 def _shapes(tree: Mapping[str, Any]) -> None:
+    for name, column in tree["data"]["columns"].items():
+        lookup(with_inputs(tree), name, "config.data.columns")
+        typed.typed(column, str, f"config.data.columns.{name}")
     shapes = tree["data"]["shapes"]
     for name, shape in shapes.items():
         where = f"config.data.shapes.{name}"
@@ -208,16 +214,19 @@ def _shapes(tree: Mapping[str, Any]) -> None:
         if not shape or min(shape) < 1:
             raise UserError(f"{where}={shape}: give sizes of 1 or more, such as (16,)")
         kind = kind_of(tree, name)
-        lookup(RAW, kind, f"config.{pretrained.MODEL}.kinds.{name}")
-        if len(shape) != len(RAW[kind].sizes):
-            raise UserError(f"{where}={shape}: {kind} has the sizes ({', '.join(RAW[kind].sizes)})")
+        lookup(KINDS, kind, f"config.{pretrained.MODEL}.kinds.{name}")
+        sizes = KINDS[kind].sizes
+        if len(shape) != len(sizes):
+            raise UserError(f"{where}={shape}: {kind} has the sizes ({', '.join(sizes)})")
         shapes[name] = shape
     for name in (name for name in tree["modalities"] if name not in shapes):
-        key = {"image": "image_size", "text": "text_length"}.get(name)
-        if key is None:
+        kind = kind_of(tree, name)
+        lookup(KINDS, kind, f"config.encoders.{name}.kind")
+        if KINDS[kind].usual is None:
             raise UserError(
                 f"config.data.shapes has no {name!r}: give the shape of one example, such as (16,)"
             )
+        key, _ = KINDS[kind].usual
         if key not in tree["data"]:
             raise UserError(f"config.data.{key} is missing: {KEYS[f'data.{key}'].about}")
 

@@ -7,6 +7,7 @@ from mmjax import cli
 from mmjax.errors import UserError
 from mmjax.factory.config import typed
 from mmjax.factory.config.keys import ABSENT, REQUIRED, Key, Part
+from mmjax.factory.tables.names import is_path
 
 
 def filled(
@@ -59,7 +60,7 @@ def _value(value: Any, key: Key, where: str) -> Any:
 
 
 def _one_of(value: str, key: Key, where: str) -> str:
-    if value not in key.names:
+    if value not in key.names and not (key.open and is_path(value)):
         near = cli.nearest(value, [name or "''" for name in key.names])
         raise UserError(f"{where}: unknown {value!r}; {near}")
     return value

@@ -26,6 +26,7 @@ class Key(NamedTuple):
     least, most: the range of a number, ends included.
     below: what a number does not reach.
     names: what a text may be, if that is known.
+    open: whether it may also be an import path.
     """
 
     kind: Any
@@ -35,6 +36,7 @@ class Key(NamedTuple):
     most: float | None = None
     below: float | None = None
     names: Collection[str] = ()
+    open: bool = False
 
     def range(self) -> str:
         """The range in words."""
@@ -56,24 +58,25 @@ ONE_TASK: Mapping[str, Key] = {
     "head": Key(Part, "from fused vectors or tokens to scores or numbers", {}),
 }
 TASK_KEYS: Mapping[str, Key] = {
-    "name": Key(str, "what is asked of the model", names=TASKS),
+    "name": Key(str, "what is asked of the model", names=TASKS, open=True),
     "weight": Key(float, "of its loss beside those of other tasks", 1.0, least=0),
     **ONE_TASK,
 }
 KEYS: Mapping[str, Key] = {
     "seed": Key(int, "of all random numbers", 0, least=0, most=2**32 - 1),
-    "task": Key(str, "what is asked of the model", ABSENT, names=TASKS),
+    "task": Key(str, "what is asked of the model", ABSENT, names=TASKS, open=True),
     "tasks": Key(Part, "several tasks by name, each with keys of TASK_KEYS", {}),
     "modalities": Key(Names, "the names of the model's inputs"),
     "dtype": Key(str, "of the computation", "float32", names=DTYPES),
     "width": _count("D of tokens and fused vectors", ABSENT),
     "init_from": Key(str, "the workdir or published checkpoint that a run starts from", ""),
-    "data.name": Key(str, "the data set", names=DATASETS),
+    "data.name": Key(str, "the data set", names=DATASETS, open=True),
     "data.options": Key(Part, "of the data set", {}),
     "data.dir": Key(str, "where data are found and prepared", "~/.cache/mmjax/data"),
     "data.cache": Key(bool, "whether decoded pictures stay in memory", ABSENT),
     "data.image_size": _count("of pictures, in pixels", ABSENT),
     "data.text_length": _count("L of texts, in words", ABSENT),
+    "data.columns": Key(Part, "what of the data set a modality reads, if it has another name", {}),
     "data.shapes": Key(Part, "of one example of each modality, by name", {}),
     "data.batch_size": _count("examples of a batch", ABSENT),
     "data.images_per_batch": _count("images of a batch, with questions", ABSENT),
@@ -94,9 +97,9 @@ KEYS: Mapping[str, Key] = {
     **ONE_TASK,
     "augment": Key(Part, "augmentations by modality and name", {}),
     "tuning": Key(Part, "what trains of a model, and what is added to it", {"name": "full"}),
-    "optimizer.name": Key(str, "the optimizer", names=OPTIMIZERS),
+    "optimizer.name": Key(str, "the optimizer", names=OPTIMIZERS, open=True),
     "optimizer.options": Key(Part, "of the optimizer", {}),
-    "optimizer.schedule": Key(str, "of the learning rate", names=SCHEDULES),
+    "optimizer.schedule": Key(str, "of the learning rate", names=SCHEDULES, open=True),
     "optimizer.learning_rate": Key(float, "the highest learning rate", least=0),
     "optimizer.warmup_steps": _count("updates up to the highest learning rate", 0, least=0),
     # Absent: as the schedule has it.

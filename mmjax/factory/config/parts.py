@@ -14,9 +14,17 @@ from mmjax.factory.checkpoints import pretrained
 from mmjax.factory.config.keys import GROUPS, KEYS, TASK_KEYS, keys_of
 from mmjax.factory.tables.encoders import ENCODERS
 from mmjax.factory.tables.fusions import FUSIONS
+from mmjax.factory.tables.kinds import AUGMENTATIONS
 from mmjax.factory.tables.losses import LOSSES
 from mmjax.factory.tables.metrics import METRICS
-from mmjax.factory.tables.names import AUGMENTATIONS, DATASETS, OPTIMIZERS, lookup, options_of
+from mmjax.factory.tables.names import (
+    DATASETS,
+    OPTIMIZERS,
+    entry,
+    has,
+    lookup,
+    options_of,
+)
 from mmjax.factory.tables.tasks import TASKS
 from mmjax.factory.tuning import TUNINGS
 from mmjax.models.aligned import AlignedModel
@@ -53,7 +61,7 @@ class Named(NamedTuple):
 
     def options(self, name: str) -> dict[str, inspect.Parameter]:
         """The options of an entry that a config may say, by name."""
-        found = self.table[name]
+        found = entry(self.table, name, "config")
         known = options_of(found) if callable(found) else dict(found)
         return {key: p for key, p in known.items() if key not in self.given}
 
@@ -101,7 +109,9 @@ CRITIC = {"dense": Critic}
 
 
 def _chosen(table: Mapping[str, Callable], name: Any, *given: str) -> Named | None:
-    return Named({"": table[name]}, unnamed=True, given=given) if name in table else None
+    if not has(table, name):
+        return None
+    return Named({"": entry(table, name, "config")}, unnamed=True, given=given)
 
 
 def part_at(tree: Mapping[str, Any], path: Path) -> Named | None:
@@ -136,8 +146,7 @@ def part_at(tree: Mapping[str, Any], path: Path) -> Named | None:
 def _part_of_task(kind: Any, path: Path) -> Named | None:
     """The part at a path below a task."""
     match path:
-        case ("head",) if kind in TASKS and TASKS[kind].heads:
-            table = TASKS[kind].heads
+        case ("head",) if has(TASKS, kind) and (table := entry(TASKS, kind, "config").heads):
             return Named(table, next(iter(table)), given=("classes",))
         case ("losses", label):
             return Named(LOSSES, label, {"weight": OPEN}, reads=True)
@@ -180,6 +189,8 @@ def children(tree: Mapping[str, Any], path: Path) -> dict[str, Any] | None:
             return dict.fromkeys((*names, *ENCODERS), dict)
         case ("data", "shapes"):
             return dict.fromkeys(names, tuple[int, ...])
+        case ("data", "columns"):
+            return dict.fromkeys(names, str)
         case _ if is_list(path):
             known = node if isinstance(node, Mapping) else ()
             return dict.fromkeys((*known, *(LOSSES if path[-1] == "losses" else METRICS)), dict)

@@ -1,8 +1,11 @@
 """The tables of data sets and ways to train, and how all tables are read."""
 
+import importlib
 import inspect
+import sys
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 from ml_collections import ConfigDict
@@ -20,7 +23,7 @@ from mmjax.data.datasets.tux_paint.sources import tux_paint
 from mmjax.data.datasets.written_numbers import written_numbers
 from mmjax.errors import UserError
 from mmjax.factory.config.typed import said, typed
-from mmjax.train import augment, optimizer
+from mmjax.train import optimizer
 
 DATASETS = {
     "controlled": controlled,
@@ -38,31 +41,8 @@ SAMPLE_RATE = 16_000  # Hz, where neither a config nor the data set says it
 OPTIMIZERS = {"adamw": optimizer.adamw, "sgd": optimizer.sgd}
 
 
-class Raw(NamedTuple):
-    """How a kind of raw input arrives: its type, the axes of its mask, and the sizes of one."""
-
-    dtype: Any
-    masked_axes: int
-    sizes: tuple[str, ...]
-
-
-RAW = {
-    "audio": Raw(jnp.float32, 1, ("samples",)),
-    "image": Raw(jnp.uint8, 0, ("height", "width", "3")),
-    "series": Raw(jnp.float32, 1, ("steps", "features")),
-    "text": Raw(jnp.int32, 1, ("words",)),
-    "vector": Raw(jnp.float32, 1, ("features",)),
-    "video": Raw(jnp.uint8, 1, ("frames", "height", "width", "3")),
-}
 DTYPES = {"bfloat16": jnp.bfloat16, "float32": jnp.float32}
 SCHEDULES = {"constant": optimizer.constant, "warmup_cosine": optimizer.warmup_cosine}
-AUGMENTATIONS = {
-    "image": {
-        "flip_horizontal": augment.flip_horizontal,
-        "flip_vertical": augment.flip_vertical,
-        "shift": augment.shift,
-    }
-}
 
 
 def lookup(table: Mapping[str, Any], name: str, where: str) -> Any:
@@ -70,6 +50,46 @@ def lookup(table: Mapping[str, Any], name: str, where: str) -> Any:
     if name not in table:
         raise UserError(f"{where}: unknown {name!r}; {cli.nearest(str(name), list(table))}")
     return table[name]
+
+
+def entry(table: Mapping[str, Any], name: str, where: str) -> Any:
+    """As `lookup`; or what an import path such as "my_module:MyFusion" names, outside of a table.
+
+    Modules are also found in the current directory.
+
+    Raises:
+        UserError: no such entry, module or attribute, or a module that cannot be imported.
+    """
+    if not is_path(name):
+        return lookup(table, name, where)
+    module, _, attribute = name.partition(":")
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)
+    try:
+        found = importlib.import_module(module)
+    except ImportError as error:
+        raise UserError(
+            f"{where}={name!r}: {error}; install that module, or start where it lies"
+        ) from error
+    except Exception as error:
+        line = " ".join(str(error).split())
+        raise UserError(f"{where}={name!r}: {type(error).__name__} in it: {line}") from error
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            known = [n for n in vars(found) if not n.startswith("_")]
+            raise UserError(f"{where}={name!r}: it has no {part!r}; {cli.nearest(part, known)}")
+        found = getattr(found, part)
+    return found
+
+
+def is_path(name: Any) -> bool:
+    """Whether a name is an import path."""
+    return isinstance(name, str) and ":" in name
+
+
+def has(table: Mapping[str, Any], name: Any) -> bool:
+    """Whether `entry` may find a name: it is in the table, or an import path."""
+    return is_path(name) or name in table
 
 
 def options_of(constructor: Callable) -> dict[str, inspect.Parameter]:
@@ -85,12 +105,13 @@ def sample_rate(config: ConfigDict, name: str) -> int:
     what the data set's options do, else what it always has, else 16,000.
     """
     data = config.get("data", {})
-    known = options_of(DATASETS[data.name]) if data.get("name") in DATASETS else {}
+    found = has(DATASETS, data.get("name"))
+    known = options_of(entry(DATASETS, data.name, "config.data.name")) if found else {}
     always = known["sample_rate"].default if "sample_rate" in known else SAMPLE_RATE
     always = SAMPLE_RATES.get(data.get("name"), always)
     of_data = data.get("options", {}).get("sample_rate", always)
-    entry = config.get("encoders", {}).get(name, config.get("model") or {})
-    return entry.get("sample_rate", of_data)
+    spec = config.get("encoders", {}).get(name, config.get("model") or {})
+    return spec.get("sample_rate", of_data)
 
 
 # Counts that may be zero though their default is not.
@@ -131,7 +152,7 @@ def construct(table: Mapping[str, Callable], spec: ConfigDict, where: str, **giv
     """
     if "name" not in spec:
         raise UserError(f"{where} has no 'name'; {cli.nearest('', list(table))}")
-    constructor = lookup(table, spec["name"], f"{where}.name")
+    constructor = entry(table, spec["name"], f"{where}.name")
     known = options_of(constructor)
     options = {key: value for key, value in spec.items() if key not in ("name", "kind")}
     options = check_options(known, options, where, spec["name"])

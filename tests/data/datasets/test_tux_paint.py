@@ -127,7 +127,7 @@ def test_a_batch_has_encoded_captions_and_numbers_of_contents(load):
     arrays = load(speech=("fr", "en"), seconds=0.5)["train"]
     words = tokenizer.train(arrays.texts["text"])
     encode = functools.partial(tokenizer.encode, words, length=7)
-    examples = ArrayExamples(arrays, ("image", "text", "speech"), encode)
+    examples = ArrayExamples(arrays, ("image", "text", "speech"), {"text": encode})
     batch = next(iter(loader.eval_batches(examples, loader.Reading(len(arrays)))))
     ids, mask = encode(captions(arrays))
     np.testing.assert_array_equal(batch["text"], ids)

@@ -64,7 +64,7 @@ TEXTS = {"words": ("one", "three", "a", "forty")}
 
 
 def first_batch(arrays, *names, rows=4):
-    examples = ArrayExamples(arrays, names, encode)
+    examples = ArrayExamples(arrays, names, {"words": encode})
     return next(iter(loader.eval_batches(examples, loader.Reading(rows))))
 
 
