@@ -24,6 +24,8 @@ from mmjax.train.host import memory, processes
 EXHAUSTED = "RESOURCE_EXHAUSTED"  # how XLA says that there is no memory
 LOWER = "lower the batch (config.data), config.width or the model's size"
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+# What mmjax[train] adds: packages by what they are imported as.
+TRAINING = {"matplotlib": "matplotlib", "sklearn": "scikit-learn", "tensorboard": "tensorboard"}
 PATH_ERRORS = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR)
 
 
@@ -108,6 +110,17 @@ def require(values: flags.FlagValues, *names: str) -> None:
             raise UserError(f"--{name} is missing: {values[name].help}")
 
 
+def require_packages() -> None:
+    """Raises UserError for packages that training needs and a small installation has not."""
+    missing = [
+        name for module, name in TRAINING.items() if importlib.util.find_spec(module) is None
+    ]
+    if missing:
+        raise UserError(
+            f"training needs more packages (mmjax[train]): pip install {' '.join(missing)}"
+        )
+
+
 class Given(NamedTuple):
     """What a command line says of a config.
 
@@ -149,22 +162,23 @@ def config_arguments(argv: Sequence[str]) -> Given:
 
 
 def load_config(argument: str) -> ConfigDict:
-    """Runs `get_config` of FILE.py or FILE.py:VARIANT.
+    """Runs `get_config` of FILE.py or FILE.py:VARIANT, or of a recipe of ours such as vqa:tiny.
 
     Raises:
-        UserError: no such file, a file that does not run or has no get_config, an unknown variant,
-            or a get_config that does not give a ConfigDict.
+        UserError: no such file or recipe, a file that does not run or has no get_config, an
+            unknown variant, or a get_config that does not give a ConfigDict.
     """
     name, _, variant = argument.partition(":")
-    path = Path(name)
+    path = recipes().get(name, Path(name))
     if not _is_file(path):
         known = [str(p) for p in sorted(path.parent.glob("*.py"))] if _is_dir(path.parent) else []
+        known += list(recipes()) if path.parent == Path() else []
         raise UserError(f"no config file {name!r}; {nearest(name, known)}")
     spec = importlib.util.spec_from_file_location("mmjax_config", path)
     if spec is None or spec.loader is None:
         raise UserError(f"{name} is not a Python file; a config is a .py file with get_config")
     module = importlib.util.module_from_spec(spec)
-    with _running(name):
+    with _running(name, path):
         spec.loader.exec_module(module)
     make = getattr(module, "get_config", None)
     if not callable(make):
@@ -181,13 +195,21 @@ def load_config(argument: str) -> ConfigDict:
             f"{name}: get_config does not take {asked} ({error});"
             " it is get_config(variant='default')"
         ) from error
-    with _running(name):
+    with _running(name, path):
         config = make(*arguments)
     if not isinstance(config, ConfigDict):
         raise UserError(
             f"{name}: get_config gives {_said(config)}; let it return an ml_collections.ConfigDict"
         )
     return config
+
+
+def recipes() -> dict[str, Path]:
+    """The configs that come with mmjax, by name: in the package, or in configs/ of a clone."""
+    inside, beside = (Path(__file__).parents[i] / "configs" for i in (0, 1))
+    return {
+        path.stem: path for path in sorted((inside if inside.is_dir() else beside).glob("*.py"))
+    }
 
 
 def _said(value: Any) -> str:
@@ -209,12 +231,13 @@ def _is_dir(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _running(name: str) -> Iterator[None]:
+def _running(name: str, path: Path) -> Iterator[None]:
     """Whatever the code of a config raises is the user's, with the line that it is in."""
     try:
         yield
     except (Exception, SystemExit) as error:
-        lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == name]
+        frames, file = traceback.extract_tb(error.__traceback__), os.path.abspath(path)
+        lines = [f.lineno for f in frames if os.path.abspath(f.filename) == file]
         line = f", line {lines[-1]}" if lines else ""
         raise UserError(f"{name}{line} does not run: {type(error).__name__}: {error}") from error
 

@@ -98,5 +98,10 @@ def main(argv: Sequence[str]) -> None:
     convert(*paths, values.to, values.encoder)
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The command `mmjax-convert`."""
     cli.run(main)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,7 +1,9 @@
 """Trains and tests what a config describes.
 
-python -m mmjax.main --config=configs/NAME.py[:VARIANT] --workdir=DIR [--config.KEY=VALUE ...]
-                     [--mode=train|eval] [--quiet | --verbose]
+mmjax --config=NAME[:VARIANT] --workdir=DIR [--config.KEY=VALUE ...] [--mode=train|eval]
+      [--quiet | --verbose]            (without installation: python -m mmjax.main ...)
+
+NAME is a recipe that comes with mmjax, such as vqa, or a path such as configs/vqa.py.
 
 Without --config the run of the workdir goes on, or is tested, with its own config. A key may be any
 of the config's, or any option of a part that it names, such as --config.fusion.dropout=0.1;
@@ -28,6 +30,7 @@ def main(argv: list[str]) -> None:
     cli.parse(values, given.rest)
     if values.quiet and values.verbose:
         raise UserError("--quiet and --verbose: choose one of them")
+    cli.require_packages()
     cli.prepare_devices()
 
     from rich.console import Console
@@ -58,5 +61,10 @@ def main(argv: list[str]) -> None:
             run.train(experiment, directory, console, interrupts, verbose=values.verbose)
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The command `mmjax`."""
     cli.run(main)
+
+
+if __name__ == "__main__":
+    run()

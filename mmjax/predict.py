@@ -216,5 +216,10 @@ def main(argv: list[str]) -> None:
     write(rows, model, folder, values.top, values.on_error == "skip")
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The command `mmjax-predict`."""
     cli.run(main)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,20 +1,26 @@
-"""Pictures of a finished run: curves.png and confusion.png."""
+"""Pictures of a finished run: curves.png and confusion.png.
+
+matplotlib is slow to import, and only runs that end need it.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from sklearn.metrics import confusion_matrix
 
 SERIES = {"train": "tab:blue", "val": "tab:orange"}
 MOST_COLUMNS = 4
 
 
-def _save(figure: Figure, path: Path) -> None:
+def _figure(width: float, height: float) -> Any:
+    """A figure of a size in inches, with no window."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.savefig(path, dpi=120)
+    return figure
 
 
 def plot_curves(records: Sequence[dict], path: str | Path) -> None:
@@ -30,7 +36,7 @@ def plot_curves(records: Sequence[dict], path: str | Path) -> None:
     names = [k.removeprefix("val/") for k in keys if k.startswith("val/") and k.count("/") == 1]
     columns = max(min(len(names), MOST_COLUMNS), 1)
     rows = max(-(-len(names) // columns), 1)
-    figure = Figure(figsize=(4.5 * columns, 3.6 * rows), layout="constrained")
+    figure = _figure(4.5 * columns, 3.6 * rows)
     grid = figure.subplots(rows, columns, squeeze=False).flat
     for axes in list(grid)[len(names) :]:
         axes.set_visible(False)
@@ -48,7 +54,7 @@ def plot_curves(records: Sequence[dict], path: str | Path) -> None:
             axes.set_yscale("log")
         axes.grid(alpha=0.3)
         axes.legend()
-    _save(figure, Path(path))
+    figure.savefig(path, dpi=120)
 
 
 def plot_confusion(
@@ -61,10 +67,12 @@ def plot_confusion(
         names: the classes.
         path: the PNG file to write.
     """
+    from sklearn.metrics import confusion_matrix
+
     counts = confusion_matrix(labels, predictions, labels=range(len(names)))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = 2.5 + 0.45 * len(names)
-    figure = Figure(figsize=(side, side), layout="constrained")
+    figure = _figure(side, side)
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set(xlabel="predicted", ylabel="label", title="test set")
@@ -74,4 +82,4 @@ def plot_confusion(
         color = "white" if shares[row, column] > 0.5 else "black"
         text = str(counts[row, column])
         axes.text(column, row, text, ha="center", va="center", color=color, fontsize=8)
-    _save(figure, Path(path))
+    figure.savefig(path, dpi=120)
