@@ -12,6 +12,7 @@ import pytest
 
 import mmjax
 from mmjax import cli
+from mmjax.cli import config_file
 from mmjax.errors import UserError
 
 ROOT = Path(__file__).parent.parent
@@ -105,7 +106,7 @@ def test_an_installed_package_has_its_recipes_inside(tmp_path, monkeypatch):
     (package / "configs" / "mine.py").touch()
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs" / "other.py").touch()
-    monkeypatch.setattr(cli, "__file__", str(package / "cli.py"))
+    monkeypatch.setattr(config_file, "PACKAGE", package)
     assert cli.recipes() == {"mine": package / "configs" / "mine.py"}
 
 
