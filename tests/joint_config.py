@@ -18,7 +18,7 @@ def config_of(path, *, freeze=False, **changes):
     config.model = mmjax.pretrained(path, freeze=freeze)
     config.losses = {"info_nce": {}}
     config.augment = {}
-    config.mesh.data, config.optimizer.warmup_steps = 1, 1
+    config.mesh, config.optimizer.warmup_steps = {"data": 1}, 1
     config.train.update({"steps": 10, "log_every": 5, "eval_every": 0})
     for key, value in changes.items():
         if key in config:

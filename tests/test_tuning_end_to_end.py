@@ -136,7 +136,7 @@ def small_config(name):
         config.tuning = {"dropout": 0.1} | OPTIONS
         config.optimizer.unfreeze = (("^projections", 7),)
         config.optimizer.accumulate = 2  # the interrupt falls between two batches of an update
-    config.width, config.augment, config.mesh.data = 16, {}, 1
+    config.width, config.augment, config.mesh = 16, {}, {"data": 1}
     config.optimizer.update({"warmup_steps": 1, "ema": 0.9})
     config.train.update({"steps": 10, "log_every": 5, "eval_every": 0})
     return factory.as_config(json.loads(config.to_json()))

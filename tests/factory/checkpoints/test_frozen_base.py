@@ -35,7 +35,7 @@ def config_of(folder, *, adapter_only, tuning=LORA):
     config.encoders.text, config.tuning = mmjax.pretrained(str(folder)), tuning
     config.modalities, config.fusion, config.width = ("text",), {"name": "concat"}, 8
     config.data.options = {"train": 64, "validation": 16, "test": 16}
-    config.mesh.data, config.optimizer.warmup_steps = 1, 1
+    config.mesh, config.optimizer.warmup_steps = {"data": 1}, 1
     config.optimizer.freeze = ("to_width/bias",)  # which no file has
     config.train.update({"steps": 10, "log_every": 5, "eval_every": 0})
     config.train.adapter_only = adapter_only

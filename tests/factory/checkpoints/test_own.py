@@ -24,7 +24,7 @@ def config_of(**changes):
     config.modalities, config.fusion, config.width = ("text",), {"name": "concat"}, 8
     config.encoders.text = {"name": "lstm"}
     config.data.options = {"train": 64, "validation": 16, "test": 16}
-    config.mesh.data, config.optimizer.warmup_steps = 1, 1
+    config.mesh, config.optimizer.warmup_steps = {"data": 1}, 1
     config.train.update({"steps": 4, "log_every": 2, "eval_every": 0})
     config.update(changes)
     return factory.as_config(json.loads(config.to_json()))
