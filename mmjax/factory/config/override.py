@@ -13,6 +13,7 @@ from mmjax.factory.config import typed
 from mmjax.factory.config.parts import OPEN, Path, children, is_group, node_at, part_at
 
 FIRST = ("name", "kind", "task", "modalities")  # what says which other keys there are
+PLAIN = (bool, float, int, str)  # types of keys that nothing is inside, set or not
 LISTS = (("losses",), ("metrics",))  # may be names alone
 _INDEX = re.compile(r"\[(\d+)\]")
 
@@ -77,7 +78,8 @@ def _annotation(tree: Mapping[str, Any], path: Path) -> Any:
         known = children(tree, path[:depth])
         if known is None:
             here = node_at(tree, path[:depth])
-            if depth and annotation is not dict and not isinstance(here, Mapping):
+            is_table = isinstance(here, Mapping) and (here or annotation not in PLAIN)
+            if depth and annotation is not dict and not is_table:
                 _no_key(path, depth, [])
             return Any
         if name not in known:
