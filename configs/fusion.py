@@ -1,17 +1,17 @@
 """Can a fusion combine what its modalities say? Controlled tasks with a known best accuracy.
 
-Command:  python -m mmjax.main --config=configs/fusion.py --workdir=runs/fusion
+Command:  mmjax --config=fusion --workdir=runs/fusion
 Hardware: two CPU cores, half a minute.
 Expect:   test accuracy "complete" within noise of the best possible, 0.886
           (mmjax.data.datasets.controlled.bayes_accuracy); chance is 0.20.
 
 Variants:
-  configs/fusion.py:tiny    few steps; 15 seconds; exclusive or of two bits
-  configs/fusion.py:lookup  a names the step of the sequence b that holds the answer
-  configs/fusion.py:tags    any number of labels: which symbols are meant? Thresholds are tuned; 15
+  fusion:tiny    few steps; 15 seconds; exclusive or of two bits
+  fusion:lookup  a names the step of the sequence b that holds the answer
+  fusion:tags    any number of labels: which symbols are meant? Thresholds are tuned; 15
                             seconds; test exact_match 0.88 "complete", as good as can be
-  configs/fusion.py:tasks   two tasks at once: the label, and the sum of the symbols as a number
-  configs/fusion.py:digits  a handwritten digit, a spoken digit and a word: the larger, the smaller
+  fusion:tasks   two tasks at once: the label, and the sum of the symbols as a number
+  fusion:digits  a handwritten digit, a spoken digit and a word: the larger, the smaller
                             or their difference; needs pip install espeakng-loader==0.2.4
 Change the task with --config.data.options.task=redundant|unique|xor|sum, the fusion with
 --config.fusion.name=NAME, or fuse decisions with --config.decision=average.
@@ -25,65 +25,31 @@ VARIANTS = ("default", "digits", "lookup", "tags", "tasks", "tiny")
 def get_config(variant: str = "default") -> ConfigDict:
     """The recipe; `variant` is one of VARIANTS."""
     config = ConfigDict()
-    config.seed = 0
     config.task = "classification"
     config.modalities = ("a", "b", "c")
-    config.dtype = "float32"
     config.width = 32
 
-    config.data = ConfigDict()
-    config.data.name = "controlled"
+    config.data = ConfigDict({"name": "controlled", "batch_size": 64})
     config.data.options = ConfigDict({"task": "sum", "classes": 5, "flip": 0.05, "missing": 0.1})
     config.data.shapes = ConfigDict(dict.fromkeys(config.modalities, (16,)))
-    config.data.batch_size = 64
     config.data.scale_features = False  # these data are of one scale already
-    config.data.resample = ""  # "balanced" or "square_root" draws rare classes more often
-    config.data.workers = 0  # processes
-    config.data.threads = 1
-    config.data.prefetch = 4  # batches
 
-    config.encoders = ConfigDict()
-    for name in config.modalities:
-        config.encoders[name] = ConfigDict({"kind": "vector", "name": "mlp"})
+    encoders = {name: {"kind": "vector", "name": "mlp"} for name in config.modalities}
+    config.encoders = ConfigDict(encoders)
     config.fusion = ConfigDict({"name": "multiply"})
-    # "average", "product", "stack", "vote" or "weighted": fuses the decisions of the modalities
-    # instead, each of which then has a head of its own.
-    config.decision = ""
-    config.mixup = 0.0  # alpha of the mixup of fused vectors; 0 mixes none
-    config.head = ConfigDict({"hidden": (), "dropout": 0.0})  # linear: the fusion must do the work
+    config.head = ConfigDict({"hidden": ()})  # linear: the fusion must do the work
 
-    config.losses = ConfigDict({"cross_entropy": {"weight": 1.0, "label_smoothing": 0.0}})
+    config.losses = ConfigDict({"cross_entropy": {}})
     config.metrics = ("accuracy",)
-    config.augment = ConfigDict()
 
-    config.optimizer = ConfigDict()
-    config.optimizer.name = "adamw"
-    config.optimizer.options = ConfigDict({"weight_decay": 0.01, "b2": 0.99})
+    config.optimizer = ConfigDict({"name": "adamw", "options": {"weight_decay": 0.01, "b2": 0.99}})
     config.optimizer.schedule = "warmup_cosine"
     config.optimizer.learning_rate = 3e-3
     config.optimizer.warmup_steps = 50
-    config.optimizer.end_factor = 0.0
     config.optimizer.clip_norm = 1.0
-    config.optimizer.accumulate = 1
-    config.optimizer.ema = 0.0
-    config.optimizer.freeze = ()
-    config.optimizer.layer_decay = 1.0
-    config.optimizer.unfreeze = ()
-    config.tuning = ConfigDict({"name": "full"})
 
-    config.train = ConfigDict()
-    config.train.steps = 1000
-    config.train.log_every = 100
-    config.train.eval_every = 500
-    config.train.checkpoint_every = 0
-    config.train.keep = 1
-    config.train.monitor = "val/accuracy"
-    config.train.mode = "max"
-    config.train.patience = 0
-    config.train.max_skipped = 10
-
-    config.mesh = ConfigDict({"data": -1, "fsdp": 1, "tensor": 1})
-    config.compilation_cache = "~/.cache/mmjax/compiled"
+    config.train = ConfigDict({"steps": 1000, "eval_every": 500})
+    config.train.monitor, config.train.mode = "val/accuracy", "max"
 
     variants = {"digits": digits, "lookup": lookup, "tags": tags, "tasks": tasks, "tiny": tiny}
     return {"default": lambda c: c, **variants}[variant](config)
@@ -131,7 +97,7 @@ def tags(config: ConfigDict) -> ConfigDict:
     config.task = "multilabel"
     config.data.options.task = "tags"
     config.fusion.name = "concat"
-    config.losses = ConfigDict({"binary_cross_entropy": {"weight": 1.0}})
+    config.losses = ConfigDict({"binary_cross_entropy": {}})
     config.metrics = (
         "exact_match",
         "multilabel_average_precision",

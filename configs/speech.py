@@ -1,6 +1,6 @@
 """Which words are said? Numbers of two to five spoken digits, written letter by letter (CTC).
 
-Command:  python -m mmjax.main --config=configs/speech.py --workdir=runs/speech
+Command:  mmjax --config=speech --workdir=runs/speech
 Hardware: two CPU cores, 10 minutes.
 Expect:   test word error rate 0.10 for voices that it knows and 0.86 for one that it never heard
           (experiments/transcription/README.md); 1.0 for writing nothing.
@@ -10,7 +10,7 @@ git clone https://github.com/Jakobovski/free-spoken-digit-dataset \
     ~/.cache/mmjax/data/free-spoken-digit-dataset
 
 Variants:
-  configs/speech.py:tiny    handwritten numbers; no download; 20 seconds
+  speech:tiny    handwritten numbers; no download; 20 seconds
 """
 
 from ml_collections import ConfigDict
@@ -21,72 +21,33 @@ VARIANTS = ("default", "tiny")
 def get_config(variant: str = "default") -> ConfigDict:
     """The recipe; `variant` is one of VARIANTS."""
     config = ConfigDict()
-    config.seed = 0
     config.task = "transcription"
     config.modalities = ("speech",)
-    config.dtype = "float32"
     config.width = 96
 
-    config.data = ConfigDict()
-    config.data.name = "spoken_numbers"
-    config.data.dir = "~/.cache/mmjax/data"
-    config.data.options = ConfigDict(
-        {"recordings": "", "seconds": 3.5, "new_voices": ("george",), "louder": 10.0}
-    )
+    config.data = ConfigDict({"name": "spoken_numbers", "batch_size": 32})
+    config.data.options = ConfigDict({"seconds": 3.5, "new_voices": ("george",), "louder": 10.0})
     config.target = "text"  # which texts of the data set are to be written
     config.data.shapes = ConfigDict({"speech": (28000,)})  # samples at 8 kHz
-    config.data.batch_size = 32
-    config.data.scale_features = False  # these data are of one scale already
-    config.data.resample = ""
-    config.data.workers = 0  # processes
-    config.data.threads = 1
-    config.data.prefetch = 4  # batches
 
-    config.encoders = ConfigDict()
-    config.encoders.speech = ConfigDict(
-        {
-            "kind": "audio",
-            "name": "whisper",  # 50 tokens a second; CTC takes one for each letter at least
-            "layers": 2,
-            "sample_rate": 8000,  # Hz
-            "mel_bins": 40,
-            "dropout": 0.1,
-        }
-    )
-    config.head = ConfigDict({"dropout": 0.0})
+    # 50 tokens a second; CTC takes one for each letter at least.
+    config.encoders = ConfigDict({"speech": {"kind": "audio", "name": "whisper"}})
+    config.encoders.speech.layers = 2
+    config.encoders.speech.sample_rate = 8000  # Hz
+    config.encoders.speech.mel_bins = 40
+    config.encoders.speech.dropout = 0.1
 
-    config.losses = ConfigDict({"ctc": {"weight": 1.0}})
+    config.losses = ConfigDict({"ctc": {}})
     config.metrics = ("word_error_rate", "character_error_rate")
-    config.augment = ConfigDict()
 
-    config.optimizer = ConfigDict()
-    config.optimizer.name = "adamw"
-    config.optimizer.options = ConfigDict({"weight_decay": 0.05, "b2": 0.98})
+    config.optimizer = ConfigDict({"name": "adamw", "options": {"weight_decay": 0.05, "b2": 0.98}})
     config.optimizer.schedule = "warmup_cosine"
     config.optimizer.learning_rate = 3e-3
     config.optimizer.warmup_steps = 100
-    config.optimizer.end_factor = 0.0
     config.optimizer.clip_norm = 1.0
-    config.optimizer.accumulate = 1
-    config.optimizer.ema = 0.0
-    config.optimizer.freeze = ()
-    config.optimizer.layer_decay = 1.0
-    config.optimizer.unfreeze = ()
-    config.tuning = ConfigDict({"name": "full"})
 
-    config.train = ConfigDict()
-    config.train.steps = 1400
-    config.train.log_every = 100
-    config.train.eval_every = 700
-    config.train.checkpoint_every = 0
-    config.train.keep = 1
-    config.train.monitor = "val/word_error_rate"
-    config.train.mode = "min"
-    config.train.patience = 0
-    config.train.max_skipped = 10
-
-    config.mesh = ConfigDict({"data": -1, "fsdp": 1, "tensor": 1})
-    config.compilation_cache = "~/.cache/mmjax/compiled"
+    config.train = ConfigDict({"steps": 1400, "eval_every": 700})
+    config.train.monitor, config.train.mode = "val/word_error_rate", "min"
 
     return {"default": lambda c: c, "tiny": tiny}[variant](config)
 
@@ -97,6 +58,7 @@ def tiny(config: ConfigDict) -> ConfigDict:
     config.width = 64
     config.data.name = "written_numbers"
     config.data.options = ConfigDict({"most": 3, "words": False})  # "7 3 1"
+    config.data.scale_features = False  # these data are of one scale already
     config.data.shapes = ConfigDict({"ink": (60, 8)})  # columns, rows of pixels
     config.encoders = ConfigDict({"ink": {"kind": "series", "name": "transformer", "patch": 2}})
     config.optimizer.learning_rate = 3e-3

@@ -1,7 +1,8 @@
 """Converts a published model, or what was trained in a workdir, and looks into files.
 
-python -m mmjax.convert SRC DST --to=safetensors|mmjax|npz [--encoder=NAME]
-python -m mmjax.convert SRC --inspect
+mmjax-convert SRC DST --to=safetensors|mmjax|npz [--encoder=NAME]
+mmjax-convert SRC --inspect
+(without installation: python -m mmjax.convert ...)
 
 SRC is a directory or file of another library, what this command wrote, or a workdir of mmjax.main.
 DST is a new directory: "safetensors" is for the original library, "mmjax" and "npz" hold our
@@ -79,12 +80,18 @@ def convert(source: Path, target: Path, kind: str, encoder: str | None) -> None:
     print(f"{model.report}\nwrote {file}")
 
 
-def main(argv: Sequence[str]) -> None:
-    """Parses the command line and does what it says."""
+def make_flags() -> flags.FlagValues:
+    """The flags."""
     values = flags.FlagValues()
     flags.DEFINE_string("to", None, "One of safetensors, mmjax and npz.", flag_values=values)
     flags.DEFINE_string("encoder", None, "Of a workdir, its modality.", flag_values=values)
     flags.DEFINE_bool("inspect", False, "Print what is in SRC.", flag_values=values)
+    return values
+
+
+def main(argv: Sequence[str]) -> None:
+    """Parses the command line and does what it says."""
+    values = make_flags()
     paths = [Path(a).expanduser() for a in argv[1:] if not a.startswith("-")]
     cli.parse(values, [argv[0], *(a for a in argv[1:] if a.startswith("-"))])
     if values.inspect:
@@ -98,5 +105,10 @@ def main(argv: Sequence[str]) -> None:
     convert(*paths, values.to, values.encoder)
 
 
+def run() -> None:
+    """The command `mmjax-convert`."""
+    cli.run(main, describe=lambda _: cli.flag_lines(make_flags()))
+
+
 if __name__ == "__main__":
-    cli.run(main)
+    run()

@@ -1,7 +1,8 @@
 """Errors that users see: one line that says what, where and what to do."""
 
 import contextlib
-from collections.abc import Iterator
+import difflib
+from collections.abc import Iterator, Sequence
 
 MOST_LETTERS = 2000  # of a message
 MOST_SAID = 200  # letters of another library's error in a message
@@ -20,6 +21,13 @@ class UserError(Exception):
         if len(line) > MOST_LETTERS:
             line = f"{line[: MOST_LETTERS - 500]} … {line[-490:]}"
         super().__init__(line)
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """' did you mean X? ' and the list of what there is."""
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}There is: {', '.join(sorted(known)) or 'none'}"
 
 
 @contextlib.contextmanager

@@ -1,7 +1,8 @@
 """Answers with a model, one JSON object a line.
 
-python -m mmjax.predict --workdir=DIR --image=a.png --text='what color is the shape?'
-python -m mmjax.predict --workdir=DIR --inputs=FILE.jsonl [--on_error=stop|skip]
+mmjax-predict --workdir=DIR --image=a.png --text='what color is the shape?'
+mmjax-predict --workdir=DIR --inputs=FILE.jsonl [--on_error=stop|skip]
+(without installation: python -m mmjax.predict ...)
 
 DIR is what mmjax.main trained in, or a published checkpoint. A line of the file, in UTF-8, is an
 object such as {"image": "a.png", "text": "is there a circle?", "id": 7}. Paths are relative to the
@@ -195,8 +196,8 @@ def own_inputs(values: flags.FlagValues, argv: Sequence[str]) -> tuple[list[str]
     return known, inputs
 
 
-def main(argv: list[str]) -> None:
-    """Parses the command line, loads the model and prints the answers."""
+def make_flags() -> flags.FlagValues:
+    """The flags."""
     values = flags.FlagValues()
     flags.DEFINE_string("workdir", None, "What mmjax.main trained in.", flag_values=values)
     flags.DEFINE_string("inputs", None, "A .jsonl file, or - for stdin.", flag_values=values)
@@ -204,6 +205,12 @@ def main(argv: list[str]) -> None:
         "on_error", "stop", ["stop", "skip"], "What a bad line does.", flag_values=values
     )
     flags.DEFINE_integer("top", None, "How many answers.", lower_bound=1, flag_values=values)
+    return values
+
+
+def main(argv: list[str]) -> None:
+    """Parses the command line, loads the model and prints the answers."""
+    values = make_flags()
     rest, single = own_inputs(values, argv)
     cli.parse(values, rest)
     cli.require(values, "workdir")
@@ -224,5 +231,10 @@ def main(argv: list[str]) -> None:
     write(rows, model, folder, values.top, values.on_error == "skip")
 
 
+def run() -> None:
+    """The command `mmjax-predict`."""
+    cli.run(main, describe=lambda _: cli.flag_lines(make_flags()))
+
+
 if __name__ == "__main__":
-    cli.run(main)
+    run()

@@ -238,7 +238,7 @@ def test_a_published_model_starts_encoders_of_its_kind(tmp_path):
     fakes.write_clip(tmp_path / "tuned", seed=1)
     config = cli.load_config(f"{ROOT}/configs/vqa.py:tiny")
     config.data.options = ConfigDict({"train": 16, "validation": 8, "test": 8})
-    config.data.dir, config.mesh.data = str(tmp_path / "data"), 1
+    config.data.dir, config.mesh = str(tmp_path / "data"), {"data": 1}
     del config.encoders.image
     config.encoders.image = mmjax.pretrained(str(tmp_path / "clip"))
     config.init_from = str(tmp_path / "tuned")

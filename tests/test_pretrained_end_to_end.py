@@ -96,7 +96,7 @@ def test_ten_steps_equal_five_an_interrupt_and_five_more_without_the_original(
 ):
     config = cli.load_config(str(recipe))
     config.modalities, config.fusion = ("image",), {"name": "concat"}
-    config.mesh.data, config.optimizer.warmup_steps = 1, 1
+    config.mesh, config.optimizer.warmup_steps = {"data": 1}, 1
     config.train.update({"steps": 10, "log_every": 5, "eval_every": 0})
     whole, parts, original = tmp_path / "whole", tmp_path / "parts", interop.load(folder).params
     restart.start(config, whole)

@@ -89,7 +89,7 @@ def write(folder, name, **changes):
 
 
 def recipe(path, data="tux_paint", **options):
-    config = module_of(ROOT / "configs" / "align.py").get_config()
+    config = factory.checked(module_of(ROOT / "configs" / "align.py").get_config())
     config.modalities = ("speech", "text")
     config.data.name = data
     config.data.options = options

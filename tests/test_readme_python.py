@@ -1,4 +1,4 @@
-"""The README's blocks of Python run as they are written, but for that of published files."""
+"""The blocks of Python in README.md and docs/ run as they are written, but for published files."""
 
 import re
 from pathlib import Path
@@ -12,8 +12,17 @@ from mmjax import cli, factory, main
 from mmjax.data.sources.arrays import Arrays
 
 ROOT = Path(__file__).parent.parent
-BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
-BLOCKS = [block for block in BLOCKS if "interop.load(" not in block]  # needs published files
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(page):
+    """The blocks of a page, but for those that need published files."""
+    found = re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
+    return [block for block in found if "interop.load(" not in block]
+
+
+EXTEND = ROOT / "docs" / "extend.md"  # its blocks build on each other
+BLOCKS = [(page.name, block) for page in PAGES if page != EXTEND for block in blocks(page)]
 RATE, ROWS = 8000, 64
 SOUND = np.sin(np.arange(RATE * 2) / 9).astype(np.float32)
 WORDS = ("one", "two", "seven")
@@ -37,14 +46,16 @@ def rows(**values):
     return dict.fromkeys(("train", "validation", "test"), arrays)
 
 
-def stamps(*, image_size: int, language: str, stamps: str):
+def stamps(*, dir: str, image_size: int, language: str, stamps: str):  # noqa: A002
     assert (language, stamps) == ("en", "")
+    assert dir.endswith("data")
     shape = (ROWS, image_size, image_size, 3)
     return rows(image=np.random.default_rng(0).integers(0, 256, shape, np.uint8))
 
 
-def numbers(*, seconds: float, recordings: str, new_voices: tuple[str, ...], louder: float):
-    assert (recordings, new_voices, louder) == ("", ("george",), 10.0)
+def numbers(*, dir: str, seconds: float, new_voices: tuple[str, ...], louder: float):  # noqa: A002
+    assert (new_voices, louder) == (("george",), 10.0)
+    assert dir.endswith("data")
     return rows(speech=np.zeros((ROWS, int(seconds * RATE)), np.float32))
 
 
@@ -69,8 +80,8 @@ def place(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("block", BLOCKS)
-def test_a_block_runs_as_it_is_written(place, monkeypatch, block):
+@pytest.mark.parametrize(("page", "block"), BLOCKS)
+def test_a_block_runs_as_it_is_written(place, monkeypatch, page, block):
     monkeypatch.chdir(place)
     ids = np.array([[0, 3, 1, 1]] * 2)
     names = {
@@ -82,4 +93,24 @@ def test_a_block_runs_as_it_is_written(place, monkeypatch, block):
     }
     import mmjax
 
-    exec(compile(block, "README.md", "exec"), names | {"mmjax": mmjax})
+    names |= {"mmjax": mmjax}
+    exec(compile(block, page, "exec"), names)
+    if "get_config" in names:
+        factory.checked(names["get_config"]())
+
+
+def test_a_page_of_parts_of_ones_own_runs_from_top_to_bottom(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for table in (factory.ENCODERS["image"], factory.FUSIONS, factory.LOSSES, factory.DATASETS):
+        for name in ("mean_color", "max", "squared_hinge", "colors"):
+            monkeypatch.setitem(table, name, None)
+            monkeypatch.delitem(table, name)
+    names = {}
+    for block in blocks(EXTEND):
+        exec(compile(block, EXTEND.name, "exec"), names)
+    assert "mean_color" in factory.ENCODERS["image"]
+    red = np.full((8, 8, 3), (250, 10, 10), np.uint8)
+    (first, *_) = names["mmjax"].load("runs/colors")(image=red, text="what color is it?")
+    assert first["answer"] == "red"
+    assert names["value"] < 0.9  # log 3 = 1.1 at first
+    names["model"].apply(names["params"], {"image": names["inputs"]["image"]})

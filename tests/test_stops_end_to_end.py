@@ -12,7 +12,7 @@ from tests.commands import ROOT
 def test_every_line_of_the_log_is_the_same(tmp_path):
     """On four devices, with accumulated gradients, a moving average, whole-set metrics, tuning."""
     config = runpy.run_path(str(ROOT / "configs" / "fusion.py"))["get_config"]("tags")
-    config.mesh.data, config.data.batch_size = 4, 16
+    config.mesh, config.data.batch_size = {"data": 4}, 16
     config.data.options = {**config.data.options, "train": 256, "validation": 32, "test": 32}
     config.train.update({"steps": 9, "log_every": 4, "eval_every": 7})
     config.optimizer.update({"ema": 0.9, "accumulate": 2, "warmup_steps": 1})

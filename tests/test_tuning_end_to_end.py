@@ -1,14 +1,13 @@
 """`config.tuning` from the command line to the loaded model."""
 
 import json
-import runpy
 
 import jax
 import numpy as np
 import pytest
 
 import mmjax
-from mmjax import factory
+from mmjax import cli, factory
 from mmjax.data.datasets.digit_halves import digit_halves
 from mmjax.errors import UserError
 from mmjax.metrics.retrieval import retrieval
@@ -74,7 +73,7 @@ def test_it_resumes(workdir):
 
 
 def config_of(**tuning):
-    config = runpy.run_path(str(ROOT / "configs" / "vqa.py"))["get_config"]("tiny")
+    config = factory.checked(cli.load_config("vqa:tiny"))
     return factory.as_config(json.loads(config.to_json()) | {"tuning": tuning})
 
 
@@ -132,11 +131,11 @@ def small_config(name):
         config.modalities, config.fusion = ("text",), {"name": "concat"}
         config.data.options = {"train": 64, "validation": 16, "test": 16}
     else:
-        config = runpy.run_path(str(ROOT / "configs" / "align.py"))["get_config"]("tiny")
+        config = factory.checked(cli.load_config("align:tiny"))
         config.tuning = {"dropout": 0.1} | OPTIONS
         config.optimizer.unfreeze = (("^projections", 7),)
         config.optimizer.accumulate = 2  # the interrupt falls between two batches of an update
-    config.width, config.augment, config.mesh.data = 16, {}, 1
+    config.width, config.augment, config.mesh = 16, {}, {"data": 1}
     config.optimizer.update({"warmup_steps": 1, "ema": 0.9})
     config.train.update({"steps": 10, "log_every": 5, "eval_every": 0})
     return factory.as_config(json.loads(config.to_json()))

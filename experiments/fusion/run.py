@@ -60,7 +60,7 @@ def configure(task: str, fusion: str, seed: int) -> Any:
     config.fusion.name, config.decision = kind or "concat", rule
     with config.unlocked():
         config.fusion.update(OPTIONS.get(fusion, {}))
-    return config
+    return factory.checked(config)
 
 
 def names(text: str) -> list[str]:

@@ -73,7 +73,7 @@ def configure(loss: str, seed: int, stamps: str = "") -> ConfigDict:
         config.losses = ConfigDict({loss: dict(LOSSES[loss])})
     if loss == "sigmoid":
         config.alignment.temperature = 0.1  # as its paper begins
-    return config
+    return factory.checked(config)
 
 
 def names(text: str) -> list[str]:

@@ -66,6 +66,7 @@ def spectrogram(config: ConfigDict, path: Path, text: Path) -> None:
             "speech": pretrained(str(path), kind="audio"),
         }
     )
+    config.augment = ConfigDict()
     config.optimizer.learning_rate = 1e-3
     config.train.monitor = "val/recall_at_10"
 
@@ -116,7 +117,7 @@ def configure(way: str, seed: int, weights: Path, stamps: str = "") -> ConfigDic
     config.train.eval_every = 40
     config.train.monitor = "val/recall_at_10/image-text"
     WAYS[way](config, weights)
-    return config
+    return factory.checked(config)
 
 
 def names(text: str) -> list[str]:

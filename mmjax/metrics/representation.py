@@ -8,7 +8,6 @@ defined for a set, such as a correlation of what is constant, is NaN.
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy.spatial.distance import pdist, squareform
 from scipy.special import logsumexp
 
 Features = Float[np.ndarray, "N D"]
@@ -152,6 +151,8 @@ def _centred(x: Features) -> Features:
 
 
 def _rbf(x: Features, bandwidth: float) -> Gram:
+    from scipy.spatial.distance import pdist, squareform  # slow to import
+
     squares = pdist(x.astype(np.float64), "sqeuclidean")
     apart = squares[squares > 0]
     scale = 2 * bandwidth**2 * np.median(np.sqrt(apart)) ** 2 if len(apart) else 1.0

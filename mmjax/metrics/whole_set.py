@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from sklearn import metrics
 
 Probabilities = Float[np.ndarray, "N C"]
 Scores = Float[np.ndarray, "N C"]
@@ -88,6 +87,8 @@ def roc_auc(log_odds: Scores, labels: Labels) -> float:
 
 def multilabel_roc_auc(log_odds: Scores, targets: Targets) -> float:
     """As roc_auc, of any number of labels."""
+    from sklearn import metrics  # slow to import
+
     actual = targets >= 0.5
     defined = actual.any(axis=0) & ~actual.all(axis=0)
     return _mean_over_classes(metrics.roc_auc_score, log_odds, actual, defined)
@@ -103,6 +104,8 @@ def average_precision(log_odds: Scores, labels: Labels) -> float:
 
 def multilabel_average_precision(log_odds: Scores, targets: Targets) -> float:
     """As average_precision, of any number of labels: mAP."""
+    from sklearn import metrics
+
     actual = targets >= 0.5
     score = metrics.average_precision_score
     return _mean_over_classes(score, log_odds, actual, actual.any(axis=0))

@@ -39,7 +39,7 @@ def train(recipe, mesh, directory):
     """The loss and the norm of the gradient of ten steps, [10 2]."""
     function, *arguments = RECIPES[recipe]
     config = function(*arguments)
-    config.mesh.data, config.mesh.fsdp, config.mesh.tensor = mesh
+    config.mesh = dict(zip(("data", "fsdp", "tensor"), mesh, strict=True))
     path, experiment = factory.experiment(config, str(directory))
     run = Run(experiment, path, Console(quiet=True))
     data, state, lines = experiment.train_data(), run.start(), []

@@ -7,7 +7,6 @@ https://proceedings.mlr.press/v28/andrew13.html).
 """
 
 import numpy as np
-from sklearn.datasets import load_digits
 
 from mmjax.data.sources.arrays import Arrays
 from mmjax.data.sources.targets import Target
@@ -35,6 +34,8 @@ def digit_halves(
     lengths = {"train": train, "validation": validation, "test": test}
     if min(lengths.values()) < 1 or sum(lengths.values()) > SIZE:
         raise UserError(f"digit_halves: {lengths}: give 1 or more to each, {SIZE} at most in all")
+    from sklearn.datasets import load_digits  # slow to import
+
     images, labels = load_digits(return_X_y=True)
     order = np.random.default_rng(seed).permutation(SIZE)
     images, labels = np.float32(images[order] / _BRIGHTEST), labels[order].astype(np.int32)

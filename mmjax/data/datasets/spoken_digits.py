@@ -15,7 +15,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from scipy.signal import resample_poly
 
 from mmjax.errors import UserError
 
@@ -72,6 +71,8 @@ def trim(samples: np.ndarray, threshold: float = 0.02) -> np.ndarray:
 
 def synthesise_all(path: Path) -> None:
     """Writes clips float16 [n S], their lengths, digits and voices; whole or not at all."""
+    from scipy.signal import resample_poly  # slow to import
+
     synthesise, rate = _synthesiser()
     clips, rows = [], []
     for number, voice in enumerate(VOICES.split()):

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float32
-from scipy.signal import resample_poly
 
 from mmjax.data.pipeline.scaling import Scale
 from mmjax.data.readers import audio_file, by_kind
@@ -97,6 +96,8 @@ def read_file(path: str | Path, rate: int) -> Float32[np.ndarray, " S"]:
     """
     if importlib.util.find_spec("soundfile") is None:
         raise UserError(f"{path}: sound files need soundfile; run: pip install soundfile")
+    from scipy.signal import resample_poly  # slow to import
+
     path = Path(path).expanduser()
     sound, stored = audio_file.read(path)
     sound = finite(sound, f"sound file {path}")

@@ -21,6 +21,8 @@ from mmjax.factory.config.parts import (
 )
 
 FIRST = ("name", "kind", "task", "modalities")  # what says which other keys there are
+# types of keys that nothing is inside, set or not
+PLAIN = (bool, float, int, str)
 _INDEX = re.compile(r"\[(\d+)\]")
 
 
@@ -84,7 +86,8 @@ def _annotation(tree: Mapping[str, Any], path: Path) -> Any:
         known = children(tree, path[:depth])
         if known is None:
             here = node_at(tree, path[:depth])
-            if depth and annotation is not dict and not isinstance(here, Mapping):
+            is_table = isinstance(here, Mapping) and (here or annotation not in PLAIN)
+            if depth and annotation is not dict and not is_table:
                 _no_key(path, depth, [])
             return Any
         if name not in known:

@@ -1,6 +1,6 @@
-"""The galleries in README.md: all that a config may name, made from tables and docstrings.
+"""The tables in docs/: all that a config may name, made from tables and docstrings.
 
-python -m mmjax.factory.tables.gallery README.md   (writes between the comments that say gallery)
+python -m mmjax.factory.tables.gallery docs/*.md   (writes between the comments that say gallery)
 """
 
 import inspect
@@ -78,26 +78,28 @@ def judgements(entries: Mapping[str, Callable], title: str) -> str:
     return "\n".join(lines)
 
 
-def gallery() -> str:
-    """The tables of encoders and fusions."""
-    tables = [table(entries, f"{kind} encoder") for kind, entries in ENCODERS.items()]
-    return "\n\n".join([*tables, table(FUSIONS, "fusion")])
+def encoders() -> str:
+    """The tables of encoders, by kind of input."""
+    return "\n\n".join(table(entries, f"{kind} encoder") for kind, entries in ENCODERS.items())
 
 
-def judged() -> str:
-    """The tables of losses and metrics."""
-    return "\n\n".join(
-        [
-            judgements(LOSSES, "loss"),
-            judgements(PENALTIES, "penalty, in Python"),
-            judgements(ROW_METRICS, "metric of each example"),
-            judgements(SET_METRICS, "metric of a whole set"),
-            judgements(TEXT_METRICS, "metric of texts, in Python"),
-        ]
+def losses() -> str:
+    """The tables of losses."""
+    tables = judgements(LOSSES, "loss"), judgements(PENALTIES, "penalty, in Python")
+    return "\n\n".join(tables)
+
+
+def metrics() -> str:
+    """The tables of metrics."""
+    tables = (
+        judgements(ROW_METRICS, "metric of each example"),
+        judgements(SET_METRICS, "metric of a whole set"),
+        judgements(TEXT_METRICS, "metric of texts, in Python"),
     )
+    return "\n\n".join(tables)
 
 
-def published() -> str:
+def families() -> str:
     """The table of families of checkpoints."""
     lines = ["| family | what it is | which models | source |", "|---|---|---|---|"]
     for family in sorted(FAMILIES, key=lambda family: family.name):
@@ -108,21 +110,24 @@ def published() -> str:
 
 
 GALLERIES = {
-    "gallery": gallery,
-    "gallery of families": published,
-    "gallery of losses": judged,
+    "gallery of encoders": encoders,
+    "gallery of families": families,
+    "gallery of fusions": lambda: table(FUSIONS, "fusion"),
+    "gallery of losses": losses,
+    "gallery of metrics": metrics,
 }
 
 
-def replaced(readme: str) -> str:
-    """The text of a README with the galleries as they should be now."""
+def replaced(page: str) -> str:
+    """The text of a page with its galleries as they should be now."""
     for name, make in GALLERIES.items():
         begin, end = BEGIN.format(name), END.format(name)
-        before, rest = readme.split(begin)
-        readme = f"{before}{begin}\n{make()}\n{end}{rest.split(end)[1]}"
-    return readme
+        if begin in page:
+            before, rest = page.split(begin)
+            page = f"{before}{begin}\n{make()}\n{end}{rest.split(end)[1]}"
+    return page
 
 
 if __name__ == "__main__":
-    path = Path(sys.argv[1])
-    path.write_text(replaced(path.read_text()))
+    for path in map(Path, sys.argv[1:]):
+        path.write_text(replaced(path.read_text()))

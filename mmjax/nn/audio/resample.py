@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
-from scipy import signal
 
 from mmjax.errors import UserError
 
@@ -71,6 +70,8 @@ def _filters(up: int, down: int) -> tuple[Float[np.ndarray, "W up"], int]:
 
     Sample r of period p is the sum over w of filters[w, r] x[p down + w - before].
     """
+    from scipy import signal  # slow to import
+
     half = LOBES * max(up, down)
     low_pass = up * signal.firwin(2 * half + 1, 1 / max(up, down), window=("kaiser", BETA))
     before = half // up

@@ -1,17 +1,20 @@
-"""Pictures of a finished run."""
+"""Pictures of a finished run.
+
+matplotlib is slow to import, and only runs that end need it.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
-
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from typing import Any
 
 SERIES = {"train": "tab:blue", "val": "tab:orange"}
 MOST_COLUMNS = 4
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Writes a PNG file."""
+def save(figure: Any, path: Path) -> None:
+    """Writes a matplotlib figure as a PNG file."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     FigureCanvasAgg(figure)
     figure.savefig(path, dpi=120)
 
@@ -25,6 +28,8 @@ def plot_curves(records: Sequence[dict], path: str | Path) -> None:
         records: the lines of metrics.jsonl.
         path: the PNG file to write.
     """
+    from matplotlib.figure import Figure
+
     keys = dict.fromkeys(key for record in records for key in record)
     names = [k.removeprefix("val/") for k in keys if k.startswith("val/") and k.count("/") == 1]
     columns = max(min(len(names), MOST_COLUMNS), 1)

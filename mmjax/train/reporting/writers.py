@@ -7,13 +7,7 @@ import time
 import types
 from collections.abc import Callable, Mapping
 from pathlib import Path
-
-# TensorBoard looks for this name before it tries to import TensorFlow, and then uses its own stub.
-sys.modules.setdefault("tensorboard.compat.notf", types.ModuleType("tensorboard.compat.notf"))
-
-from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # noqa: E402
-from tensorboard.compat.proto.summary_pb2 import Summary  # noqa: E402
-from tensorboard.summary.writer.event_file_writer import EventFileWriter  # noqa: E402
+from typing import Any
 
 log = logging.getLogger("mmjax")
 
@@ -67,14 +61,9 @@ class Writer:
         part.write_text("".join(json.dumps(record) + "\n" for record in kept))
         part.replace(path)
         self._file = path.open("a")
-        self._events = EventFileWriter(str(workdir))
+        self._events = _Events(workdir)
         if resume_step:
-            start = SessionLog(status=SessionLog.START)
-            self._add(Event(step=resume_step + 1, session_log=start))
-
-    def _add(self, event: Event) -> None:
-        event.wall_time = time.time()
-        self._events.add_event(event)
+            self._events.restart(resume_step + 1)
 
     def write(self, step: int, scalars: Mapping[str, float]) -> None:
         """Writes one record; it is on its way to the disk when this returns."""
@@ -83,10 +72,41 @@ class Writer:
         self._file.flush()
         if self._echo is not None:
             self._echo(record)
-        values = [Summary.Value(tag=k, simple_value=v) for k, v in record.items() if k != "step"]
-        self._add(Event(step=step, summary=Summary(value=values)))
+        self._events.write(step, {k: v for k, v in record.items() if k != "step"})
 
     def close(self) -> None:
         """Flushes and closes both files."""
         self._file.close()
         self._events.close()
+
+
+class _Events:
+    """TensorBoard's event file of a workdir."""
+
+    def __init__(self, workdir: Path):
+        # TensorBoard looks for this name before it tries to import TensorFlow, and then uses its
+        # own stub.
+        name = "tensorboard.compat.notf"
+        sys.modules.setdefault(name, types.ModuleType(name))
+        from tensorboard.compat.proto import event_pb2, summary_pb2  # slow to import
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+        self._event, self._summary = event_pb2, summary_pb2.Summary
+        self._file = EventFileWriter(str(workdir))
+
+    def restart(self, step: int) -> None:
+        """Tells TensorBoard to forget what was written from a step on."""
+        start = self._event.SessionLog(status=self._event.SessionLog.START)
+        self._add(step=step, session_log=start)
+
+    def write(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Writes the scalars of a step."""
+        values = [self._summary.Value(tag=k, simple_value=v) for k, v in scalars.items()]
+        self._add(step=step, summary=self._summary(value=values))
+
+    def _add(self, **what: Any) -> None:
+        self._file.add_event(self._event.Event(wall_time=time.time(), **what))
+
+    def close(self) -> None:
+        """Flushes and closes the file."""
+        self._file.close()

@@ -1,7 +1,6 @@
 """config.train.adapter_only: checkpoints without what a published file holds."""
 
 import json
-import runpy
 import shutil
 
 import numpy as np
@@ -9,10 +8,9 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 import mmjax
-from mmjax import factory
+from mmjax import cli, factory
 from mmjax.errors import UserError
 from tests import restart
-from tests.commands import ROOT
 from tests.interop import fakes
 
 BERT = {
@@ -31,11 +29,11 @@ QUESTION = "is there a red circle?"
 
 
 def config_of(folder, *, adapter_only, tuning=LORA):
-    config = runpy.run_path(str(ROOT / "configs" / "vqa.py"))["get_config"]("tiny")
+    config = factory.checked(cli.load_config("vqa:tiny"))
     config.encoders.text, config.tuning = mmjax.pretrained(str(folder)), tuning
     config.modalities, config.fusion, config.width = ("text",), {"name": "concat"}, 8
     config.data.options = {"train": 64, "validation": 16, "test": 16}
-    config.mesh.data, config.optimizer.warmup_steps = 1, 1
+    config.mesh, config.optimizer.warmup_steps = {"data": 1}, 1
     config.optimizer.freeze = ("to_width/bias",)  # which no file has
     config.train.update({"steps": 10, "log_every": 5, "eval_every": 0})
     config.train.adapter_only = adapter_only

@@ -1,7 +1,6 @@
 """What was trained here from nothing, as files: an encoder for other runs, and the whole model."""
 
 import json
-import runpy
 
 import jax
 import jax.numpy as jnp
@@ -9,22 +8,22 @@ import numpy as np
 import pytest
 
 import mmjax
-from mmjax import convert, factory
+from mmjax import cli, convert, factory
 from mmjax.errors import UserError
 from mmjax.factory.checkpoints import pretrained
 from mmjax.interop.formats.open_weights import open_weights
 from tests import restart
-from tests.commands import ROOT, run
+from tests.commands import run
 
 QUESTIONS = ["is there a red circle?", "what color is the shape?"]
 
 
 def config_of(**changes):
-    config = runpy.run_path(str(ROOT / "configs" / "vqa.py"))["get_config"]("tiny")
+    config = factory.checked(cli.load_config("vqa:tiny"))
     config.modalities, config.fusion, config.width = ("text",), {"name": "concat"}, 8
     config.encoders.text = {"name": "lstm"}
     config.data.options = {"train": 64, "validation": 16, "test": 16}
-    config.mesh.data, config.optimizer.warmup_steps = 1, 1
+    config.mesh, config.optimizer.warmup_steps = {"data": 1}, 1
     config.train.update({"steps": 4, "log_every": 2, "eval_every": 0})
     config.update(changes)
     return factory.as_config(json.loads(config.to_json()))

@@ -41,7 +41,12 @@ def of(file, *arguments):
         (["modalities=text"], "modalities", ("text",)),
         (["losses=focal"], "losses", ("focal",)),
         (["losses.focal.weight=2"], "losses.focal", {"weight": 2}),
-        (["losses.cross_entropy.label_smoothing=1e-1"], "losses.cross_entropy.weight", 1.0),
+        (
+            ["losses.cross_entropy.weight=2.0", "losses.cross_entropy.label_smoothing=1e-1"],
+            "losses.cross_entropy",
+            {"weight": 2.0, "label_smoothing": 0.1},
+        ),
+        (["augment.image.shift.pixels=2"], "augment.image.flip_horizontal", {}),
         (["metrics=brier"], "metrics", ("brier",)),
         (["metrics.top_k.k=3"], "metrics", {"accuracy": {}, "top_k": {"k": 3}}),
         (["augment.image.shift.pixels=2.0"], "augment.image.shift.pixels", 2),

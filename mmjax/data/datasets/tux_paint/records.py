@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.signal import resample_poly
 
 from mmjax.data.datasets.tux_paint.stamps import SPLITS, find_folder
 from mmjax.data.readers.transforms import decode_image
@@ -76,6 +75,7 @@ def _decode_captions(captions: Mapping[str, Sequence[bytes]]) -> dict[str, str]:
 
 def _decode_clip(file: bytes, rate: int) -> np.ndarray:
     import soundfile
+    from scipy.signal import resample_poly  # slow to import
 
     samples, stored = soundfile.read(io.BytesIO(file), dtype="float32")
     return resample_poly(samples, rate, stored).clip(-1, 1)

@@ -18,9 +18,6 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 from jaxtyping import UInt8
-from scipy.signal import resample_poly
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from mmjax.data.readers.transforms import read_image
 from mmjax.errors import UserError
@@ -147,6 +144,7 @@ def read_clip(path: Path) -> bytes:
         OSError, RuntimeError: no readable sound file.
     """
     import soundfile
+    from scipy.signal import resample_poly  # slow to import
 
     samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     if not samples.any() or not np.isfinite(samples).all():
@@ -172,6 +170,9 @@ def assign(folder: Path, captions: Mapping[str, Mapping[str, str]]) -> dict[str,
         folder: of the stamps.
         captions: of each stamp, by language.
     """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     names = list(captions)
     shared = [(name, normal(text)) for name, texts in captions.items() for text in texts.values()]
     for name in names:
