@@ -7,11 +7,9 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
-from mmjax.backbones.audio.classifier import learned_mean
 from mmjax.backbones.stack import Stack, as_mask, with_states
 from mmjax.errors import UserError
 from mmjax.nn.kernels.convolve import Conv
-from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.layer_norm import LayerNorm
 from mmjax.nn.layers.options import gelu_exact
 
@@ -102,30 +100,6 @@ class SpectrogramTower(nn.Module):
         return x + learned("positions", x.shape[1])
 
 
-class SpectrogramClassifier(nn.Module):
-    """A tower, and a norm and a dense layer on its pooled vector.
-
-    Attributes:
-        tower: gives "pooler_output".
-        labels: C, number of classes.
-        epsilon: of the norm.
-        dtype: type of the computation.
-    """
-
-    tower: nn.Module
-    labels: int
-    epsilon: float
-    dtype: Any = jnp.float32
-
-    @nn.compact
-    def __call__(self, *args: Any, **inputs: Any) -> dict[str, Any]:
-        """The outputs of the tower, and logits [B C]."""
-        outputs = self.tower(*args, **inputs)
-        x = LayerNorm(self.epsilon, name="norm")(outputs["pooler_output"])
-        logits = Dense(self.labels, dtype=self.dtype, name="logits")(x)
-        return {"logits": logits.astype(jnp.float32), **outputs}
-
-
 class WhisperEncoder(nn.Module):
     """input_features [B F T] -> last_hidden_state [B N D], N = ceil(T / 2).
 
@@ -186,37 +160,3 @@ class WhisperEncoder(nn.Module):
         if output_hidden_states:
             outputs["hidden_states"] = (*states[:-1], x)
         return outputs
-
-
-class WhisperClassifier(nn.Module):
-    """An encoder, and two dense layers around the mean of its tokens.
-
-    Attributes:
-        encoder: of Whisper.
-        width: between the two layers.
-        labels: C, number of classes.
-        weighted: whether a learned mean of the hidden states is classified, not the last one.
-        dtype: type of the computation.
-    """
-
-    encoder: nn.Module
-    width: int
-    labels: int
-    weighted: bool = False
-    dtype: Any = jnp.float32
-
-    @nn.compact
-    def __call__(
-        self, input_features: Array, *, output_hidden_states: bool = False, **flags: Any
-    ) -> dict[str, Any]:
-        """The outputs of the encoder, and logits [B C]."""
-        wanted = output_hidden_states or self.weighted
-        outputs = self.encoder(input_features, output_hidden_states=wanted, **flags)
-        x = outputs["last_hidden_state"]
-        if self.weighted:
-            states = outputs["hidden_states"]
-            weights = self.param("weights", nn.initializers.ones, (len(states),), jnp.float32)
-            x = learned_mean(weights, states)
-        x = jnp.mean(Dense(self.width, dtype=self.dtype, name="projector")(x), axis=1)
-        logits = Dense(self.labels, dtype=self.dtype, name="logits")(x)
-        return {"logits": logits.astype(jnp.float32), **outputs}

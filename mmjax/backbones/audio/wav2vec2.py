@@ -1,7 +1,7 @@
 """wav2vec 2.0: convolutions over the samples, and a transformer over what they give (Baevski et al.
 2020, https://arxiv.org/abs/2006.11477)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -195,9 +195,8 @@ class Wav2Vec2Tower(nn.Module):
                 x = jnp.where(mask_time_indices[..., None] != 0, token.astype(self.dtype), x)
         elif mask_time_indices is not None:
             raise UserError("mask_time_indices: this model has no vector to put there")
-        if attention_mask is not None:
-            lengths = jnp.sum(attention_mask != 0, axis=1)
-        mask = None if lengths is None else self.frames(lengths, x.shape[1])
+        given = {"lengths": lengths, "attention_mask": attention_mask}
+        mask = real_frames(self, given, x.shape[1])
         if mask is not None:
             x = jnp.where(mask[..., None], x, jnp.zeros((), self.dtype))
         x = x + ConvolvedPositions(
@@ -253,9 +252,17 @@ class Wav2Vec2Tower(nn.Module):
             count = (count - 1) * stride + size
         return count
 
-    def frames(self, lengths: Int[Array, " B"], count: int) -> Bool[Array, "B N"]:
-        """Which frames are wholly of the samples that each sound has."""
-        return jnp.arange(count) < frames_of(lengths, self.sizes, self.strides)[:, None]
+
+def real_frames(
+    backbone: Wav2Vec2Tower, inputs: Mapping[str, Any], count: int
+) -> Bool[Array, "B N"] | None:
+    """Which of `count` frames are wholly of the samples that each waveform has; None: all are."""
+    lengths, mask = inputs.get("lengths"), inputs.get("attention_mask")
+    if mask is not None:
+        lengths = jnp.sum(mask != 0, axis=1)
+    if lengths is None:
+        return None
+    return jnp.arange(count) < frames_of(lengths, backbone.sizes, backbone.strides)[:, None]
 
 
 class Transcriber(nn.Module):

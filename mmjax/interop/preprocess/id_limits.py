@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from mmjax.backbones.audio.whisper import WhisperDecoder
+from mmjax.backbones.text.decoder import TextDecoder
 from mmjax.backbones.text.text import TextTower
 from mmjax.errors import UserError
 from mmjax.interop.architecture import Architecture
@@ -29,7 +29,7 @@ def limits(architecture: Architecture) -> Mapping[str, int]:
         found |= {"input_ids": tower.vocabulary_size, "text": tower.vocabulary_size}
         found |= {"position_ids": tower.positions, "token_type_ids": tower.token_types}
     decoder = getattr(architecture.module, "decoder", None)
-    if isinstance(decoder, WhisperDecoder):
+    if isinstance(decoder, TextDecoder):
         found["decoder_input_ids"] = decoder.vocabulary_size
         found["decoder_position_ids"] = decoder.positions
     return {name: count for name, count in found.items() if count and name in architecture.inputs}

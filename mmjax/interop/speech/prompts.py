@@ -7,8 +7,9 @@ from mmjax.errors import UserError
 from mmjax.interop.architectures.audio import whisper_ct2
 from mmjax.interop.loading import Pretrained
 from mmjax.interop.preprocess.texts.tokenizer_files import read_json
+from mmjax.models.generation import OPEN
 
-DETECT = -1  # in a prompt: the language that the model hears
+DETECT = OPEN  # in a prompt: the language that the model detects
 
 
 class Decoding(NamedTuple):

@@ -120,7 +120,7 @@ def window(
     rows, first = prompts.shape
     full = repeated({"features": features, "prompts": prompts}, most)
     features, prompts = full["features"], full["prompts"]
-    found = generate.say(model, given, features, prompts, limit, timed=timed)[:rows]
+    found = generate.run(model, given, features, prompts, limit, timed=timed)[:rows]
     said = found[:, first:]
     over = np.cumsum(np.isin(said, given.ends), axis=1) > 0
     return found[:, :first], [row[~end].tolist() for row, end in zip(said, over, strict=True)]

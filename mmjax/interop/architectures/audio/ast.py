@@ -5,7 +5,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mmjax.backbones.audio.spectrogram import SpectrogramClassifier, SpectrogramTower
+from mmjax.backbones.audio.spectrogram import SpectrogramTower
+from mmjax.backbones.classifier import Classifier
 from mmjax.errors import UserError
 from mmjax.interop.architecture import (
     Architecture,
@@ -103,12 +104,12 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     module, part = tower, Part(tower, "", hearing.ast, sizes, hearing.ast_options)
     if "classifier.dense.weight" in checkpoint.weights:
         labels = checkpoint.weights["classifier.dense.weight"].shape[0]
-        module = SpectrogramClassifier(tower, labels, tower.epsilon, dtype)
+        module = Classifier(tower, labels, dtype, epsilon=tower.epsilon)
         part = part._replace(path="tower")
         rules = [
             *prefixed(rules, "tower/"),
             *norm("norm", "classifier.layernorm"),
-            *dense("logits", "classifier.dense"),
+            *dense("classifier", "classifier.dense"),
         ]
     size = jax.ShapeDtypeStruct((1, tower.frames, tower.bins), jnp.float32)
     return Architecture(

@@ -6,8 +6,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mmjax.backbones.audio.classifier import SpeechClassifier
-from mmjax.backbones.audio.wav2vec2 import Transcriber, Wav2Vec2Tower, frames_of
+from mmjax.backbones.audio.wav2vec2 import (
+    Transcriber,
+    Wav2Vec2Tower,
+    frames_of,
+    real_frames,
+)
+from mmjax.backbones.classifier import Classifier
 from mmjax.backbones.stack import check_heads
 from mmjax.errors import UserError
 from mmjax.interop.architecture import (
@@ -174,11 +179,19 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     elif names.keys() >= ONE_ANSWER and not any(name.startswith("tdnn.") for name in names):
         classes, middle = checkpoint.weights[names["classifier.weight"]].shape
         weighted = "layer_weights" in names
-        module = SpeechClassifier(tower, middle, classes, weighted, dtype)
+        module = Classifier(
+            tower,
+            classes,
+            dtype,
+            "mean",
+            token_mask=real_frames,
+            weighted=weighted,
+            width=middle,
+        )
         part = part._replace(path="tower")
         rules = [
             *prefixed(rules, "tower/"),
-            *dense("projector", "projector"),
+            *dense("hidden", "projector"),
             *dense("classifier", "classifier"),
             *(same("weights", "layer_weights") if weighted else ()),
         ]

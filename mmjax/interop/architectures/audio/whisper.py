@@ -6,9 +6,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mmjax.backbones.audio.spectrogram import WhisperClassifier, WhisperEncoder
-from mmjax.backbones.audio.whisper import WhisperDecoder, WhisperModel
+from mmjax.backbones.audio.spectrogram import WhisperEncoder
+from mmjax.backbones.audio.whisper import WhisperModel
+from mmjax.backbones.classifier import Classifier
 from mmjax.backbones.stack import check_heads
+from mmjax.backbones.text.decoder import TextDecoder
 from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part, has_type, strip
 from mmjax.interop.architectures.blocks import repeated
 from mmjax.interop.architectures.settings import activation, settings
@@ -77,12 +79,12 @@ def encoder_of(config: Mapping[str, Any], dtype: Any, where: str) -> tuple[Whisp
 
 def decoder_of(
     config: Mapping[str, Any], dtype: Any, where: str, logits: str | None
-) -> tuple[WhisperDecoder, Rules]:
+) -> tuple[TextDecoder, Rules]:
     """The module and its layout below "decoder."; `logits` is as of the module."""
     c = settings(config, CONFIG, where)
     check_heads(where, c.d_model, c.decoder_attention_heads)
     width = c.d_model
-    decoder = WhisperDecoder(
+    decoder = TextDecoder(
         width=width,
         layers=c.decoder_layers,
         heads=c.decoder_attention_heads,
@@ -202,12 +204,12 @@ def heard_only(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     if "classifier.weight" in weights and "projector.weight" in weights:
         labels, width = weights["classifier.weight"].shape
         weighted = settings(checkpoint.config, CONFIG, where).use_weighted_layer_sum
-        module = WhisperClassifier(encoder, width, labels, weighted, dtype)
-        part = part_of(encoder, "encoder")
+        module = Classifier(encoder, labels, dtype, "mean", weighted=weighted, width=width)
+        part = part_of(encoder, "tower")
         rules = [
-            *prefixed(rules, "encoder/"),
-            *dense("projector", "projector"),
-            *dense("logits", "classifier"),
+            *prefixed(rules, "tower/"),
+            *dense("hidden", "projector"),
+            *dense("classifier", "classifier"),
             *(same("weights", "layer_weights") if weighted else ()),
         ]
     shapes, parts = {"input_features": features(encoder)}, {"audio": part}

@@ -1,12 +1,12 @@
 """Models of two halves that share a space, or one half of them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from mmjax.backbones.classifier import MeanClassifier
+from mmjax.backbones.classifier import Classifier
 from mmjax.backbones.dual.dual import DualTower, ProjectedTower
 from mmjax.interop.architecture import Architecture, Checkpoint, Part, input_names, strip
 from mmjax.interop.architectures.settings import section
@@ -79,6 +79,13 @@ def classifies(checkpoint: Checkpoint) -> bool:
     return "classifier.weight" in checkpoint.weights and not texts
 
 
+def real_patches(backbone: Any, inputs: Mapping[str, Any], count: int) -> Any:
+    """Which patches are there [B N], by the mask of a NaFlex model; None: all are."""
+    del backbone, count
+    mask = inputs.get("pixel_attention_mask")
+    return None if mask is None else mask != 0
+
+
 def with_classifier(
     family: str,
     checkpoint: Checkpoint,
@@ -100,7 +107,7 @@ def with_classifier(
         lead: tokens before the patches.
     """
     classes = checkpoint.weights["classifier.weight"].shape[0]
-    module = MeanClassifier(part.module, classes, lead, dtype)
+    module = Classifier(part.module, classes, dtype, "mean", lead, real_patches)
     rules = [*prefixed(rules, "tower/", "vision_model."), *dense("classifier", "classifier")]
     parts, inputs = {"image": part._replace(path="tower")}, input_names(part.module)
     return Architecture(family, module, rules, shapes, canonical, parts, inputs)
