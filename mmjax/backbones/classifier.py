@@ -88,3 +88,27 @@ class Classifier(nn.Module):
             mask = self.token_mask(self.tower, inputs, x.shape[1])
         mask = jnp.ones(x.shape[:2], bool) if mask is None else mask
         return choose(READS, self.reads, "reads")(x, mask)
+
+
+class ImageModel(nn.Module):
+    """image [B H W 3] -> the outputs of a backbone, pre_logits [B D], and with a last layer logits
+    [B C], as big_vision names them.
+
+    Attributes:
+        tower: the backbone, which takes [B 3 H W] and gives "pooler_output".
+        projection: the last layer, [B D] -> [B C]. None: there is none.
+    """
+
+    tower: nn.Module
+    projection: nn.Module | None = None
+
+    def __call__(
+        self, image: Array, *, output_hidden_states: bool = False, deterministic: bool = True
+    ) -> dict[str, Any]:
+        """The images have the range that the model was trained on, for most of them -1 to 1."""
+        flags = {"output_hidden_states": output_hidden_states, "deterministic": deterministic}
+        outputs = self.tower(jnp.moveaxis(image, 3, 1), **flags)
+        outputs["pre_logits"] = x = outputs["pooler_output"]
+        if self.projection is not None:
+            outputs["logits"] = self.projection(x).astype(jnp.float32)
+        return outputs

@@ -24,8 +24,6 @@ EMBEDDINGS: Mapping[str, tuple[str, ...]] = {
 }
 # Else the mean of its tokens.
 TOKENS = ("last_hidden_state", "encoder_last_hidden_state")
-# Of the logarithm of the factor of cosines, and of their bias, in the parameters.
-SCALES, BIASES = ("logit_scale", "logit_scale_a", "t"), ("logit_bias", "b")
 __all__ = ["Published", "load", "reader"]
 
 
@@ -45,10 +43,10 @@ class Published(zero_shot.ZeroShot):
         self.model, self.params, self.batch_size = model, model.params, batch_size
         self.modalities = tuple(sorted(model.architecture.parts))
         self.labels = answers.label_names(model.config, str(model.path))
-        for name in (name for name in SCALES if name in model.params):
-            self.scale = float(np.exp(np.asarray(model.params[name]).reshape(())))
-        for name in (name for name in BIASES if name in model.params):
-            self.bias = float(np.asarray(model.params[name]).reshape(()))
+        if "logit_scale" in model.params:
+            self.scale = float(np.exp(np.asarray(model.params["logit_scale"]).reshape(())))
+        if "logit_bias" in model.params:
+            self.bias = float(np.asarray(model.params["logit_bias"]).reshape(()))
         self.files = tuple(name for name in self.modalities if name != "text")
         self._readers: dict[str, Reader] = {}
 

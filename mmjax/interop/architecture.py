@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 
+from mmjax.backbones.dual.dual import DualEncoder
 from mmjax.interop.formats.tensors import Weights
 from mmjax.interop.weights.layout import Rules
 from mmjax.interop.weights.wrapping import Reading
@@ -94,6 +95,8 @@ FLAGS = ("output_hidden_states", "deterministic")
 
 def input_names(module: nn.Module) -> tuple[str, ...]:
     """The names of what a module takes, but for its flags."""
+    if isinstance(module, DualEncoder):
+        return tuple(given.name for given in module.inputs)
     parameters = inspect.signature(module.__call__).parameters
     return tuple(name for name in parameters if name not in FLAGS)
 

@@ -15,13 +15,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmjax.backbones.dual.big_vision import ImageModel, TwoTowers
-from mmjax.backbones.dual.open_clip import FeatureTower
+from mmjax.backbones.classifier import ImageModel
+from mmjax.backbones.dual.dual import DualEncoder, Given, Projected
 from mmjax.backbones.text.text import TextTower
 from mmjax.backbones.vision.vit import VisionTower
 from mmjax.errors import UserError
 from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part
 from mmjax.interop.weights.layout import Rule, Rules, prefixed, reshaped, same
+from mmjax.nn.layers.dense import Dense
 
 ROOTS = ("params/", "opt/target/")  # of training in both libraries; other arrays are its state
 # The modules of a block: the ViT paper's library numbered them across kinds.
@@ -30,6 +31,11 @@ COUNTS = {
     f"{ATTENTION}_0": (f"{ATTENTION}_0", "LayerNorm_1", "MlpBlock_0"),
     f"{ATTENTION}_1": (f"{ATTENTION}_1", "LayerNorm_2", "MlpBlock_3"),
 }
+# big_vision's names of the logarithm of the factor and of the bias, and of its inputs and outputs,
+# beside those of transformers' SigLIP.
+SCALARS = {"t": "logit_scale", "b": "logit_bias"}
+INPUTS = (Given("image", "vision", "pixel_values"), Given("text", "text", "input_ids"))
+ALIASES = (("zimg", "image_embeds"), ("ztxt", "text_embeds"), *SCALARS.items())
 SETTINGS = {"activation": "gelu", "epsilon": 1e-6}
 
 
@@ -159,17 +165,17 @@ def map_head(heads: int) -> Rules:
     ]
 
 
-def features(tower: Any, rules: Rules, shapes: Shapes, start: str) -> tuple[FeatureTower, Rules]:
+def features(tower: Any, rules: Rules, shapes: Shapes, start: str) -> tuple[Projected, Rules]:
     """The tower below `start` with its head, if it has one."""
-    width = None
+    layer = None
     rules = prefixed(rules, "tower/")
     if f"{start}head/kernel" in shapes:
-        width = shapes.of(f"{start}head/kernel", 2)[1]
+        layer = Dense(shapes.of(f"{start}head/kernel", 2)[1], dtype=tower.dtype)
         rules += dense("projection", "head")
-    return FeatureTower(tower, width, bias=True, dtype=tower.dtype), prefixed(rules, "", start)
+    return Projected(tower, layer), prefixed(rules, "", start)
 
 
-def image_tower(shapes: Shapes, start: str, dtype: Any) -> tuple[FeatureTower, Rules]:
+def image_tower(shapes: Shapes, start: str, dtype: Any) -> tuple[Projected, Rules]:
     """The ViT below `start`, and its layout."""
     inner = shapes.below(start)
     *sides, channels, width = inner.of("embedding/kernel", 4)
@@ -221,7 +227,7 @@ def image_tower(shapes: Shapes, start: str, dtype: Any) -> tuple[FeatureTower, R
     return features(tower, rules, shapes, start)
 
 
-def text_tower(shapes: Shapes, dtype: Any) -> tuple[FeatureTower, Rules]:
+def text_tower(shapes: Shapes, dtype: Any) -> tuple[Projected, Rules]:
     """The text half, and its layout."""
     inner = shapes.below("txt/")
     sizes, rules = blocks("Encoder_0", inner)
@@ -255,18 +261,27 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     size = [cells * side for cells, side in zip(tower.grid, tower.patch_size, strict=True)]
     channels = shapes.of("img/embedding/kernel" if two else "embedding/kernel", 4)[2]
     example = {"image": jax.ShapeDtypeStruct((1, *size, channels), jnp.float32)}
-    parts = {"image": Part(tower, "vision/tower" if two else "tower/tower")}
+    parts = {"image": Part(tower, "vision/tower" if two else "tower")}
     if two:
         text, more = text_tower(shapes, dtype)
         scalars = ("t", "b") if "b" in shapes else ("t",)
         rules = [*prefixed(rules, "vision/"), *prefixed(more, "text/")]
         for name in scalars:
-            rules += same(name, name)
-        module: Any = TwoTowers(vision, text, "b" in shapes)
+            rules += same(SCALARS[name], name)
+        module: Any = DualEncoder(
+            text,
+            vision,
+            inputs=INPUTS,
+            bias="b" in shapes,
+            scalars=(1,),
+            epsilon=1e-8,
+            channels_last=True,
+            aliases=ALIASES,
+        )
         example["text"] = jax.ShapeDtypeStruct((1, text.tower.positions), jnp.int32)
         parts["text"] = Part(text.tower, "text/tower")
     else:
-        module, rules = ImageModel(vision), prefixed(rules, "tower/")
+        module = ImageModel(tower, vision.projection)
     extra = sorted(set(found) - {name for rule in rules for name in rule.theirs})
     if extra:
         raise UserError(

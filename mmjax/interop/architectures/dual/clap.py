@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mmjax.backbones.audio.clap_audio import AsTokens
-from mmjax.backbones.dual.clap import ClapTower, ProjectedHalf
+from mmjax.backbones.dual.dual import DualEncoder, Given, MlpProjection, Projected
 from mmjax.backbones.text.text import TextTower
 from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part, has_type, strip
 from mmjax.interop.architectures.dual.clap_audio import audio_tower, spectrogram
@@ -16,6 +16,13 @@ from mmjax.interop.weights.layout import Rules, dense, prefixed, same
 
 TEXT = {"max_position_embeddings": 514, "type_vocab_size": 1}
 PROJECTION = {"projection_dim": 512, "projection_hidden_act": "relu"}
+INPUTS = (
+    Given("input_ids", "text"),
+    Given("input_features", "audio"),
+    Given("is_longer", "audio"),
+    Given("attention_mask", "text"),
+    Given("position_ids", "text"),
+)
 # Buffers that the files hold.
 BUFFERS = (*bert.NUMBERS, "relative_position_index", "num_batches_tracked")
 
@@ -34,11 +41,17 @@ def text_tower(config: Mapping[str, Any], dtype: Any, where: str) -> tuple[TextT
     return roberta.text_tower(TEXT | dict(config), dtype, where, pooled=True)
 
 
-def projection(kind: str, ours: str = "") -> Rules:
-    """The layout of a half's two dense layers."""
-    name = f"{kind}_projection"
-    layers = ("linear1", "linear2")
-    return [rule for x in layers for rule in dense(f"{ours or name}/{x}", f"{name}.{x}")]
+def projection(kind: str, ours: str) -> Rules:
+    """The layout of a part's two dense layers."""
+    names = ("linear1", "linear2")
+    return [rule for x in names for rule in dense(f"{ours}/{x}", f"{kind}_projection.{x}")]
+
+
+def projection_of(checkpoint: Checkpoint, dtype: Any) -> MlpProjection:
+    """The two dense layers, as config.json says."""
+    where = str(checkpoint.path)
+    c = settings(checkpoint.config, PROJECTION, where)
+    return MlpProjection(c.projection_dim, activation(c.projection_hidden_act, where), dtype)
 
 
 def parts(kind: str, tower: Any, path: str) -> dict[str, Part]:
@@ -63,9 +76,8 @@ def one_half(checkpoint: Checkpoint, kind: str, dtype: Any) -> Architecture:
         example, inputs = bert.example(tower), bert.INPUTS
     module, path = tower, ""
     if f"{kind}_projection.linear1.weight" in checkpoint.weights:
-        c = settings(checkpoint.config, PROJECTION, where)
-        act = activation(c.projection_hidden_act, where)
-        module = ProjectedHalf(tower, c.projection_dim, act, f"{kind}_embeds", dtype)
+        layers = projection_of(checkpoint, dtype)
+        module = Projected(tower, layers, f"{kind}_embeds")
         rules = [*prefixed(rules, "tower/"), *projection(kind, "projection")]
         path = "tower"
     return Architecture("clap", module, rules, example, plain, parts(kind, tower, path), inputs)
@@ -80,19 +92,18 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     audio, audio_rules = audio_tower(config, dtype, where)
     config = section(checkpoint.config, "text_config", where)
     text, text_rules = text_tower(config, dtype, where)
-    c = settings(checkpoint.config, PROJECTION, where)
-    act = activation(c.projection_hidden_act, where)
-    module = ClapTower(audio, text, c.projection_dim, act, dtype)
+    both = [Projected(tower, projection_of(checkpoint, dtype)) for tower in (text, audio)]
+    module = DualEncoder(both[0], audio=both[1], inputs=INPUTS, text_scale=True)
     rules = [
-        *prefixed(audio_rules, "audio/", "audio_model.audio_encoder."),
-        *prefixed(text_rules, "text/", "text_model."),
-        *projection("audio"),
-        *projection("text"),
-        *same("logit_scale_a", "logit_scale_a"),
-        *same("logit_scale_t", "logit_scale_t"),
+        *prefixed(audio_rules, "audio/tower/", "audio_model.audio_encoder."),
+        *prefixed(text_rules, "text/tower/", "text_model."),
+        *projection("audio", "audio/projection"),
+        *projection("text", "text/projection"),
+        *same("logit_scale", "logit_scale_a"),
+        *same("logit_scale_text", "logit_scale_t"),
     ]
     example = {**bert.example(text), **spectrogram(audio)}
-    both = parts("audio", audio, "audio") | parts("text", text, "text")
+    both = parts("audio", audio, "audio/tower") | parts("text", text, "text/tower")
     return Architecture("clap", module, rules, example, canonical("clap."), both)
 
 

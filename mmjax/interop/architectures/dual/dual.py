@@ -7,10 +7,19 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.backbones.classifier import Classifier
-from mmjax.backbones.dual.dual import DualTower, ProjectedTower
+from mmjax.backbones.dual.dual import DualEncoder, Given, Projected
 from mmjax.interop.architecture import Architecture, Checkpoint, Part, input_names, strip
 from mmjax.interop.architectures.settings import section
 from mmjax.interop.weights.layout import Rules, dense, matrix, prefixed, same
+from mmjax.nn.layers.dense import Dense
+
+# What transformers' models of images and texts take.
+INPUTS = (
+    Given("input_ids", "text"),
+    Given("pixel_values", "vision"),
+    Given("attention_mask", "text"),
+    Given("position_ids", "text"),
+)
 
 
 class Half(NamedTuple):
@@ -63,7 +72,7 @@ def one_half(family: str, checkpoint: Checkpoint, half: Half, dtype: Any) -> Arc
     weight = f"{half.projection}.weight"
     if weight in checkpoint.weights:
         width = checkpoint.weights[weight].shape[0]
-        module = ProjectedTower(tower, width, half.embeds, dtype)
+        module = Projected(tower, Dense(width, use_bias=False, dtype=dtype), half.embeds)
         rules = [*prefixed(rules, "tower/"), *matrix("projection", weight)]
         part = Part(tower, "tower")
     shapes = example({half.kind: tower})
@@ -123,20 +132,20 @@ def both_halves(
     bias: bool,
 ) -> Architecture:
     """Two towers; `projected`: bias-free projections follow; `bias`: the logits have one."""
-    towers, rules = {}, []
+    towers, sides, rules = {}, {}, []
+    width = checkpoint.config.get("projection_dim", 512) if projected else None
     for half in halves:
         config = section(checkpoint.config, half.section, str(checkpoint.path))
-        towers[half.kind], found = half.make(config, dtype, str(checkpoint.path))
-        rules += prefixed(found, f"{half.path}/", half.prefix)
-    width = None
-    if projected:
-        width = checkpoint.config.get("projection_dim", 512)
-        for half in halves:
-            rules += matrix(half.projection, f"{half.projection}.weight")
-    scalars = ("logit_scale", "logit_bias") if bias else ("logit_scale",)
-    for name in scalars:
+        tower, found = half.make(config, dtype, str(checkpoint.path))
+        layer = Dense(width, use_bias=False, dtype=dtype) if projected else None
+        towers[half.kind], sides[half.path] = tower, Projected(tower, layer)
+        rules += prefixed(found, f"{half.path}/tower/", half.prefix)
+        if projected:
+            rules += matrix(f"{half.path}/projection", f"{half.projection}.weight")
+    for name in ("logit_scale", "logit_bias") if bias else ("logit_scale",):
         rules += same(name, name)
-    shape = (1,) if bias else ()
-    model = DualTower(towers["image"], towers["text"], width, bias, shape, dtype)
-    parts = {half.kind: Part(towers[half.kind], half.path) for half in halves}
+    model = DualEncoder(
+        **sides, inputs=INPUTS, bias=bias, scalars=(1,) if bias else (), projected=projected
+    )
+    parts = {half.kind: Part(towers[half.kind], f"{half.path}/tower") for half in halves}
     return Architecture(family, model, rules, example(towers), canonical, parts)

@@ -7,8 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from mmjax.backbones.dual.dual import DualEncoder, Given, Projected
 from mmjax.backbones.stack import check_heads
-from mmjax.backbones.vision.naflex import NaflexDual, NaflexTower
+from mmjax.backbones.vision.naflex import NaflexTower
 from mmjax.errors import UserError
 from mmjax.interop.architecture import (
     Architecture,
@@ -21,7 +22,13 @@ from mmjax.interop.architecture import (
 )
 from mmjax.interop.architectures.blocks import modern_blocks
 from mmjax.interop.architectures.dual import siglip
-from mmjax.interop.architectures.dual.dual import canonical, classifies, one_half, with_classifier
+from mmjax.interop.architectures.dual.dual import (
+    INPUTS,
+    canonical,
+    classifies,
+    one_half,
+    with_classifier,
+)
 from mmjax.interop.architectures.settings import activation, section, settings
 from mmjax.interop.encoding.encoder import pictures
 from mmjax.interop.weights.layout import Rules, dense, norm, prefixed, same
@@ -125,14 +132,17 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     config = section(checkpoint.config, "text_config", where)
     words, text_rules = siglip.text_tower(config, dtype, where)
     rules = [
-        *prefixed(rules, "vision/", "vision_model."),
-        *prefixed(text_rules, "text/", "text_model."),
+        *prefixed(rules, "vision/tower/", "vision_model."),
+        *prefixed(text_rules, "text/tower/", "text_model."),
         *same("logit_scale", "logit_scale"),
         *same("logit_bias", "logit_bias"),
     ]
     shapes = {"input_ids": jax.ShapeDtypeStruct((1, words.positions), jnp.int32)}
-    parts = {"image": part._replace(path="vision"), "text": Part(words, "text")}
-    model = NaflexDual(vision, words)
+    parts = {"image": part._replace(path="vision/tower"), "text": Part(words, "text/tower")}
+    beside = tuple(Given(name, "vision") for name in ("pixel_attention_mask", "spatial_shapes"))
+    model = DualEncoder(
+        Projected(words), Projected(vision), inputs=INPUTS + beside, bias=True, scalars=(1,)
+    )
     return Architecture("siglip2", model, rules, shapes | example(vision), canonical, parts)
 
 

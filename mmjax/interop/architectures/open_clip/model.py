@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mmjax.backbones.dual.open_clip import FeatureTower, OpenClip
+from mmjax.backbones.dual.dual import DualEncoder, Given, Projected
 from mmjax.backbones.vision.modified_resnet import ModifiedResNetTower
 from mmjax.errors import UserError
 from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part
@@ -24,6 +24,14 @@ from mmjax.interop.architectures.vision.resnet import COUNTER, real_pictures
 from mmjax.interop.weights.checkpoint import read_config_file
 from mmjax.interop.weights.layout import Rules, prefixed, same
 
+INPUTS = (Given("image", "vision", "pixel_values"), Given("text", "text", "input_ids"))
+# open_clip's names of outputs, beside those of transformers' CLIP.
+ALIASES = (
+    ("image_features", "image_embeds"),
+    ("text_features", "text_embeds"),
+    ("logit_scale", "logit_scale"),
+    ("logit_bias", "logit_bias"),
+)
 # What prepares pictures for a tower, where it is not what all others have.
 PREPARE = {ModifiedResNetTower: real_pictures}
 
@@ -85,7 +93,7 @@ def image_tower(
     quick: bool,
     dtype: Any,
     where: str,
-) -> tuple[FeatureTower, Rules]:
+) -> tuple[Projected, Rules]:
     """The image half, `width` that of its features, and its layout.
 
     As in open_clip a name of timm counts before the sizes, and a list of layers is a ResNet.
@@ -114,7 +122,14 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     biased = "logit_bias" in weights
     for name in ("logit_scale", "logit_bias")[: 1 + biased]:
         rules += same(name, name)
-    model = OpenClip(vision, text, biased, weights["logit_scale"].shape)
+    model = DualEncoder(
+        text,
+        vision,
+        inputs=INPUTS,
+        bias=biased,
+        scalars=weights["logit_scale"].shape,
+        aliases=ALIASES if biased else ALIASES[:-1],
+    )
     shapes = {
         "image": picture(vision.tower),
         "text": jax.ShapeDtypeStruct((1, text.tower.positions), jnp.int32),

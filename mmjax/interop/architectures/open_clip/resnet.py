@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mmjax.backbones.dual.open_clip import FeatureTower
+from mmjax.backbones.dual.dual import Projected
 from mmjax.backbones.stack import check_heads
 from mmjax.backbones.vision.modified_resnet import ModifiedResNetTower
 from mmjax.errors import UserError
@@ -38,7 +38,7 @@ def rules_of(layers: tuple[int, ...]) -> Rules:
 
 def resnet_tower(
     config: Mapping[str, Any], width: int, dtype: Any, where: str
-) -> tuple[FeatureTower, Rules]:
+) -> tuple[Projected, Rules]:
     """The image half, `width` that of its features, and its layout.
 
     Raises:
@@ -59,4 +59,4 @@ def resnet_tower(
     if 0 in grid:
         raise UserError(f"{where}: image_size={c.image_size!r}: the last map would have no cell")
     tower = ModifiedResNetTower(c.width, layers, heads, width, grid, dtype)
-    return FeatureTower(tower, dtype=dtype), prefixed(rules_of(layers), "tower/", "visual.")
+    return Projected(tower), prefixed(rules_of(layers), "tower/", "visual.")

@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mmjax.backbones.dual.open_clip import FeatureTower
+from mmjax.backbones.dual.dual import Projected
 from mmjax.backbones.stack import check_heads
 from mmjax.backbones.text.text import TextTower
 from mmjax.errors import UserError
 from mmjax.interop.architectures.open_clip.blocks import activation, blocks, check, epsilon
 from mmjax.interop.architectures.settings import settings
 from mmjax.interop.weights.layout import Rules, dense, norm, same
+from mmjax.nn.layers.dense import Dense
 
 TEXT = {
     "context_length": 77,
@@ -32,7 +33,7 @@ TEXTS = {"argmax": "highest", "eos": "equal", "first": "first", "last": "final"}
 
 def text_tower(
     config: Mapping[str, Any], width: int, quick: bool, dtype: Any, where: str
-) -> tuple[FeatureTower, Rules]:
+) -> tuple[Projected, Rules]:
     """The text half, `width` that of its features, and its layout."""
     check(config, where)
     c = settings(config, TEXT, where)
@@ -63,10 +64,10 @@ def text_tower(
         *norm("tower/norm", "ln_final"),
     ]
     if c.proj_type == "none":
-        return FeatureTower(tower, dtype=dtype), rules
+        return Projected(tower), rules
     rules += (
         dense("projection", "text_projection")
         if c.proj_bias
         else same("projection/kernel", "text_projection")
     )
-    return FeatureTower(tower, width, c.proj_bias, dtype), rules
+    return Projected(tower, Dense(width, c.proj_bias, dtype)), rules

@@ -6,11 +6,12 @@ Their config has timm's name of the architecture in place of sizes, which the te
 from collections.abc import Mapping
 from typing import Any
 
-from mmjax.backbones.dual.open_clip import FeatureTower
+from mmjax.backbones.dual.dual import Projected
 from mmjax.errors import UserError
 from mmjax.interop.architectures.settings import pair, settings
 from mmjax.interop.architectures.vision import timm_vit
 from mmjax.interop.weights.layout import Rules, dense, prefixed
+from mmjax.nn.layers.dense import Dense
 
 TRUNK = "visual.trunk."
 VISION = {
@@ -24,7 +25,7 @@ VISION = {
 
 def projection(
     proj: str | None, bias: bool, tower: Any, width: int, dtype: Any, where: str
-) -> tuple[FeatureTower, Rules]:
+) -> tuple[Projected, Rules]:
     """What projects the pooled vector: nothing, a layer after the model, or timm's classifier.
 
     Raises:
@@ -36,18 +37,18 @@ def projection(
                 f"{where}: timm_proj='none' with embed_dim={width}: the features of its timm model"
                 f" have {tower.width} channels, and nothing projects them"
             )
-        return FeatureTower(tower, dtype=dtype), []
+        return Projected(tower), []
     if proj == "linear":
         rules = dense("projection", "visual.head.proj", bias=bias)
-        return FeatureTower(tower, width, bias, dtype), rules
+        return Projected(tower, Dense(width, bias, dtype)), rules
     if not proj:
-        return FeatureTower(tower, width, True, dtype), dense("projection", f"{TRUNK}head")
+        return Projected(tower, Dense(width, dtype=dtype)), dense("projection", f"{TRUNK}head")
     raise UserError(f"{where}: timm_proj={proj!r}: mmjax has 'linear', 'none' and null")
 
 
 def timm_tower(
     config: Mapping[str, Any], weights: Mapping[str, Any], width: int, dtype: Any, where: str
-) -> tuple[FeatureTower, Rules]:
+) -> tuple[Projected, Rules]:
     """The image half, `width` that of its features, and its layout.
 
     Raises:

@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mmjax.backbones.dual.open_clip import FeatureTower
+from mmjax.backbones.dual.dual import Projected
 from mmjax.backbones.stack import check_heads
 from mmjax.backbones.vision.vit import VisionTower
 from mmjax.errors import UserError
 from mmjax.interop.architectures.open_clip.blocks import activation, blocks, check, epsilon
 from mmjax.interop.architectures.settings import pair, settings
 from mmjax.interop.weights.layout import Rules, norm, patches, reshaped, same
+from mmjax.nn.layers.dense import Dense
 
 VISION = {
     "layers": 12,
@@ -35,7 +36,7 @@ PICTURES = {
 
 def vit_tower(
     config: Mapping[str, Any], width: int, quick: bool, dtype: Any, where: str
-) -> tuple[FeatureTower, Rules]:
+) -> tuple[Projected, Rules]:
     """The image half, `width` that of its features, and its layout."""
     check(config, where)
     c = settings(config, VISION, where)
@@ -70,4 +71,4 @@ def vit_tower(
         *norm("tower/norm", "visual.ln_post"),
         *same("projection/kernel", "visual.proj"),
     ]
-    return FeatureTower(tower, width, dtype=dtype), rules
+    return Projected(tower, Dense(width, use_bias=False, dtype=dtype)), rules
