@@ -7,11 +7,12 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
-from mmjax.backbones.stack import Stack, as_mask, with_states
+from mmjax.backbones.stack import as_mask, with_states
 from mmjax.errors import UserError
 from mmjax.nn.kernels.convolve import Conv
 from mmjax.nn.layers.layer_norm import LayerNorm
 from mmjax.nn.layers.options import gelu_exact
+from mmjax.nn.layers.transformer import Transformer
 
 EPSILON = 1e-5  # of all norms of Whisper
 
@@ -60,17 +61,19 @@ class SpectrogramTower(nn.Module):
         Raises:
             UserError: a spectrogram of another size.
         """
-        states = Stack(
+        x = nn.Dropout(self.dropout, deterministic=deterministic)(self.embed(input_values))
+        _, states = Transformer(
             self.layers,
             self.heads,
-            self.mlp_width,
-            self.activation,
-            self.epsilon,
+            mlp_width=self.mlp_width,
+            activation=self.activation,
+            epsilon=self.epsilon,
             qkv_bias=self.qkv_bias,
             dropout=self.dropout,
             dtype=self.dtype,
+            final_norm=False,
             name="blocks",
-        )(self.embed(input_values), as_mask(attention_mask), deterministic=deterministic)
+        ).with_states(x, as_mask(attention_mask), deterministic=deterministic)
         x = LayerNorm(self.epsilon, name="norm")(states[-1]).astype(self.dtype)
         outputs = {"last_hidden_state": x, "pooler_output": (x[:, 0] + x[:, 1]) / 2}
         return with_states(outputs, states, output_hidden_states)
@@ -145,16 +148,19 @@ class WhisperEncoder(nn.Module):
             x = gelu_exact(conv(x))
         shape = (self.positions, self.width)
         places = self.param("positions", nn.initializers.normal(0.02), shape, jnp.float32)
-        states = Stack(
+        x = x + places[: x.shape[1]].astype(self.dtype)
+        x = nn.Dropout(self.dropout, deterministic=deterministic)(x)
+        _, states = Transformer(
             self.layers,
             self.heads,
-            self.mlp_width,
-            self.activation,
-            EPSILON,
+            mlp_width=self.mlp_width,
+            activation=self.activation,
+            epsilon=EPSILON,
             dropout=self.dropout,
             dtype=self.dtype,
+            final_norm=False,
             name="blocks",
-        )(x + places[: x.shape[1]].astype(self.dtype), deterministic=deterministic)
+        ).with_states(x, deterministic=deterministic)
         x = LayerNorm(EPSILON, name="norm")(states[-1]).astype(self.dtype)
         outputs: dict[str, Any] = {"last_hidden_state": x}
         if output_hidden_states:

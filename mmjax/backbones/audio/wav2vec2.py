@@ -10,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
-from mmjax.backbones.stack import Stack, with_states
+from mmjax.backbones.stack import with_states
 from mmjax.errors import UserError
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.layer_norm import LayerNorm
 from mmjax.nn.layers.options import activation
+from mmjax.nn.layers.transformer import Transformer
 
 EPSILON = 1e-5  # of the norms between the convolutions, whatever the config says of the others
 LAYOUT = ("NWC", "WIO", "NWC")
@@ -207,17 +208,19 @@ class Wav2Vec2Tower(nn.Module):
             name="positions",
         )(x)
         norm = LayerNorm(self.epsilon, name="norm")
-        states = Stack(
+        x = nn.Dropout(self.dropout, deterministic=deterministic)(x if self.stable else norm(x))
+        _, states = Transformer(
             self.layers,
             self.heads,
-            self.mlp_width,
-            self.activation,
-            self.epsilon,
-            "pre" if self.stable else "post",
+            mlp_width=self.mlp_width,
+            activation=self.activation,
+            epsilon=self.epsilon,
+            norm="pre" if self.stable else "post",
             dropout=self.dropout,
             dtype=self.dtype,
+            final_norm=False,
             name="blocks",
-        )(x if self.stable else norm(x), mask, deterministic=deterministic)
+        ).with_states(x, mask, deterministic=deterministic)
         last = norm(states[-1]).astype(self.dtype) if self.stable else states[-1]
         return with_states({"last_hidden_state": last, **outputs}, states, output_hidden_states)
 

@@ -7,12 +7,13 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Shaped
 
-from mmjax.backbones.stack import Stack, as_mask, with_states
+from mmjax.backbones.stack import as_mask, with_states
 from mmjax.errors import UserError
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.ids import rows_of
 from mmjax.nn.layers.layer_norm import LayerNorm
 from mmjax.nn.layers.options import choose
+from mmjax.nn.layers.transformer import Transformer
 
 
 def places_of(ids: Int[Array, "B L"], padding: int | None) -> Int[Array, "b L"]:
@@ -113,19 +114,21 @@ class TextTower(nn.Module):
     ) -> dict[str, Any]:
         """Raises UserError for a text longer than the positions, and ids that are in no table."""
         x = self.embed(input_ids, token_type_ids, position_ids)
-        states = Stack(
+        x = nn.Dropout(self.dropout, deterministic=deterministic)(x)
+        _, states = Transformer(
             self.layers,
             self.heads,
-            self.mlp_width,
-            self.activation,
-            self.epsilon,
-            self.norm,
-            self.causal,
+            mlp_width=self.mlp_width,
+            activation=self.activation,
+            epsilon=self.epsilon,
+            norm=self.norm,
+            causal=self.causal,
             dropout=self.dropout,
             dtype=self.dtype,
-            scanned=self.scanned,
+            scan=self.scanned,
+            final_norm=False,
             name="blocks",
-        )(x, as_mask(attention_mask), deterministic=deterministic)
+        ).with_states(x, as_mask(attention_mask), deterministic=deterministic)
         x = states[-1]
         if self.closing_norm:
             x = LayerNorm(self.epsilon, name="norm")(x).astype(self.dtype)

@@ -8,11 +8,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Shaped
 
-from mmjax.backbones.stack import Stack, as_mask, with_states
+from mmjax.backbones.stack import as_mask, with_states
 from mmjax.backbones.vision.vit import AttentionHead
 from mmjax.errors import UserError
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.layer_norm import LayerNorm
+from mmjax.nn.layers.transformer import Transformer
 
 
 class NaflexTower(nn.Module):
@@ -72,17 +73,19 @@ class NaflexTower(nn.Module):
         table = self.param("positions", nn.initializers.normal(0.02), shape, jnp.float32)
         places = resized(table, self.side, spatial_shapes, pixel_values.shape[1])
         x = Dense(self.width, dtype=self.dtype, name="patches")(pixel_values)
+        x = nn.Dropout(self.dropout, deterministic=deterministic)(x + places.astype(self.dtype))
         mask = as_mask(pixel_attention_mask)
-        states = Stack(
+        _, states = Transformer(
             self.layers,
             self.heads,
-            self.mlp_width,
-            self.activation,
-            self.epsilon,
+            mlp_width=self.mlp_width,
+            activation=self.activation,
+            epsilon=self.epsilon,
             dropout=self.dropout,
             dtype=self.dtype,
+            final_norm=False,
             name="blocks",
-        )(x + places.astype(self.dtype), mask, deterministic=deterministic)
+        ).with_states(x, mask, deterministic=deterministic)
         x = LayerNorm(self.epsilon, name="norm")(states[-1]).astype(self.dtype)
         outputs = {"last_hidden_state": x}
         if self.head:

@@ -8,13 +8,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
-from mmjax.backbones.stack import Stack, with_states
+from mmjax.backbones.stack import with_states
 from mmjax.errors import UserError
 from mmjax.nn.layers.attention import attention, merge_heads, split_heads, split_projections
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.embedding import PatchEmbedding, resize_positions
 from mmjax.nn.layers.layer_norm import LayerNorm
 from mmjax.nn.layers.options import activation, choose
+from mmjax.nn.layers.transformer import Transformer
 
 
 class AttentionHead(nn.Module):
@@ -158,20 +159,22 @@ class VisionTower(nn.Module):
         x = self.embed(pixel_values, bool_masked_pos)
         if self.input_norm:
             x = LayerNorm(self.epsilon, name="input_norm")(x)
-        states = Stack(
+        x = nn.Dropout(self.dropout, deterministic=deterministic)(x)
+        _, states = Transformer(
             self.layers,
             self.heads,
-            self.mlp_width,
-            self.activation,
-            self.epsilon,
+            mlp_width=self.mlp_width,
+            activation=self.activation,
+            epsilon=self.epsilon,
             qkv_bias=self.qkv_bias,
             layer_scale=self.layer_scale,
             gated=self.gated,
             dropout=self.dropout,
             dtype=self.dtype,
-            scanned=self.scanned,
+            scan=self.scanned,
+            final_norm=False,
             name="blocks",
-        )(x, deterministic=deterministic)
+        ).with_states(x, deterministic=deterministic)
         x = states[-1]
         if self.closing_norm:
             x = LayerNorm(self.epsilon, name="norm")(x).astype(self.dtype)

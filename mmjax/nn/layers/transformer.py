@@ -1,6 +1,7 @@
 """Transformer blocks: pre-norm (Xiong et al. 2020, https://arxiv.org/abs/2002.04745), or post-norm
 as in the original (Vaswani et al. 2017, https://arxiv.org/abs/1706.03762)."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -119,11 +120,16 @@ class Transformer(nn.Module):
     Masked tokens are never attended to; what this returns at their places is finite and of no
     meaning, so the caller zeroes it.
 
+    Parameters are those of block_0, block_1, ... and of the norm.
+
     Attributes:
         layers: number of blocks.
-        heads, mlp_ratio, dropout, dtype, norm, activation, causal, epsilon, layer_scale: as in
-            Block.
+        heads, mlp_ratio, dropout, dtype, norm, activation, causal, epsilon, layer_scale,
+            mlp_width, gated, qkv_bias: as in Block.
         remat: recompute each block in the backward pass, to save memory.
+        final_norm: whether a norm follows the last block of a pre-norm stack.
+        scan: one block is compiled and run `layers` times. Its parameters, called block, are those
+            of all blocks, stacked along a first axis of layers.
     """
 
     layers: int
@@ -137,8 +143,12 @@ class Transformer(nn.Module):
     epsilon: float = 1e-6
     layer_scale: float | None = None
     remat: bool = False
+    mlp_width: int | None = None
+    gated: bool = False
+    qkv_bias: bool = True
+    final_norm: bool = True
+    scan: bool = False
 
-    @nn.compact
     def __call__(
         self,
         x: Float[Array, "B N D"],
@@ -150,32 +160,55 @@ class Transformer(nn.Module):
         deterministic: bool = True,
     ) -> Float[Array, "B N D"]:
         """As Block, `layers` times."""
+        given = {"context": context, "context_mask": context_mask, "angles": angles}
+        return self.with_states(x, mask, **given, deterministic=deterministic)[0]
+
+    @nn.compact
+    def with_states(
+        self,
+        x: Float[Array, "B N D"],
+        mask: Bool[Array, "B N"] | None = None,
+        *,
+        context: Float[Array, "B S C"] | None = None,
+        context_mask: Bool[Array, "B S"] | None = None,
+        angles: Float[Array, "N k"] | None = None,
+        deterministic: bool = True,
+    ) -> tuple[Float[Array, "B N D"], tuple[Float[Array, "B _ D"], ...]]:
+        """The same, and the hidden states: the tokens before the first block and after each.
+
+        The final norm is not in the last of them. Each has as many tokens as x, unless a tuned
+        model runs learned ones through the blocks (see `mmjax.tuning.tokens.Prompt`).
+        """
         x = x.astype(self.dtype)
-        for layer in range(self.layers):
-            block = Block(
-                self.heads,
-                self.mlp_ratio,
-                self.dropout,
-                self.dtype,
-                self.norm,
-                self.activation,
-                self.causal,
-                epsilon=self.epsilon,
-                layer_scale=self.layer_scale,
-                name=f"block_{layer}",
+
+        def run(block, x, mask, context, context_mask, angles):
+            given = {"context": context, "context_mask": context_mask, "angles": angles}
+            y = block(x, mask, **given, deterministic=deterministic)
+            return y, y
+
+        run = nn.remat(run, prevent_cse=not self.scan) if self.remat else run
+        given = (mask, context, context_mask, angles)
+        if self.scan:
+            scan = nn.scan(
+                run,
+                variable_axes={"params": 0},
+                split_rngs={"params": True, "dropout": True},
+                in_axes=(nn.broadcast,) * len(given),
+                length=self.layers,
             )
+            y, found = scan(self._block("block"), x, *given)
+            states = (x, *(found[layer] for layer in range(self.layers)))
+        else:
+            states = (x,)
+            for layer in range(self.layers):
+                y, _ = run(self._block(f"block_{layer}"), states[-1], *given)
+                states = (*states, y)
+            y = states[-1]
+        if self.final_norm and choose(NORM_PLACES, self.norm, "norm"):
+            y = LayerNorm(self.epsilon, name="norm")(y).astype(self.dtype)
+        return y, states
 
-            def run(block, x, context, angles):
-                return block(
-                    x,
-                    mask,
-                    context=context,
-                    context_mask=context_mask,
-                    angles=angles,
-                    deterministic=deterministic,
-                )
-
-            x = (nn.remat(run) if self.remat else run)(block, x, context, angles)
-        if choose(NORM_PLACES, self.norm, "norm"):
-            x = LayerNorm(self.epsilon, name="norm")(x)
-        return x.astype(self.dtype)
+    def _block(self, name: str) -> Block:
+        shared = {field.name for field in dataclasses.fields(Block)} - {"parent", "name"}
+        shared &= {field.name for field in dataclasses.fields(self)}
+        return Block(**{option: getattr(self, option) for option in shared}, name=name)
