@@ -9,7 +9,8 @@ import optax
 import pytest
 from ml_collections import ConfigDict
 
-from mmjax.encoders.audio.ast import SpectrogramTransformer, overlapping_patches
+from mmjax.backbones.audio.ast import overlapping_patches
+from mmjax.encoders.audio.ast import SpectrogramTransformer
 from mmjax.encoders.audio.autoencoder import AudioAutoencoder
 from mmjax.encoders.audio.recurrent import AudioRecurrent
 from mmjax.encoders.audio.resnet import SpectrogramResNet
@@ -52,7 +53,7 @@ def from_log_mel(encoder):
 
 def test_patches_overlap_as_a_loop_says():
     x = np.asarray(spectrogram(11))
-    patches = np.asarray(overlapping_patches(jnp.asarray(x), 4, 3))
+    patches = np.asarray(overlapping_patches(jnp.asarray(x), 4, (3, 3)))
     assert patches.shape == (2, 3, 3, 16)  # the last frame and no bin are left over
     for t in range(3):
         for f in range(3):

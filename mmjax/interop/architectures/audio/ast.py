@@ -1,11 +1,13 @@
 """AST, the audio spectrogram transformer (Gong et al. 2021, https://arxiv.org/abs/2104.01778)."""
 
+import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from mmjax.backbones.audio.spectrogram import SpectrogramTower
+from mmjax.backbones.audio.ast import AstBackbone, patch_grid
 from mmjax.backbones.classifier import Classifier
 from mmjax.errors import UserError
 from mmjax.interop.architecture import (
@@ -21,7 +23,7 @@ from mmjax.interop.architectures.blocks import repeated
 from mmjax.interop.architectures.settings import activation, settings
 from mmjax.interop.architectures.vision import vit
 from mmjax.interop.encoding import hearing
-from mmjax.interop.weights.layout import Rules, convolution, dense, norm, prefixed, reshaped
+from mmjax.interop.weights.layout import Rule, Rules, dense, norm, prefixed, reshaped, same
 
 CONFIG = {
     "hidden_size": 768,
@@ -45,7 +47,33 @@ def canonical(name: str) -> str:
     return vit.canonical(strip(("audio_spectrogram_transformer.",), name))
 
 
-def tower_of(config: Any, dtype: Any, where: str) -> tuple[SpectrogramTower, Rules]:
+def class_tokens(width: int) -> Rules:
+    """The class token, and the one for distillation."""
+    names = ("embeddings.cls_token", "embeddings.distillation_token")
+
+    def load(*tokens):
+        return np.concatenate([token.reshape(1, width) for token in tokens])
+
+    def save(x):
+        return [token.reshape(1, 1, width) for token in x]
+
+    return [Rule("params/class_tokens", names, load, save)]
+
+
+def patches(ours: str, theirs: str, side: int) -> Rules:
+    """A convolution over mel bins and frames -> a dense layer over patches of frames and bins."""
+
+    def load(x):
+        return x[:, 0].transpose(2, 1, 0).reshape(-1, x.shape[0])
+
+    def save(x):
+        return (x.reshape(side, side, -1).transpose(2, 1, 0)[:, None],)
+
+    kernel = Rule(f"params/{ours}/kernel", (f"{theirs}.weight",), load, save)
+    return [kernel, *same(f"{ours}/bias", f"{theirs}.bias")]
+
+
+def tower_of(config: Any, dtype: Any, where: str) -> tuple[AstBackbone, Rules]:
     """The module and its layout.
 
     Raises:
@@ -62,15 +90,15 @@ def tower_of(config: Any, dtype: Any, where: str) -> tuple[SpectrogramTower, Rul
             f" {c.num_mel_bins} bins and {c.max_length} frames: is the file damaged?"
         )
     width, side = c.hidden_size, c.patch_size
-    tower = SpectrogramTower(
+    strides = (c.time_stride, c.frequency_stride)
+    tower = AstBackbone(
         width=width,
         layers=c.num_hidden_layers,
         heads=c.num_attention_heads,
         mlp_width=c.intermediate_size,
-        bins=c.num_mel_bins,
-        frames=c.max_length,
         patch_size=side,
-        strides=(c.frequency_stride, c.time_stride),
+        strides=strides,
+        size=(c.max_length, c.num_mel_bins),
         activation=activation(c.hidden_act, where),
         epsilon=c.layer_norm_eps,
         qkv_bias=c.qkv_bias,
@@ -83,15 +111,14 @@ def tower_of(config: Any, dtype: Any, where: str) -> tuple[SpectrogramTower, Rul
         *dense("mlp_in", "intermediate.dense"),
         *dense("mlp_out", "output.dense"),
     ]
-    bands = (c.num_mel_bins - side) // c.frequency_stride + 1
-    count = bands * ((c.max_length - side) // c.time_stride + 1) + 2
+    count = 2 + math.prod(patch_grid(tower.size, side, strides))
+    places = "embeddings.position_embeddings"
     rules = [
-        *reshaped("class_token", "embeddings.cls_token", (1, width), (1, 1, width)),
-        *reshaped("distillation_token", "embeddings.distillation_token", (1, width), (1, 1, width)),
-        *reshaped("positions", "embeddings.position_embeddings", (count, width), (1, count, width)),
-        *convolution("patches", "embeddings.patch_embeddings.projection", 2),
-        *repeated(block, "blocks", "encoder.layer", c.num_hidden_layers),
-        *norm("norm", "layernorm"),
+        *class_tokens(width),
+        *reshaped("positions/embedding", places, (count, width), (1, count, width)),
+        *patches("patches", "embeddings.patch_embeddings.projection", side),
+        *repeated(block, "transformer", "encoder.layer", c.num_hidden_layers),
+        *norm("transformer/norm", "layernorm"),
     ]
     return tower, rules
 
@@ -100,7 +127,7 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     """ASTModel, or ASTForAudioClassification if the file has a classifier."""
     where = str(checkpoint.path)
     tower, rules = tower_of(checkpoint.config, dtype, where)
-    sizes = {"bins": tower.bins, "frames": tower.frames}
+    sizes = dict(zip(("frames", "bins"), tower.size, strict=True))
     module, part = tower, Part(tower, "", hearing.ast, sizes, hearing.ast_options)
     if "classifier.dense.weight" in checkpoint.weights:
         labels = checkpoint.weights["classifier.dense.weight"].shape[0]
@@ -111,7 +138,7 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
             *norm("norm", "classifier.layernorm"),
             *dense("classifier", "classifier.dense"),
         ]
-    size = jax.ShapeDtypeStruct((1, tower.frames, tower.bins), jnp.float32)
+    size = jax.ShapeDtypeStruct((1, *tower.size), jnp.float32)
     return Architecture(
         "ast",
         module,

@@ -6,8 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mmjax.backbones.audio.spectrogram import WhisperEncoder
-from mmjax.backbones.audio.whisper import WhisperModel
+from mmjax.backbones.audio.whisper import WhisperBackbone, WhisperModel
 from mmjax.backbones.classifier import Classifier
 from mmjax.backbones.stack import check_heads
 from mmjax.backbones.text.decoder import TextDecoder
@@ -44,11 +43,11 @@ CONFIG = {
 }
 
 
-def encoder_of(config: Mapping[str, Any], dtype: Any, where: str) -> tuple[WhisperEncoder, Rules]:
+def encoder_of(config: Mapping[str, Any], dtype: Any, where: str) -> tuple[WhisperBackbone, Rules]:
     """The module and its layout below "encoder."."""
     c = settings(config, CONFIG, where)
     check_heads(where, c.d_model, c.encoder_attention_heads)
-    encoder = WhisperEncoder(
+    encoder = WhisperBackbone(
         width=c.d_model,
         layers=c.encoder_layers,
         heads=c.encoder_attention_heads,
@@ -68,11 +67,11 @@ def encoder_of(config: Mapping[str, Any], dtype: Any, where: str) -> tuple[Whisp
         *dense("mlp_out", "fc2"),
     ]
     rules = [
-        *convolution("conv1", "conv1", 1),
-        *convolution("conv2", "conv2", 1),
+        *convolution("conv_0", "conv1", 1),
+        *convolution("conv_1", "conv2", 1),
         *same("positions", "embed_positions.weight"),
-        *repeated(block, "blocks", "layers", c.encoder_layers),
-        *norm("norm", "layer_norm"),
+        *repeated(block, "transformer", "layers", c.encoder_layers),
+        *norm("transformer/norm", "layer_norm"),
     ]
     return encoder, rules
 
@@ -165,12 +164,12 @@ def architecture(family: str, model: WhisperModel, rules: Rules, canonical: Any)
     return Architecture(family, model, rules, shapes, canonical, parts)
 
 
-def part_of(encoder: WhisperEncoder, path: str) -> Part:
+def part_of(encoder: WhisperBackbone, path: str) -> Part:
     """How a recipe hears with it."""
     return Part(encoder, path, hearing.whisper, {"bins": encoder.bins})
 
 
-def features(encoder: WhisperEncoder) -> jax.ShapeDtypeStruct:
+def features(encoder: WhisperBackbone) -> jax.ShapeDtypeStruct:
     """One recording of the length that an encoder was trained with."""
     return jax.ShapeDtypeStruct((1, encoder.bins, 2 * encoder.positions), jnp.float32)
 

@@ -96,13 +96,13 @@ def layout(model: WhisperModel) -> Rules:
         *linear("mlp_out", "ffn/linear_1"),
     ]
     before = norm("attention_norm", "self_attention/layer_norm")
-    heard = [
+    read = [
         *before,
         *linear("attention/qkv", "self_attention/linear_0"),
         *linear("attention/out", "self_attention/linear_1"),
         *mlp,
     ]
-    said = [
+    written = [
         *before,
         *linear("qkv", "self_attention/linear_0"),
         *linear("out", "self_attention/linear_1"),
@@ -113,18 +113,18 @@ def layout(model: WhisperModel) -> Rules:
         *mlp,
     ]
     rules: Rules = same("decoder/words", "decoder/embeddings/weight")
-    for name in ("conv1", "conv2"):
-        for rule in convolution(f"encoder/{name}", f"encoder/{name}", 1):
+    for layer in range(2):
+        for rule in convolution(f"encoder/conv_{layer}", f"encoder/conv{layer + 1}", 1):
             rules.append(rule._replace(theirs=(rule.theirs[0].replace(".", "/"),)))
     halves = (
-        ("encoder", "blocks/block_", heard, model.encoder.layers),
-        ("decoder", "block_", said, model.decoder.layers),
+        ("encoder", "transformer/", read, model.encoder.layers),
+        ("decoder", "", written, model.decoder.layers),
     )
     for half, ours, block, layers in halves:
         rules += same(f"{half}/positions", f"{half}/position_encodings/encodings")
-        rules += norm(f"{half}/norm", f"{half}/layer_norm")
+        rules += norm(f"{half}/{ours}norm", f"{half}/layer_norm")
         for layer in range(layers):
-            rules += prefixed(block, f"{half}/{ours}{layer}/", f"{half}/layer_{layer}/")
+            rules += prefixed(block, f"{half}/{ours}block_{layer}/", f"{half}/layer_{layer}/")
     return rules
 
 
