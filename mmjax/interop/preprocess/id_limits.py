@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from mmjax.backbones.text.decoder import TextDecoder
-from mmjax.backbones.text.text import TextTower
+from mmjax.backbones.text.transformer import TextBackbone
 from mmjax.errors import UserError
 from mmjax.interop.architecture import Architecture
 from mmjax.nn.layers.ids import check_ids
@@ -15,10 +15,10 @@ BESIDE = ("attention_mask", "token_type_ids")  # a number for each word
 GRIDS = "spatial_shapes"
 
 
-def text_tower(architecture: Architecture) -> TextTower | None:
+def text_tower(architecture: Architecture) -> TextBackbone | None:
     """What reads the ids of words; None if the model does not read."""
     part = architecture.parts.get("text")
-    return part.module if part is not None and isinstance(part.module, TextTower) else None
+    return part.module if part is not None and isinstance(part.module, TextBackbone) else None
 
 
 def limits(architecture: Architecture) -> Mapping[str, int]:

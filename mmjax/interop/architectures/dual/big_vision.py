@@ -17,7 +17,7 @@ import numpy as np
 
 from mmjax.backbones.classifier import ImageModel
 from mmjax.backbones.dual.dual import DualEncoder, Given, Projected
-from mmjax.backbones.text.text import TextTower
+from mmjax.backbones.text.transformer import TextBackbone
 from mmjax.backbones.vision.vit import VisionTower
 from mmjax.errors import UserError
 from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part
@@ -121,8 +121,8 @@ def attention(kernel: str, bias: str, out: str, theirs: str, heads: int) -> Rule
     ]
 
 
-def blocks(start: str, shapes: Shapes) -> tuple[dict[str, Any], Rules]:
-    """Of the encoder below `start`: what a tower is made with, and the layout."""
+def blocks(start: str, shapes: Shapes, ours: str) -> tuple[dict[str, Any], Rules]:
+    """Of the encoder below `start`: the sizes of the transformer called `ours`, and its layout."""
     scanned = f"{start}/encoderblock/LayerNorm_0/scale" in shapes
     first = f"{start}/encoderblock{'' if scanned else '_0'}"
     kinds = [kind for kind in COUNTS if f"{first}/{kind}/query/kernel" in shapes]
@@ -141,16 +141,16 @@ def blocks(start: str, shapes: Shapes) -> tuple[dict[str, Any], Rules]:
     ]
     if scanned:
         layers = shapes.of(f"{first}/LayerNorm_0/scale", 2)[0]
-        found = prefixed(rules, "blocks/block/", f"{first}/")
+        found = prefixed(rules, f"{ours}/block/", f"{first}/")
     else:
         each = f"{start}/encoderblock_"
         layers = len({n[len(each) :].split("/")[0] for n in shapes.weights if n.startswith(each)})
         found = []
         for layer in range(layers):
-            found += prefixed(rules, f"blocks/block_{layer}/", f"{each}{layer}/")
+            found += prefixed(rules, f"{ours}/block_{layer}/", f"{each}{layer}/")
     hidden = shapes.of(f"{first}/{mlp}/Dense_0/kernel", 2 + scanned)[-1]
     sizes = {"width": width, "layers": layers, "heads": heads, "mlp_width": hidden}
-    return sizes | {"scanned": scanned}, [*found, *norm("norm", f"{start}/encoder_norm")]
+    return sizes | {"scanned": scanned}, found
 
 
 def map_head(heads: int) -> Rules:
@@ -179,7 +179,7 @@ def image_tower(shapes: Shapes, start: str, dtype: Any) -> tuple[Projected, Rule
     """The ViT below `start`, and its layout."""
     inner = shapes.below(start)
     *sides, channels, width = inner.of("embedding/kernel", 4)
-    sizes, rules = blocks("Transformer", inner)
+    sizes, rules = blocks("Transformer", inner, "blocks")
     places = [
         name
         for name in (
@@ -212,6 +212,7 @@ def image_tower(shapes: Shapes, start: str, dtype: Any) -> tuple[Projected, Rule
         dtype=dtype,
     )
     rules += [
+        *norm("norm", "Transformer/encoder_norm"),
         *reshaped(
             "patches/projection/kernel",
             "embedding/kernel",
@@ -230,10 +231,10 @@ def image_tower(shapes: Shapes, start: str, dtype: Any) -> tuple[Projected, Rule
 def text_tower(shapes: Shapes, dtype: Any) -> tuple[Projected, Rules]:
     """The text half, and its layout."""
     inner = shapes.below("txt/")
-    sizes, rules = blocks("Encoder_0", inner)
+    sizes, rules = blocks("Encoder_0", inner, "transformer")
     words, width = inner.of("Embed_0/embedding", 2)
     length = inner.of("pos_embedding", 3)[1]
-    tower = TextTower(
+    tower = TextBackbone(
         **sizes,
         **SETTINGS,
         vocabulary_size=words,
@@ -242,8 +243,9 @@ def text_tower(shapes: Shapes, dtype: Any) -> tuple[Projected, Rules]:
         dtype=dtype,
     )
     rules += [
-        *same("words", "Embed_0/embedding"),
-        *reshaped("positions", "pos_embedding", (length, width), (1, length, width)),
+        *norm("transformer/norm", "Encoder_0/encoder_norm"),
+        *same("words/embedding", "Embed_0/embedding"),
+        *reshaped("positions/embedding", "pos_embedding", (length, width), (1, length, width)),
     ]
     return features(tower, rules, shapes, "txt/")
 

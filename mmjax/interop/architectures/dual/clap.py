@@ -6,7 +6,7 @@ from typing import Any
 
 from mmjax.backbones.audio.clap_audio import AsTokens
 from mmjax.backbones.dual.dual import DualEncoder, Given, MlpProjection, Projected
-from mmjax.backbones.text.text import TextTower
+from mmjax.backbones.text.transformer import TextBackbone
 from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part, has_type, strip
 from mmjax.interop.architectures.dual.clap_audio import audio_tower, spectrogram
 from mmjax.interop.architectures.settings import activation, section, settings
@@ -36,7 +36,7 @@ def canonical(*prefixes: str) -> Callable[[str], str]:
     return plain
 
 
-def text_tower(config: Mapping[str, Any], dtype: Any, where: str) -> tuple[TextTower, Rules]:
+def text_tower(config: Mapping[str, Any], dtype: Any, where: str) -> tuple[TextBackbone, Rules]:
     """The text half, a RoBERTa, and its layout below "text_model."."""
     return roberta.text_tower(TEXT | dict(config), dtype, where, pooled=True)
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from mmjax.backbones.stack import check_heads
-from mmjax.backbones.text.text import TextTower
+from mmjax.backbones.text.transformer import TextBackbone
 from mmjax.backbones.vision.vit import VisionTower
 from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part, has_type
 from mmjax.interop.architectures.blocks import modern_blocks
@@ -80,11 +80,11 @@ def vision_tower(config: dict, dtype: Any, where: str) -> tuple[VisionTower, Rul
     return tower, rules
 
 
-def text_tower(config: dict, dtype: Any, where: str) -> tuple[TextTower, Rules]:
+def text_tower(config: dict, dtype: Any, where: str) -> tuple[TextBackbone, Rules]:
     """The text half, and its layout below "text_model."."""
     c = settings(config, TEXT, where)
     check_heads(where, c.hidden_size, c.num_attention_heads)
-    tower = TextTower(
+    tower = TextBackbone(
         width=c.hidden_size,
         layers=c.num_hidden_layers,
         heads=c.num_attention_heads,
@@ -99,10 +99,10 @@ def text_tower(config: dict, dtype: Any, where: str) -> tuple[TextTower, Rules]:
         dtype=dtype,
     )
     rules = [
-        *same("words", "embeddings.token_embedding.weight"),
-        *same("positions", "embeddings.position_embedding.weight"),
-        *modern_blocks("blocks", "encoder.layers", c.num_hidden_layers, c.hidden_size),
-        *norm("norm", "final_layer_norm"),
+        *same("words/embedding", "embeddings.token_embedding.weight"),
+        *same("positions/embedding", "embeddings.position_embedding.weight"),
+        *modern_blocks("transformer", "encoder.layers", c.num_hidden_layers, c.hidden_size),
+        *norm("transformer/norm", "final_layer_norm"),
     ]
     return tower, rules
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from mmjax.backbones.dual.dual import Projected
 from mmjax.backbones.stack import check_heads
-from mmjax.backbones.text.text import TextTower
+from mmjax.backbones.text.transformer import TextBackbone
 from mmjax.errors import UserError
 from mmjax.interop.architectures.open_clip.blocks import activation, blocks, check, epsilon
 from mmjax.interop.architectures.settings import settings
@@ -43,7 +43,7 @@ def text_tower(
             f"{where}: pool_type={c.pool_type!r}, ls_init_value={c.ls_init_value!r} of texts:"
             f" mmjax has {', '.join(TEXTS)} without layer scale"
         )
-    tower = TextTower(
+    tower = TextBackbone(
         width=c.width,
         layers=c.layers,
         heads=c.heads,
@@ -58,10 +58,10 @@ def text_tower(
         dtype=dtype,
     )
     rules = [
-        *same("tower/words", "token_embedding.weight"),
-        *same("tower/positions", "positional_embedding"),
-        *blocks(c.layers, ""),
-        *norm("tower/norm", "ln_final"),
+        *same("tower/words/embedding", "token_embedding.weight"),
+        *same("tower/positions/embedding", "positional_embedding"),
+        *blocks("transformer", c.layers, ""),
+        *norm("tower/transformer/norm", "ln_final"),
     ]
     if c.proj_type == "none":
         return Projected(tower), rules

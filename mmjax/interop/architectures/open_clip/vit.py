@@ -67,7 +67,7 @@ def vit_tower(
         *patches("tower/patches/projection", "visual.conv1", sides, bias=False),
         *same("tower/positions", "visual.positional_embedding"),
         *(() if c.no_ln_pre else norm("tower/input_norm", "visual.ln_pre")),
-        *blocks(c.layers, "visual.", scaled=c.ls_init_value is not None),
+        *blocks("blocks", c.layers, "visual.", scaled=c.ls_init_value is not None),
         *norm("tower/norm", "visual.ln_post"),
         *same("projection/kernel", "visual.proj"),
     ]

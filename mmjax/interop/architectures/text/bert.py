@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.backbones.stack import check_heads
-from mmjax.backbones.text.text import TextTower
+from mmjax.backbones.text.transformer import TextBackbone
 from mmjax.errors import UserError
 from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part, has_type, strip
 from mmjax.interop.architectures.blocks import repeated
@@ -76,8 +76,8 @@ def canonical(prefixes: Sequence[str]) -> Callable[[str], str]:
 def embeddings(types: int) -> Rules:
     """Of words, positions, kinds of words if there are any, and the norm after their sum."""
     return [
-        *same("words", "embeddings.word_embeddings.weight"),
-        *same("positions", "embeddings.position_embeddings.weight"),
+        *same("words/embedding", "embeddings.word_embeddings.weight"),
+        *same("positions/embedding", "embeddings.position_embeddings.weight"),
         *(same("token_types", "embeddings.token_type_embeddings.weight") if types else ()),
         *norm("embedding_norm", "embeddings.LayerNorm"),
     ]
@@ -94,7 +94,7 @@ def post_norm_blocks(layers: int, width: int) -> Rules:
         *dense("mlp_out", "output.dense"),
         *norm("mlp_norm", "output.LayerNorm"),
     ]
-    return repeated(block, "blocks", "encoder.layer", layers)
+    return repeated(block, "transformer", "encoder.layer", layers)
 
 
 def distilled_blocks(layers: int, width: int) -> Rules:
@@ -107,7 +107,7 @@ def distilled_blocks(layers: int, width: int) -> Rules:
         *dense("mlp_out", "ffn.lin2"),
         *norm("mlp_norm", "output_layer_norm"),
     ]
-    return repeated(block, "blocks", "transformer.layer", layers)
+    return repeated(block, "transformer", "transformer.layer", layers)
 
 
 def text_tower(
@@ -118,7 +118,7 @@ def text_tower(
     pooled: bool,
     padding: int | None = None,
     blocks: Callable[[int, int], Rules] = post_norm_blocks,
-) -> tuple[TextTower, Rules]:
+) -> tuple[TextBackbone, Rules]:
     """The module and its layout.
 
     Args:
@@ -135,7 +135,7 @@ def text_tower(
     c = settings(config, CONFIG, where)
     refuse_others(config, ONLY, where)
     check_heads(where, c.hidden_size, c.num_attention_heads)
-    tower = TextTower(
+    tower = TextBackbone(
         width=c.hidden_size,
         layers=c.num_hidden_layers,
         heads=c.num_attention_heads,
@@ -146,7 +146,6 @@ def text_tower(
         epsilon=c.layer_norm_eps,
         norm="post",
         embedding_norm=True,
-        closing_norm=False,
         token_types=c.type_vocab_size,
         padding=padding,
         pooling="tanh" if pooled else None,
@@ -165,7 +164,7 @@ def has_pooler(checkpoint: Checkpoint, plain: Callable[[str], str]) -> bool:
     return any(plain(name) == "pooler.dense.weight" for name in checkpoint.weights)
 
 
-def example(tower: TextTower) -> dict[str, jax.ShapeDtypeStruct]:
+def example(tower: TextBackbone) -> dict[str, jax.ShapeDtypeStruct]:
     """A text as long as the model takes."""
     longest = tower.positions - (0 if tower.padding is None else tower.padding + 1)
     return {"input_ids": jax.ShapeDtypeStruct((1, longest), jnp.int32)}
@@ -173,7 +172,7 @@ def example(tower: TextTower) -> dict[str, jax.ShapeDtypeStruct]:
 
 def alone(
     family: str,
-    tower: TextTower,
+    tower: TextBackbone,
     rules: Rules,
     plain: Callable[[str], str],
     inputs: tuple[str, ...] = INPUTS,

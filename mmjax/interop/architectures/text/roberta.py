@@ -5,7 +5,7 @@ https://arxiv.org/abs/1911.03894): BERT whose positions do not count padding."""
 from collections.abc import Mapping
 from typing import Any
 
-from mmjax.backbones.text.text import TextTower
+from mmjax.backbones.text.transformer import TextBackbone
 from mmjax.errors import UserError
 from mmjax.interop.architecture import Architecture, Checkpoint, Family, has_type
 from mmjax.interop.architectures.text import bert
@@ -18,7 +18,7 @@ TYPES = ("roberta", "xlm-roberta", "camembert")
 
 def text_tower(
     config: Mapping[str, Any], dtype: Any, where: str, *, pooled: bool
-) -> tuple[TextTower, Rules]:
+) -> tuple[TextBackbone, Rules]:
     """The module and its layout.
 
     Raises:
