@@ -35,8 +35,8 @@ class Part(NamedTuple):
     path: of its parameters in the tree of the whole model; "" for the whole.
     prepare: (raw value, mask, **options) -> the inputs of the module, and which examples [B] or
         tokens [B N] are real. None: that of the kind in `mmjax.interop.encoding.encoder.PREPARE`.
-    options: of `prepare`. "sample_rate" is what an audio model hears, in Hz; without it,
-        `mmjax.interop.encoding.hearing.RATE`.
+    options: of `prepare`. "sample_rate" is what an audio model takes, in Hz; without it,
+        `mmjax.interop.encoding.front_ends.RATE`.
     read: (the contents of the checkpoint's preprocessor_config.json, or {} if it has none, and
         where it is) -> further options; raises UserError. None: there are none.
     """

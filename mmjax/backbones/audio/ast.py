@@ -133,7 +133,7 @@ class AstBackbone(nn.Module):
         return with_states(outputs, states, output_hidden_states)
 
 
-def with_class_tokens(real: Bool[Array, "B N"], count: int) -> Bool[Array, "B c+N"]:
+def with_class_tokens(real: Bool[Array, "B N"], count: int) -> Bool[Array, "B n"]:
     """Which tokens are real, of class tokens and patches: a class token wherever a patch is."""
     present = jnp.any(real, axis=1, keepdims=True)
     return jnp.concatenate([jnp.broadcast_to(present, (len(real), count)), real], axis=1)

@@ -48,7 +48,7 @@ class ClapAudioTower(nn.Module):
 
     The spectrogram is cut into as many pieces of time as make it a square, one below the other.
     Models with fusion take input_features [B 4 T F]: the whole of a sound, shrunk, and three parts
-    of it, which count where the sound is longer than the model hears.
+    of it, which count where the sound is longer than the model takes.
 
     Attributes:
         size: side of that square, in bins and in frames.
@@ -143,7 +143,7 @@ class ClapAudioTower(nn.Module):
             given = "nothing" if is_longer is None else list(is_longer.shape)
             raise UserError(
                 f"is_longer: {given}, but a model with fusion needs [{rows}, 1]: which sounds are"
-                " longer than it hears"
+                " longer than it takes"
             )
         return is_longer.reshape(rows) == 1
 

@@ -14,7 +14,7 @@ from mmjax.nn.layers.cells import CELLS
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.recurrent import recur
 
-# Of Silero VAD at 16 kHz, in samples: its frames, what it hears before one again, what it reflects
+# Of Silero VAD at 16 kHz, in samples: its frames, what it reads before one again, what it reflects
 # after one, and its Fourier windows.
 FRAME, CONTEXT, REFLECTED = 512, 64, 64
 WINDOW, HOP = 256, 128

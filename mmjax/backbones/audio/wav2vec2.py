@@ -175,10 +175,10 @@ class Wav2Vec2Tower(nn.Module):
         """The mask is one of samples, with padding on the right; frames that are not wholly of real
         samples are masked. `mask_time_indices` are frames to put a learned vector in the place of.
 
-        The original has no `lengths`, the samples of each sound. With them each is heard as if it
+        The original has no `lengths`, the samples of each sound. With them each is read as if it
         were alone and nothing followed it, whatever stands in the batch. With the mask that is so
         but for convolutions with a group norm, whose statistics are of the padding, too; without
-        either, the padding is heard.
+        either, the padding is read.
 
         Raises:
             UserError: a sound too short for one frame, frames to replace without a vector, or

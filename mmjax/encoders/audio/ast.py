@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
 from mmjax.backbones.audio.ast import AstBackbone, patch_grid, with_class_tokens
-from mmjax.encoders.audio.waveform import augment, hear
+from mmjax.encoders.audio.waveform import augment, front_end
 from mmjax.nn.audio.spectrogram import strided_mask
 from mmjax.nn.layers.masking import zero_masked
 from mmjax.types import Tokens
@@ -82,7 +82,7 @@ class SpectrogramTransformer(nn.Module):
             UserError: not float32, an unknown option, fewer frames than a patch has, or a longer
                 waveform than at initialisation.
         """
-        x, real = hear(self, value, mask)
+        x, real = front_end(self, value, mask)
         x = augment(self, x, real, deterministic)
         return self.from_log_mel(x, real, deterministic=deterministic)
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
 from mmjax.backbones.audio.whisper import STRIDES, WhisperBackbone
-from mmjax.encoders.audio.waveform import augment, hear
+from mmjax.encoders.audio.waveform import augment, front_end
 from mmjax.nn.audio.spectrogram import strided_mask
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.masking import zero_masked
@@ -96,7 +96,7 @@ class WhisperEncoder(nn.Module):
         Raises:
             UserError: not float32, shorter than a window, or an unknown option.
         """
-        x, real = hear(self, value, mask)
+        x, real = front_end(self, value, mask)
         x = augment(self, x, real, deterministic)
         return self.from_log_mel(x, real, deterministic=deterministic)
 

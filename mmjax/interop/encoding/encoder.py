@@ -111,7 +111,7 @@ def part_of(architecture: Architecture, kind: str, where: str) -> Part:
 
 
 def sees_sounds(architecture: Architecture, kind: str) -> bool:
-    """Whether a model without ears is given sounds, which it takes as pictures of spectrograms."""
+    """Whether an image model is given waveforms, which it takes as images of spectrograms."""
     return kind == "audio" and "audio" not in architecture.parts and "image" in architecture.parts
 
 

@@ -22,7 +22,7 @@ from mmjax.interop.architecture import (
 from mmjax.interop.architectures.blocks import repeated
 from mmjax.interop.architectures.settings import activation, settings
 from mmjax.interop.architectures.vision import vit
-from mmjax.interop.encoding import hearing
+from mmjax.interop.encoding import front_ends
 from mmjax.interop.weights.layout import Rule, Rules, dense, norm, prefixed, reshaped, same
 
 CONFIG = {
@@ -128,7 +128,7 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     where = str(checkpoint.path)
     tower, rules = tower_of(checkpoint.config, dtype, where)
     sizes = dict(zip(("frames", "bins"), tower.size, strict=True))
-    module, part = tower, Part(tower, "", hearing.ast, sizes, hearing.ast_options)
+    module, part = tower, Part(tower, "", front_ends.ast, sizes, front_ends.ast_options)
     if "classifier.dense.weight" in checkpoint.weights:
         labels = checkpoint.weights["classifier.dense.weight"].shape[0]
         module = Classifier(tower, labels, dtype, epsilon=tower.epsilon)

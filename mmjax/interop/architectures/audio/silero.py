@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float
 from mmjax.backbones.audio import speech
 from mmjax.errors import UserError
 from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part, input_names
-from mmjax.interop.encoding import hearing
+from mmjax.interop.encoding import front_ends
 from mmjax.interop.weights.layout import Rule, Rules, convolution, same, transposed
 from mmjax.nn.audio.spectrogram import strided_mask
 from mmjax.nn.layers.masking import zero_masked
@@ -47,7 +47,7 @@ def waveforms(
     value: Float[Array, "B S"], mask: Bool[Array, "B S"] | None
 ) -> tuple[dict[str, Array], Bool[Array, "B N"]]:
     """input_values [B S], silent where masked, and which frames are real."""
-    hearing.check(value)
+    front_ends.check(value)
     mask = jnp.ones(value.shape, bool) if mask is None else mask
     inputs = {"input_values": zero_masked(value[..., None], mask)[..., 0], "attention_mask": mask}
     return inputs, strided_mask(mask, speech.FRAME, -(-value.shape[1] // speech.FRAME))

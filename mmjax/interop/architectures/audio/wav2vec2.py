@@ -27,7 +27,7 @@ from mmjax.interop.architecture import (
 from mmjax.interop.architectures.blocks import repeated
 from mmjax.interop.architectures.settings import activation, settings
 from mmjax.interop.architectures.text.bert import refuse_others
-from mmjax.interop.encoding import hearing
+from mmjax.interop.encoding import front_ends
 from mmjax.interop.weights.layout import (
     Rules,
     convolution,
@@ -171,7 +171,7 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     replaced = "masked_spec_embed" in names
     tower, rules = tower_of(checkpoint.config, dtype, where, replaced)
     windows = {"sizes": tower.sizes, "strides": tower.strides}
-    module, part = tower, Part(tower, "", hearing.wav2vec2, windows, hearing.wav2vec2_options)
+    module, part = tower, Part(tower, "", front_ends.wav2vec2, windows, front_ends.wav2vec2_options)
     if "lm_head.weight" in names:
         letters = checkpoint.weights[names["lm_head.weight"]].shape[0]
         module, part = Transcriber(tower, letters, dtype), part._replace(path="tower")

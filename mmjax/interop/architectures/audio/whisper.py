@@ -13,7 +13,7 @@ from mmjax.backbones.text.decoder import TextDecoder
 from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part, has_type, strip
 from mmjax.interop.architectures.blocks import repeated
 from mmjax.interop.architectures.settings import activation, settings
-from mmjax.interop.encoding import hearing
+from mmjax.interop.encoding import front_ends
 from mmjax.interop.weights.layout import (
     Rules,
     convolution,
@@ -95,14 +95,14 @@ def decoder_of(
         dtype=dtype,
     )
     names = [f"self_attn.{part}_proj" for part in "qkv"]
-    heard = ["encoder_attn.k_proj", "encoder_attn.v_proj"]
+    cross = ["encoder_attn.k_proj", "encoder_attn.v_proj"]
     block = [
         *norm("attention_norm", "self_attn_layer_norm"),
         *qkv("qkv", names, width, biased=(True, False, True)),
         *dense("out", "self_attn.out_proj"),
         *norm("cross_norm", "encoder_attn_layer_norm"),
         *dense("cross_q", "encoder_attn.q_proj"),
-        *side_by_side("cross_kv", heard, (width, width), (False, True)),
+        *side_by_side("cross_kv", cross, (width, width), (False, True)),
         *dense("cross_out", "encoder_attn.out_proj"),
         *norm("mlp_norm", "final_layer_norm"),
         *dense("mlp_in", "fc1"),
@@ -165,8 +165,8 @@ def architecture(family: str, model: WhisperModel, rules: Rules, canonical: Any)
 
 
 def part_of(encoder: WhisperBackbone, path: str) -> Part:
-    """How a recipe hears with it."""
-    return Part(encoder, path, hearing.whisper, {"bins": encoder.bins})
+    """How a recipe encodes audio with it."""
+    return Part(encoder, path, front_ends.whisper, {"bins": encoder.bins})
 
 
 def features(encoder: WhisperBackbone) -> jax.ShapeDtypeStruct:
@@ -179,7 +179,7 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     alone, as the file says."""
     where, weights = str(checkpoint.path), checkpoint.weights
     if not any("decoder." in name for name in weights):
-        return heard_only(checkpoint, dtype)
+        return encoder_only(checkpoint, dtype)
     tied = settings(checkpoint.config, CONFIG, where).tie_word_embeddings
     logits = "tied" if tied else "own" if "proj_out.weight" in weights else None
 
@@ -191,7 +191,7 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     return architecture("whisper", model, rules, canonical)
 
 
-def heard_only(checkpoint: Checkpoint, dtype: Any) -> Architecture:
+def encoder_only(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     """The encoder, with its classifier if the file has it."""
     where, weights = str(checkpoint.path), checkpoint.weights
     encoder, rules = encoder_of(checkpoint.config, dtype, where)

@@ -11,7 +11,7 @@ from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part, h
 from mmjax.interop.architectures.dual.clap_audio import audio_tower, spectrogram
 from mmjax.interop.architectures.settings import activation, section, settings
 from mmjax.interop.architectures.text import bert, roberta
-from mmjax.interop.encoding import hearing_clap
+from mmjax.interop.encoding import front_ends_clap
 from mmjax.interop.weights.layout import Rules, dense, prefixed, same
 
 TEXT = {"max_position_embeddings": 514, "type_vocab_size": 1}
@@ -59,8 +59,8 @@ def parts(kind: str, tower: Any, path: str) -> dict[str, Part]:
     if kind == "text":
         return {kind: Part(tower, path, options={"padding": tower.padding})}
     fused = tower.fusion is not None
-    read = functools.partial(hearing_clap.clap_options, bins=tower.bins, fused=fused)
-    return {kind: Part(AsTokens(tower), path, hearing_clap.clap, read=read)}
+    read = functools.partial(front_ends_clap.clap_options, bins=tower.bins, fused=fused)
+    return {kind: Part(AsTokens(tower), path, front_ends_clap.clap, read=read)}
 
 
 def one_half(checkpoint: Checkpoint, kind: str, dtype: Any) -> Architecture:
