@@ -36,8 +36,8 @@ def greedy(
 
     Args:
         step: (ids [B 1], position, cache) -> logits [B V] of the next id, and the new cache; such
-            as `mmjax.backbones.text.decoder.TextDecoder.step`.
-        cache: before the first id.
+            as `mmjax.backbones.text.decoder.TextDecoder.step`, applied with a mutable cache.
+        cache: before the first id, such as {}; from then on it keeps its structure.
         prompt: the first ids, one at least; but for the first, OPEN are chosen, too.
         ends: which ids end a row behind the prompt.
         length: of the prompt and the generated ids.

@@ -144,7 +144,7 @@ class WhisperModel(nn.Module):
         outputs = {f"encoder_{name}": value for name, value in encoded.items()}
         if decoder_input_ids is None:
             return outputs
-        found, _ = self.decoder(
+        found = self.decoder(
             decoder_input_ids,
             encoded["last_hidden_state"],
             as_mask(decoder_attention_mask),

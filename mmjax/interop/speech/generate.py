@@ -145,11 +145,11 @@ def generated_ids(
         return likeliest(jnp.where(free, logits, -jnp.inf), ids, position)
 
     def step(ids, position, cache):
-        return model.apply(
-            variables, method=lambda model: model.decoder.step(ids, position, cache, states)
-        )
+        def run(model):
+            return model.decoder.step(ids, position, states, length=length)
+
+        return model.apply({**variables, **cache}, method=run, mutable=["cache"])
 
     states = model.apply(variables, method=lambda model: model.encoder(features))
     states = states["last_hidden_state"]
-    cache = model.decoder.empty(len(prompt), length)
-    return greedy(step, cache, prompt, ends, length=length, choose=choose)
+    return greedy(step, {}, prompt, ends, length=length, choose=choose)

@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from mmjax.nn.layers.attention import CrossAttention, SelfAttention
+from mmjax.nn.layers.attention import CacheIndex, CrossAttention, SelfAttention
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.layer_norm import LayerNorm
 from mmjax.nn.layers.options import activation, choose
@@ -63,6 +63,7 @@ class Block(nn.Module):
         context: Float[Array, "B S C"] | None = None,
         context_mask: Bool[Array, "B S"] | None = None,
         angles: Float[Array, "N k"] | None = None,
+        cache: CacheIndex | None = None,
         deterministic: bool = True,
     ) -> Float[Array, "B N D"]:
         """Tokens x [B N D] after the block; masked ones are read by none and finite.
@@ -71,6 +72,8 @@ class Block(nn.Module):
             x, mask: the tokens, and which are real.
             context, context_mask: another sequence, of any width, that each token reads.
             angles: of rotary positions for the self-attention.
+            cache: where the only token of x goes in the KV cache (see `SelfAttention`), which has
+                the keys and values of the context, too.
         """
         if self.self_attention:
             attend = SelfAttention(
@@ -78,14 +81,15 @@ class Block(nn.Module):
             )
 
             def read_own(y):
-                return attend(y, mask, angles=angles, deterministic=deterministic)
+                return attend(y, mask, angles=angles, cache=cache, deterministic=deterministic)
 
             x = self._branch(x, read_own, "attention", deterministic)
         if context is not None:
             cross = CrossAttention(self.heads, self.dropout, self.dtype, name="cross")
 
             def read_context(y):
-                return cross(y, context, context_mask, deterministic=deterministic)
+                cached = cache is not None
+                return cross(y, context, context_mask, cached=cached, deterministic=deterministic)
 
             x = self._branch(x, read_context, "cross", deterministic)
         width = x.shape[-1]
@@ -157,11 +161,13 @@ class Transformer(nn.Module):
         context: Float[Array, "B S C"] | None = None,
         context_mask: Bool[Array, "B S"] | None = None,
         angles: Float[Array, "N k"] | None = None,
+        cache: CacheIndex | None = None,
         deterministic: bool = True,
     ) -> Float[Array, "B N D"]:
         """As Block, `layers` times."""
         given = {"context": context, "context_mask": context_mask, "angles": angles}
-        return self.with_states(x, mask, **given, deterministic=deterministic)[0]
+        given |= {"cache": cache, "deterministic": deterministic}
+        return self.with_states(x, mask, **given)[0]
 
     @nn.compact
     def with_states(
@@ -172,6 +178,7 @@ class Transformer(nn.Module):
         context: Float[Array, "B S C"] | None = None,
         context_mask: Bool[Array, "B S"] | None = None,
         angles: Float[Array, "N k"] | None = None,
+        cache: CacheIndex | None = None,
         deterministic: bool = True,
     ) -> tuple[Float[Array, "B N D"], tuple[Float[Array, "B _ D"], ...]]:
         """The same, and the hidden states: the tokens before the first block and after each.
@@ -181,17 +188,17 @@ class Transformer(nn.Module):
         """
         x = x.astype(self.dtype)
 
-        def run(block, x, mask, context, context_mask, angles):
+        def run(block, x, mask, context, context_mask, angles, cache):
             given = {"context": context, "context_mask": context_mask, "angles": angles}
-            y = block(x, mask, **given, deterministic=deterministic)
+            y = block(x, mask, **given, cache=cache, deterministic=deterministic)
             return y, y
 
         run = nn.remat(run, prevent_cse=not self.scan) if self.remat else run
-        given = (mask, context, context_mask, angles)
+        given = (mask, context, context_mask, angles, cache)
         if self.scan:
             scan = nn.scan(
                 run,
-                variable_axes={"params": 0},
+                variable_axes={"params": 0, "cache": 0},
                 split_rngs={"params": True, "dropout": True},
                 in_axes=(nn.broadcast,) * len(given),
                 length=self.layers,

@@ -1,5 +1,7 @@
 """The sequence-to-sequence decoder: its cache, and exact masks of ids and of encoder states."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,19 +24,19 @@ def variables():
 
 
 def logits(variables, ids, states, mask=None, encoder_mask=None):
-    found, _ = DECODER.apply(variables, ids, states, mask, None, encoder_mask)
-    return found["logits"]
+    return DECODER.apply(variables, ids, states, mask, None, encoder_mask)["logits"]
 
 
 @pytest.mark.parametrize("encoder_mask", [None, MASK])
 def test_steps_with_a_cache_equal_the_whole(variables, encoder_mask):
     whole = logits(variables, IDS, STATES, encoder_mask=encoder_mask)
-    cache = DECODER.empty(3, 6)
+    step = functools.partial(DECODER.apply, method="step", mutable=["cache"], length=6)
+    cache = {}
     for place in range(5):
         # After the first step, the cache has all that is read of the encoder states.
         states = STATES if place == 0 else jnp.full_like(STATES, jnp.nan)
-        given = (IDS[:, place : place + 1], place, cache, states, encoder_mask)
-        found, cache = DECODER.apply(variables, *given, method="step")
+        given = (IDS[:, place : place + 1], jnp.int32(place), states, encoder_mask)
+        found, cache = step({**variables, **cache}, *given)
         np.testing.assert_allclose(found, whole[:, place], atol=2e-5)
 
 

@@ -108,18 +108,14 @@ def test_the_logits_of_a_step_are_those_of_the_whole(model):
 
     @jax.jit
     def step(word, place, cache):
-        states = encoded if place_is_first(cache) else jnp.full_like(encoded, jnp.nan)
-        return module.apply(
-            variables, method=lambda model: model.decoder.step(word, place, cache, states)
-        )
+        def run(model):
+            return model.decoder.step(word, place, states["last_hidden_state"], length=9)
 
-    def place_is_first(cache):  # later steps read the cache of the encoder states alone
-        return cache[0].cross is None
+        return module.apply({**variables, **cache}, method=run, mutable=["cache"])
 
-    encoded, cache = states["last_hidden_state"], module.decoder.empty(3, 9)
+    cache = {}
     for place in range(7):
-        word = ids[:, place : place + 1]
-        logits, cache = step(word, jnp.int32(place), cache)
+        logits, cache = step(ids[:, place : place + 1], jnp.int32(place), cache)
         np.testing.assert_allclose(logits, whole[:, place], rtol=0, atol=2e-5)
 
 

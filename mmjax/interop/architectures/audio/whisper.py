@@ -1,6 +1,6 @@
 """Whisper (Radford et al. 2022, https://arxiv.org/abs/2212.04356) as transformers has it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -15,6 +15,7 @@ from mmjax.interop.architectures.blocks import repeated
 from mmjax.interop.architectures.settings import activation, settings
 from mmjax.interop.encoding import front_ends
 from mmjax.interop.weights.layout import (
+    Rule,
     Rules,
     convolution,
     dense,
@@ -43,6 +44,20 @@ CONFIG = {
 }
 
 
+def block_rules(width: int, between: Sequence[Rule] = ()) -> Rules:
+    """Of self-attention, what is between, and the mlp."""
+    names = [f"self_attn.{part}_proj" for part in "qkv"]
+    return [
+        *norm("attention_norm", "self_attn_layer_norm"),
+        *qkv("attention/qkv", names, width, biased=(True, False, True)),
+        *dense("attention/out", "self_attn.out_proj"),
+        *between,
+        *norm("mlp_norm", "final_layer_norm"),
+        *dense("mlp_in", "fc1"),
+        *dense("mlp_out", "fc2"),
+    ]
+
+
 def encoder_of(config: Mapping[str, Any], dtype: Any, where: str) -> tuple[WhisperBackbone, Rules]:
     """The module and its layout below "encoder."."""
     c = settings(config, CONFIG, where)
@@ -57,20 +72,11 @@ def encoder_of(config: Mapping[str, Any], dtype: Any, where: str) -> tuple[Whisp
         activation=activation(c.activation_function, where),
         dtype=dtype,
     )
-    names = [f"self_attn.{part}_proj" for part in "qkv"]
-    block = [
-        *norm("attention_norm", "self_attn_layer_norm"),
-        *qkv("attention/qkv", names, c.d_model, biased=(True, False, True)),
-        *dense("attention/out", "self_attn.out_proj"),
-        *norm("mlp_norm", "final_layer_norm"),
-        *dense("mlp_in", "fc1"),
-        *dense("mlp_out", "fc2"),
-    ]
     rules = [
         *convolution("conv_0", "conv1", 1),
         *convolution("conv_1", "conv2", 1),
         *same("positions", "embed_positions.weight"),
-        *repeated(block, "transformer", "layers", c.encoder_layers),
+        *repeated(block_rules(c.d_model), "transformer", "layers", c.encoder_layers),
         *norm("transformer/norm", "layer_norm"),
     ]
     return encoder, rules
@@ -94,27 +100,19 @@ def decoder_of(
         logits=logits,
         dtype=dtype,
     )
-    names = [f"self_attn.{part}_proj" for part in "qkv"]
-    cross = ["encoder_attn.k_proj", "encoder_attn.v_proj"]
-    block = [
-        *norm("attention_norm", "self_attn_layer_norm"),
-        *qkv("qkv", names, width, biased=(True, False, True)),
-        *dense("out", "self_attn.out_proj"),
+    pair = ["encoder_attn.k_proj", "encoder_attn.v_proj"]
+    cross = [
         *norm("cross_norm", "encoder_attn_layer_norm"),
-        *dense("cross_q", "encoder_attn.q_proj"),
-        *side_by_side("cross_kv", cross, (width, width), (False, True)),
-        *dense("cross_out", "encoder_attn.out_proj"),
-        *norm("mlp_norm", "final_layer_norm"),
-        *dense("mlp_in", "fc1"),
-        *dense("mlp_out", "fc2"),
+        *dense("cross/q", "encoder_attn.q_proj"),
+        *side_by_side("cross/kv", pair, (width, width), (False, True)),
+        *dense("cross/out", "encoder_attn.out_proj"),
     ]
     rules = [
         *same("words", "embed_tokens.weight"),
         *same("positions", "embed_positions.weight"),
-        *norm("norm", "layer_norm"),
+        *norm("transformer/norm", "layer_norm"),
+        *repeated(block_rules(width, cross), "transformer", "layers", c.decoder_layers),
     ]
-    for layer in range(c.decoder_layers):
-        rules += prefixed(block, f"block_{layer}/", f"layers.{layer}.")
     return decoder, rules
 
 
