@@ -77,7 +77,7 @@ class TextTower(nn.Module):
         head_width: of the dense layer of "last". None: D.
         dropout: share dropped in training, of the input and in the blocks.
         dtype: type of the computation.
-        scanned: whether the parameters of the blocks are stacked.
+        scan: whether the parameters of the blocks are stacked.
     """
 
     width: int
@@ -99,7 +99,7 @@ class TextTower(nn.Module):
     head_width: int | None = None
     dropout: float = 0.0
     dtype: Any = jnp.float32
-    scanned: bool = False
+    scan: bool = False
 
     @nn.compact
     def __call__(
@@ -125,7 +125,7 @@ class TextTower(nn.Module):
             causal=self.causal,
             dropout=self.dropout,
             dtype=self.dtype,
-            scan=self.scanned,
+            scan=self.scan,
             final_norm=False,
             name="blocks",
         ).with_states(x, as_mask(attention_mask), deterministic=deterministic)

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, Shaped
 
 from mmjax.backbones.dual.dual import unit
 from mmjax.backbones.stack import as_mask, with_states
-from mmjax.backbones.vision.vit import AttentionHead
+from mmjax.backbones.vision.pooling import AttentionHead
 from mmjax.errors import UserError
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.layer_norm import LayerNorm

@@ -18,7 +18,7 @@ import numpy as np
 from mmjax.backbones.dual.big_vision import ImageModel, TwoTowers
 from mmjax.backbones.dual.open_clip import FeatureTower
 from mmjax.backbones.text.text import TextTower
-from mmjax.backbones.vision.vit import VisionTower
+from mmjax.backbones.vision.vit import VisionTransformer
 from mmjax.errors import UserError
 from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part
 from mmjax.interop.weights.layout import Rule, Rules, prefixed, reshaped, same
@@ -115,8 +115,9 @@ def attention(kernel: str, bias: str, out: str, theirs: str, heads: int) -> Rule
     ]
 
 
-def blocks(start: str, shapes: Shapes) -> tuple[dict[str, Any], Rules]:
-    """Of the encoder below `start`: what a tower is made with, and the layout."""
+def blocks(start: str, shapes: Shapes, ours: str) -> tuple[dict[str, Any], Rules]:
+    """Of the encoder below `start`: what a tower is made with, and the layout of the blocks, which
+    lie in `ours`."""
     scanned = f"{start}/encoderblock/LayerNorm_0/scale" in shapes
     first = f"{start}/encoderblock{'' if scanned else '_0'}"
     kinds = [kind for kind in COUNTS if f"{first}/{kind}/query/kernel" in shapes]
@@ -135,20 +136,20 @@ def blocks(start: str, shapes: Shapes) -> tuple[dict[str, Any], Rules]:
     ]
     if scanned:
         layers = shapes.of(f"{first}/LayerNorm_0/scale", 2)[0]
-        found = prefixed(rules, "blocks/block/", f"{first}/")
+        found = prefixed(rules, f"{ours}/block/", f"{first}/")
     else:
         each = f"{start}/encoderblock_"
         layers = len({n[len(each) :].split("/")[0] for n in shapes.weights if n.startswith(each)})
         found = []
         for layer in range(layers):
-            found += prefixed(rules, f"blocks/block_{layer}/", f"{each}{layer}/")
+            found += prefixed(rules, f"{ours}/block_{layer}/", f"{each}{layer}/")
     hidden = shapes.of(f"{first}/{mlp}/Dense_0/kernel", 2 + scanned)[-1]
     sizes = {"width": width, "layers": layers, "heads": heads, "mlp_width": hidden}
-    return sizes | {"scanned": scanned}, [*found, *norm("norm", f"{start}/encoder_norm")]
+    return sizes | {"scan": scanned}, found
 
 
 def map_head(heads: int) -> Rules:
-    """Of `mmjax.backbones.vision.vit.AttentionHead`."""
+    """Of `mmjax.backbones.vision.pooling.AttentionHead`."""
     attend = f"MAPHead_0/{ATTENTION}_0"
     return [
         *same("head/probe", "MAPHead_0/probe"),
@@ -173,7 +174,7 @@ def image_tower(shapes: Shapes, start: str, dtype: Any) -> tuple[FeatureTower, R
     """The ViT below `start`, and its layout."""
     inner = shapes.below(start)
     *sides, channels, width = inner.of("embedding/kernel", 4)
-    sizes, rules = blocks("Transformer", inner)
+    sizes, rules = blocks("Transformer", inner, "transformer")
     places = [
         name
         for name in (
@@ -194,7 +195,7 @@ def image_tower(shapes: Shapes, start: str, dtype: Any) -> tuple[FeatureTower, R
             f"{shapes.where}: {cells} positions, pooled by {pool!r}{', pre_logits' * rep}: mmjax"
             " has no such ViT"
         )
-    tower = VisionTower(
+    tower = VisionTransformer(
         **sizes,
         **SETTINGS,
         patch_size=tuple(sides),
@@ -206,6 +207,7 @@ def image_tower(shapes: Shapes, start: str, dtype: Any) -> tuple[FeatureTower, R
         dtype=dtype,
     )
     rules += [
+        *norm("transformer/norm", "Transformer/encoder_norm"),
         *reshaped(
             "patches/projection/kernel",
             "embedding/kernel",
@@ -224,7 +226,7 @@ def image_tower(shapes: Shapes, start: str, dtype: Any) -> tuple[FeatureTower, R
 def text_tower(shapes: Shapes, dtype: Any) -> tuple[FeatureTower, Rules]:
     """The text half, and its layout."""
     inner = shapes.below("txt/")
-    sizes, rules = blocks("Encoder_0", inner)
+    sizes, rules = blocks("Encoder_0", inner, "blocks")
     words, width = inner.of("Embed_0/embedding", 2)
     length = inner.of("pos_embedding", 3)[1]
     tower = TextTower(
@@ -236,6 +238,7 @@ def text_tower(shapes: Shapes, dtype: Any) -> tuple[FeatureTower, Rules]:
         dtype=dtype,
     )
     rules += [
+        *norm("norm", "Encoder_0/encoder_norm"),
         *same("words", "Embed_0/embedding"),
         *reshaped("positions", "pos_embedding", (length, width), (1, length, width)),
     ]

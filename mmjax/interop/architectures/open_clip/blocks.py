@@ -51,8 +51,8 @@ def epsilon(config: Any, where: str) -> float:
     return float(given.get("eps", 1e-5))
 
 
-def blocks(layers: int, prefix: str, *, scaled: bool = False) -> Rules:
-    """Of a tower of open_clip; `scaled`: the branches have learned factors."""
+def blocks(ours: str, layers: int, prefix: str, *, scaled: bool = False) -> Rules:
+    """Of a tower of open_clip, at the path `ours`; `scaled`: the branches have learned factors."""
     block = [
         *norm("attention_norm", "ln_1"),
         *fused_qkv("attention/qkv", "attn.in_proj"),
@@ -63,4 +63,4 @@ def blocks(layers: int, prefix: str, *, scaled: bool = False) -> Rules:
     ]
     if scaled:
         block += [*same("attention_scale", "ls_1.gamma"), *same("mlp_scale", "ls_2.gamma")]
-    return repeated(block, "tower/blocks", f"{prefix}transformer.resblocks", layers)
+    return repeated(block, ours, f"{prefix}transformer.resblocks", layers)

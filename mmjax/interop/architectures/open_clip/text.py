@@ -59,7 +59,7 @@ def text_tower(
     rules = [
         *same("tower/words", "token_embedding.weight"),
         *same("tower/positions", "positional_embedding"),
-        *blocks(c.layers, ""),
+        *blocks("tower/blocks", c.layers, ""),
         *norm("tower/norm", "ln_final"),
     ]
     if c.proj_type == "none":
