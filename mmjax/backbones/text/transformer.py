@@ -65,8 +65,8 @@ class TextBackbone(nn.Module):
     Masked words are read by none; what comes out at their places is finite and of no meaning.
 
     Attributes:
-        width, layers, heads, mlp_width, activation, epsilon, norm, causal, remat, scanned: of
-            the transformer.
+        width, layers, heads, mlp_width, activation, epsilon, norm, causal, remat, scan: of the
+            transformer.
         vocabulary_size: number of word ids.
         positions: number of learned positions. None: as at initialisation; 0: there are none.
         placing: "learned", or as of `mmjax.nn.layers.positions.place`.
@@ -103,7 +103,7 @@ class TextBackbone(nn.Module):
     dropout: float = 0.0
     dtype: Any = jnp.float32
     remat: bool = False
-    scanned: bool = False
+    scan: bool = False
 
     @nn.compact
     def __call__(
@@ -141,7 +141,7 @@ class TextBackbone(nn.Module):
             dropout=self.dropout,
             dtype=self.dtype,
             remat=self.remat,
-            scan=self.scanned,
+            scan=self.scan,
             name="transformer",
         ).with_states(x, as_mask(attention_mask), angles=angles, deterministic=deterministic)
         outputs = {"last_hidden_state": x}

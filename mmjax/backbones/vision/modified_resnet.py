@@ -70,7 +70,7 @@ class AttentionPool(nn.Module):
         heads: of the attention.
         width: E.
         grid: rows and columns of the learned positions, which the mean's position precedes; for
-            maps of other sizes they are interpolated as those of `VisionTower` are, bicubic.
+            maps of other sizes they are interpolated (bicubic), as those of a vision transformer.
         dtype: type of the computation.
     """
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Shaped
 
 from mmjax.backbones.stack import as_mask, with_states
-from mmjax.backbones.vision.vit import AttentionHead
+from mmjax.backbones.vision.pooling import AttentionHead
 from mmjax.errors import UserError
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.layer_norm import LayerNorm

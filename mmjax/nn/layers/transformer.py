@@ -1,7 +1,6 @@
 """Transformer blocks: pre-norm (Xiong et al. 2020, https://arxiv.org/abs/2002.04745), or post-norm
 as in the original (Vaswani et al. 2017, https://arxiv.org/abs/1706.03762)."""
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +11,7 @@ from jaxtyping import Array, Bool, Float
 from mmjax.nn.layers.attention import CacheIndex, CrossAttention, SelfAttention
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.layer_norm import LayerNorm
-from mmjax.nn.layers.options import activation, choose
+from mmjax.nn.layers.options import activation, choose, shared
 
 NORM_PLACES = {"pre": True, "post": False}
 
@@ -203,19 +202,14 @@ class Transformer(nn.Module):
                 in_axes=(nn.broadcast,) * len(given),
                 length=self.layers,
             )
-            y, found = scan(self._block("block"), x, *given)
+            y, found = scan(Block(**shared(self, Block), name="block"), x, *given)
             states = (x, *(found[layer] for layer in range(self.layers)))
         else:
-            states = (x,)
+            states, options = (x,), shared(self, Block)
             for layer in range(self.layers):
-                y, _ = run(self._block(f"block_{layer}"), states[-1], *given)
+                y, _ = run(Block(**options, name=f"block_{layer}"), states[-1], *given)
                 states = (*states, y)
             y = states[-1]
         if self.final_norm and choose(NORM_PLACES, self.norm, "norm"):
             y = LayerNorm(self.epsilon, name="norm")(y).astype(self.dtype)
         return y, states
-
-    def _block(self, name: str) -> Block:
-        shared = {field.name for field in dataclasses.fields(Block)} - {"parent", "name"}
-        shared &= {field.name for field in dataclasses.fields(self)}
-        return Block(**{option: getattr(self, option) for option in shared}, name=name)

@@ -18,7 +18,7 @@ import numpy as np
 from mmjax.backbones.classifier import ImageModel
 from mmjax.backbones.dual.dual import DualEncoder, Given, Projected
 from mmjax.backbones.text.transformer import TextBackbone
-from mmjax.backbones.vision.vit import VisionTower
+from mmjax.backbones.vision.vit import VisionTransformer
 from mmjax.errors import UserError
 from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part
 from mmjax.interop.weights.layout import Rule, Rules, prefixed, reshaped, same
@@ -150,11 +150,11 @@ def blocks(start: str, shapes: Shapes, ours: str) -> tuple[dict[str, Any], Rules
             found += prefixed(rules, f"{ours}/block_{layer}/", f"{each}{layer}/")
     hidden = shapes.of(f"{first}/{mlp}/Dense_0/kernel", 2 + scanned)[-1]
     sizes = {"width": width, "layers": layers, "heads": heads, "mlp_width": hidden}
-    return sizes | {"scanned": scanned}, found
+    return sizes | {"scan": scanned}, found
 
 
 def map_head(heads: int) -> Rules:
-    """Of `mmjax.backbones.vision.vit.AttentionHead`."""
+    """Of `mmjax.backbones.vision.pooling.AttentionHead`."""
     attend = f"MAPHead_0/{ATTENTION}_0"
     return [
         *same("head/probe", "MAPHead_0/probe"),
@@ -179,7 +179,7 @@ def image_tower(shapes: Shapes, start: str, dtype: Any) -> tuple[Projected, Rule
     """The ViT below `start`, and its layout."""
     inner = shapes.below(start)
     *sides, channels, width = inner.of("embedding/kernel", 4)
-    sizes, rules = blocks("Transformer", inner, "blocks")
+    sizes, rules = blocks("Transformer", inner, "transformer")
     places = [
         name
         for name in (
@@ -200,7 +200,7 @@ def image_tower(shapes: Shapes, start: str, dtype: Any) -> tuple[Projected, Rule
             f"{shapes.where}: {cells} positions, pooled by {pool!r}{', pre_logits' * rep}: mmjax"
             " has no such ViT"
         )
-    tower = VisionTower(
+    tower = VisionTransformer(
         **sizes,
         **SETTINGS,
         patch_size=tuple(sides),
@@ -212,7 +212,7 @@ def image_tower(shapes: Shapes, start: str, dtype: Any) -> tuple[Projected, Rule
         dtype=dtype,
     )
     rules += [
-        *norm("norm", "Transformer/encoder_norm"),
+        *norm("transformer/norm", "Transformer/encoder_norm"),
         *reshaped(
             "patches/projection/kernel",
             "embedding/kernel",

@@ -4,7 +4,7 @@ from typing import Any
 
 from mmjax.backbones.stack import check_heads
 from mmjax.backbones.text.transformer import TextBackbone
-from mmjax.backbones.vision.vit import VisionTower
+from mmjax.backbones.vision.vit import VisionTransformer
 from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part, has_type
 from mmjax.interop.architectures.blocks import modern_blocks
 from mmjax.interop.architectures.dual.dual import (
@@ -42,12 +42,12 @@ TEXT = {
 }
 
 
-def vision_tower(config: dict, dtype: Any, where: str) -> tuple[VisionTower, Rules]:
+def vision_tower(config: dict, dtype: Any, where: str) -> tuple[VisionTransformer, Rules]:
     """The image half, and its layout below "vision_model."."""
     c = settings(config, VISION, where)
     check_heads(where, c.hidden_size, c.num_attention_heads)
     sides, size = pair(c.patch_size), pair(c.image_size)
-    tower = VisionTower(
+    tower = VisionTransformer(
         width=c.hidden_size,
         layers=c.num_hidden_layers,
         heads=c.num_attention_heads,
@@ -57,8 +57,8 @@ def vision_tower(config: dict, dtype: Any, where: str) -> tuple[VisionTower, Rul
         activation=activation(c.hidden_act, where),
         epsilon=c.layer_norm_eps,
         patch_bias=False,
-        input_norm=True,
-        closing_norm=False,
+        pre_norm=True,
+        final_norm=False,
         pooling="class_norm",
         dtype=dtype,
     )
@@ -73,8 +73,8 @@ def vision_tower(config: dict, dtype: Any, where: str) -> tuple[VisionTower, Rul
             bias=False,
         ),
         *same("positions", "embeddings.position_embedding.weight"),
-        *norm("input_norm", "pre_layrnorm"),
-        *modern_blocks("blocks", "encoder.layers", c.num_hidden_layers, width),
+        *norm("pre_norm", "pre_layrnorm"),
+        *modern_blocks("transformer", "encoder.layers", c.num_hidden_layers, width),
         *norm("norm", "post_layernorm"),
     ]
     return tower, rules

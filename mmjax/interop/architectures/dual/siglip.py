@@ -4,7 +4,7 @@ from typing import Any
 
 from mmjax.backbones.stack import check_heads
 from mmjax.backbones.text.transformer import TextBackbone
-from mmjax.backbones.vision.vit import VisionTower
+from mmjax.backbones.vision.vit import VisionTransformer
 from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part, has_type
 from mmjax.interop.architectures.blocks import modern_blocks
 from mmjax.interop.architectures.dual import clip
@@ -38,7 +38,7 @@ TEXT = clip.TEXT | {
 
 
 def head() -> Rules:
-    """Of `mmjax.backbones.vision.vit.AttentionHead`."""
+    """Of `mmjax.backbones.vision.pooling.AttentionHead`."""
     return [
         *same("head/probe", "head.probe"),
         *transposed("head/qkv_kernel", "head.attention.in_proj_weight", (1, 0)),
@@ -50,12 +50,12 @@ def head() -> Rules:
     ]
 
 
-def vision_tower(config: dict, dtype: Any, where: str) -> tuple[VisionTower, Rules]:
+def vision_tower(config: dict, dtype: Any, where: str) -> tuple[VisionTransformer, Rules]:
     """The image half, and its layout below "vision_model."."""
     c = settings(config, VISION, where)
     check_heads(where, c.hidden_size, c.num_attention_heads)
     sides, size = pair(c.patch_size), pair(c.image_size)
-    tower = VisionTower(
+    tower = VisionTransformer(
         width=c.hidden_size,
         layers=c.num_hidden_layers,
         heads=c.num_attention_heads,
@@ -71,8 +71,8 @@ def vision_tower(config: dict, dtype: Any, where: str) -> tuple[VisionTower, Rul
     rules = [
         *patches("patches/projection", "embeddings.patch_embedding", sides, c.num_channels),
         *same("positions", "embeddings.position_embedding.weight"),
-        *modern_blocks("blocks", "encoder.layers", c.num_hidden_layers, c.hidden_size),
-        *norm("norm", "post_layernorm"),
+        *modern_blocks("transformer", "encoder.layers", c.num_hidden_layers, c.hidden_size),
+        *norm("transformer/norm", "post_layernorm"),
         *(head() if c.vision_use_head else ()),
     ]
     return tower, rules

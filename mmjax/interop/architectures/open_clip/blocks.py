@@ -52,7 +52,7 @@ def epsilon(config: Any, where: str) -> float:
 
 
 def blocks(ours: str, layers: int, prefix: str, *, scaled: bool = False) -> Rules:
-    """Of a transformer called `ours`; `scaled`: the branches have learned factors."""
+    """Of a transformer at the path `ours`; `scaled`: the branches have learned factors."""
     block = [
         *norm("attention_norm", "ln_1"),
         *fused_qkv("attention/qkv", "attn.in_proj"),
@@ -63,4 +63,4 @@ def blocks(ours: str, layers: int, prefix: str, *, scaled: bool = False) -> Rule
     ]
     if scaled:
         block += [*same("attention_scale", "ls_1.gamma"), *same("mlp_scale", "ls_2.gamma")]
-    return repeated(block, f"tower/{ours}", f"{prefix}transformer.resblocks", layers)
+    return repeated(block, ours, f"{prefix}transformer.resblocks", layers)

@@ -60,7 +60,7 @@ def text_tower(
     rules = [
         *same("tower/words/embedding", "token_embedding.weight"),
         *same("tower/positions/embedding", "positional_embedding"),
-        *blocks("transformer", c.layers, ""),
+        *blocks("tower/transformer", c.layers, ""),
         *norm("tower/transformer/norm", "ln_final"),
     ]
     if c.proj_type == "none":
