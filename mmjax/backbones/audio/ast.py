@@ -10,6 +10,7 @@ from mmjax.backbones.stack import as_mask, with_states
 from mmjax.errors import UserError
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.embedding import LearnedPositions
+from mmjax.nn.layers.options import shared
 from mmjax.nn.layers.transformer import Transformer
 
 
@@ -116,17 +117,9 @@ class AstBackbone(nn.Module):
             x = jnp.concatenate([jnp.broadcast_to(learned, (rows, *shape)), x], axis=1)
         x = positions(x) if self.placed else x
         x = nn.Dropout(self.dropout, deterministic=deterministic)(x)
-        x, states = Transformer(
-            self.layers,
-            self.heads,
-            mlp_width=self.mlp_width,
-            activation=self.activation,
-            epsilon=self.epsilon,
-            qkv_bias=self.qkv_bias,
-            dropout=self.dropout,
-            dtype=self.dtype,
-            name="transformer",
-        ).with_states(x, as_mask(attention_mask), deterministic=deterministic)
+        x, states = Transformer(**shared(self, Transformer), name="transformer").with_states(
+            x, as_mask(attention_mask), deterministic=deterministic
+        )
         outputs = {"last_hidden_state": x}
         if self.class_tokens:
             outputs["pooler_output"] = jnp.mean(x[:, : self.class_tokens], axis=1)

@@ -14,7 +14,7 @@ from mmjax.backbones.stack import with_states
 from mmjax.errors import UserError
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.layer_norm import LayerNorm
-from mmjax.nn.layers.options import activation
+from mmjax.nn.layers.options import activation, shared
 from mmjax.nn.layers.transformer import Transformer
 
 EPSILON = 1e-5  # of the norms between the convolutions, whatever the config says of the others
@@ -210,14 +210,8 @@ class Wav2Vec2Tower(nn.Module):
         norm = LayerNorm(self.epsilon, name="norm")
         x = nn.Dropout(self.dropout, deterministic=deterministic)(x if self.stable else norm(x))
         _, states = Transformer(
-            self.layers,
-            self.heads,
-            mlp_width=self.mlp_width,
-            activation=self.activation,
-            epsilon=self.epsilon,
+            **shared(self, Transformer),
             norm="pre" if self.stable else "post",
-            dropout=self.dropout,
-            dtype=self.dtype,
             final_norm=False,
             name="blocks",
         ).with_states(x, mask, deterministic=deterministic)

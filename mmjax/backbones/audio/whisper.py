@@ -12,7 +12,7 @@ from mmjax.backbones.text.decoder import TextDecoder
 from mmjax.errors import UserError
 from mmjax.nn.audio.spectrogram import strided_mask
 from mmjax.nn.layers.masking import zero_masked
-from mmjax.nn.layers.options import activation
+from mmjax.nn.layers.options import activation, shared
 from mmjax.nn.layers.transformer import Transformer
 
 EPSILON = 1e-5  # of all norms
@@ -95,14 +95,7 @@ class WhisperBackbone(nn.Module):
         x = x + self._places(x.shape[1])
         x = nn.Dropout(self.dropout, deterministic=deterministic)(x)
         x, states = Transformer(
-            self.layers,
-            self.heads,
-            mlp_width=self.mlp_width,
-            activation=self.activation,
-            epsilon=EPSILON,
-            dropout=self.dropout,
-            dtype=self.dtype,
-            name="transformer",
+            **shared(self, Transformer), epsilon=EPSILON, name="transformer"
         ).with_states(x, mask, deterministic=deterministic)
         return with_states({"last_hidden_state": x}, (*states[:-1], x), output_hidden_states)
 

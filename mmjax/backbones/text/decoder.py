@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 from mmjax.errors import UserError
 from mmjax.nn.layers.attention import CacheIndex
 from mmjax.nn.layers.ids import rows_of
+from mmjax.nn.layers.options import shared
 from mmjax.nn.layers.transformer import Transformer
 
 
@@ -83,15 +84,7 @@ class TextDecoder(nn.Module):
         x = x + rows_of(table("positions", self.positions), position_ids, "decoder_position_ids")
         x = nn.Dropout(self.dropout, deterministic=deterministic)(x.astype(self.dtype))
         x, states = Transformer(
-            self.layers,
-            self.heads,
-            mlp_width=self.mlp_width,
-            activation=self.activation,
-            epsilon=self.epsilon,
-            causal=True,
-            dropout=self.dropout,
-            dtype=self.dtype,
-            name="transformer",
+            **shared(self, Transformer), causal=True, name="transformer"
         ).with_states(
             x,
             mask,

@@ -15,7 +15,7 @@ from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.embedding import LearnedPositions, WordEmbedding
 from mmjax.nn.layers.ids import rows_of
 from mmjax.nn.layers.layer_norm import LayerNorm
-from mmjax.nn.layers.options import choose
+from mmjax.nn.layers.options import choose, shared
 from mmjax.nn.layers.positions import place
 from mmjax.nn.layers.transformer import Transformer
 
@@ -130,20 +130,9 @@ class TextBackbone(nn.Module):
         if self.embedding_norm:
             x = LayerNorm(self.epsilon, name="embedding_norm")(x).astype(self.dtype)
         x = nn.Dropout(self.dropout, deterministic=deterministic)(x)
-        x, states = Transformer(
-            self.layers,
-            self.heads,
-            mlp_width=self.mlp_width,
-            activation=self.activation,
-            epsilon=self.epsilon,
-            norm=self.norm,
-            causal=self.causal,
-            dropout=self.dropout,
-            dtype=self.dtype,
-            remat=self.remat,
-            scan=self.scan,
-            name="transformer",
-        ).with_states(x, as_mask(attention_mask), angles=angles, deterministic=deterministic)
+        x, states = Transformer(**shared(self, Transformer), name="transformer").with_states(
+            x, as_mask(attention_mask), angles=angles, deterministic=deterministic
+        )
         outputs = {"last_hidden_state": x}
         if self.pooling is not None:
             pool = choose(POOLINGS, self.pooling, "pooling")

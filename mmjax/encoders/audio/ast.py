@@ -10,6 +10,7 @@ from mmjax.backbones.audio.ast import AstBackbone, patch_grid, with_class_tokens
 from mmjax.encoders.audio.waveform import augment, front_end
 from mmjax.nn.audio.spectrogram import strided_mask
 from mmjax.nn.layers.masking import zero_masked
+from mmjax.nn.layers.options import shared
 from mmjax.types import Tokens
 
 
@@ -50,19 +51,12 @@ class SpectrogramTransformer(nn.Module):
 
     def setup(self):
         self.backbone = AstBackbone(
-            self.width,
-            self.layers,
-            self.heads,
-            int(self.width * self.mlp_ratio),
-            self.patch_size,
-            (self.stride, self.stride),
-            self.class_tokens,
+            **shared(self, AstBackbone),
+            mlp_width=int(self.width * self.mlp_ratio),
+            strides=(self.stride, self.stride),
             placed=False,
             bin_by_bin=False,
-            activation=self.activation,
             epsilon=1e-6,
-            dropout=self.dropout,
-            dtype=self.dtype,
         )
         nn.share_scope(self, self.backbone)
 

@@ -13,7 +13,7 @@ from mmjax.encoders.audio.waveform import augment, front_end
 from mmjax.nn.audio.spectrogram import strided_mask
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.masking import zero_masked
-from mmjax.nn.layers.options import choose
+from mmjax.nn.layers.options import choose, shared
 from mmjax.types import Tokens
 
 
@@ -70,16 +70,10 @@ class WhisperEncoder(nn.Module):
 
     def setup(self):
         given = Size(self.width, 4, 4) if self.size is None else choose(SIZES, self.size, "size")
-        self.backbone = WhisperBackbone(
-            given.width,
-            given.layers if self.layers is None else self.layers,
-            given.heads if self.heads is None else self.heads,
-            4 * given.width,
-            activation=self.activation,
-            convolution_activation=self.activation,
-            dropout=self.dropout,
-            dtype=self.dtype,
-        )
+        own = {name: x for name, x in shared(self, WhisperBackbone).items() if x is not None}
+        own |= {"width": given.width, "mlp_width": 4 * given.width}
+        own |= {"convolution_activation": self.activation}
+        self.backbone = WhisperBackbone(**given._asdict() | own)
         nn.share_scope(self, self.backbone)
         other = given.width != self.width
         self.projection = Dense(self.width, dtype=self.dtype) if other else None

@@ -13,7 +13,7 @@ from mmjax.backbones.text.transformer import TextBackbone
 from mmjax.encoders.text.words import real_words
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.masking import zero_masked
-from mmjax.nn.layers.options import choose
+from mmjax.nn.layers.options import choose, shared
 from mmjax.nn.layers.pooling import masked_mean
 from mmjax.types import Tokens
 
@@ -114,23 +114,10 @@ class TextTransformer(nn.Module):
     def setup(self):
         width, style = self._style()
         choose(OUTPUTS, style.output, "output")
-        self.backbone = TextBackbone(
-            width,
-            style.layers,
-            style.heads,
-            int(width * self.mlp_ratio),
-            self.vocabulary_size,
-            placing=self.positions,
-            activation=style.activation,
-            epsilon=style.epsilon,
-            norm=style.norm,
-            causal=style.causal,
-            embedding_norm=style.embedding_norm,
-            token_types=style.token_types,
-            dropout=self.dropout,
-            dtype=self.dtype,
-            remat=self.remat,
-        )
+        options = shared(self, TextBackbone) | style._asdict() | {"width": width}
+        del options["output"]
+        options |= {"mlp_width": int(width * self.mlp_ratio), "placing": options.pop("positions")}
+        self.backbone = TextBackbone(**options)
         nn.share_scope(self, self.backbone)
         self.projection = Dense(self.width, dtype=self.dtype) if width != self.width else None
 

@@ -20,7 +20,7 @@ from mmjax.interop.architecture import (
     strip,
 )
 from mmjax.interop.architectures.blocks import repeated
-from mmjax.interop.architectures.settings import activation, settings
+from mmjax.interop.architectures.settings import settings, transformer_options
 from mmjax.interop.architectures.vision import vit
 from mmjax.interop.encoding import front_ends
 from mmjax.interop.weights.layout import Rule, Rules, dense, norm, prefixed, reshaped, same
@@ -92,17 +92,11 @@ def tower_of(config: Any, dtype: Any, where: str) -> tuple[AstBackbone, Rules]:
     width, side = c.hidden_size, c.patch_size
     strides = (c.time_stride, c.frequency_stride)
     tower = AstBackbone(
-        width=width,
-        layers=c.num_hidden_layers,
-        heads=c.num_attention_heads,
-        mlp_width=c.intermediate_size,
+        **transformer_options(c, dtype, where),
         patch_size=side,
         strides=strides,
         size=(c.max_length, c.num_mel_bins),
-        activation=activation(c.hidden_act, where),
-        epsilon=c.layer_norm_eps,
         qkv_bias=c.qkv_bias,
-        dtype=dtype,
     )
     block = [
         *norm("attention_norm", "layernorm_before"),

@@ -25,7 +25,7 @@ from mmjax.interop.architecture import (
     strip,
 )
 from mmjax.interop.architectures.blocks import repeated
-from mmjax.interop.architectures.settings import activation, settings
+from mmjax.interop.architectures.settings import activation, settings, transformer_options
 from mmjax.interop.architectures.text.bert import refuse_others
 from mmjax.interop.encoding import front_ends
 from mmjax.interop.weights.layout import (
@@ -122,23 +122,17 @@ def tower_of(config: Any, dtype: Any, where: str, replaced: bool) -> tuple[Wav2V
     """The module and its layout; `replaced`: whether the file has a vector for masked frames."""
     c = checked(config, where)
     tower = Wav2Vec2Tower(
-        width=c.hidden_size,
-        layers=c.num_hidden_layers,
-        heads=c.num_attention_heads,
-        mlp_width=c.intermediate_size,
+        **transformer_options(c, dtype, where),
         channels=tuple(c.conv_dim),
         sizes=tuple(c.conv_kernel),
         strides=tuple(c.conv_stride),
         positions=c.num_conv_pos_embeddings,
         groups=c.num_conv_pos_embedding_groups,
-        activation=activation(c.hidden_act, where),
-        epsilon=c.layer_norm_eps,
         convolution_norm=c.feat_extract_norm,
         convolution_bias=c.conv_bias,
         convolution_activation=activation(c.feat_extract_activation, where),
         stable=c.do_stable_layer_norm,
         replaced=replaced,
-        dtype=dtype,
     )
     block = [
         *qkv("attention/qkv", [f"attention.{part}_proj" for part in "qkv"], c.hidden_size),

@@ -2,21 +2,13 @@
 
 from typing import Any
 
-from mmjax.backbones.stack import check_heads
 from mmjax.backbones.text.transformer import TextBackbone
 from mmjax.backbones.vision.vit import VisionTransformer
-from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part, has_type
+from mmjax.interop.architecture import Architecture, Checkpoint, Family, has_type
 from mmjax.interop.architectures.blocks import modern_blocks
-from mmjax.interop.architectures.dual import clip
-from mmjax.interop.architectures.dual.dual import (
-    Half,
-    both_halves,
-    classifies,
-    example,
-    one_half,
-    with_classifier,
-)
-from mmjax.interop.architectures.settings import activation, pair, section, settings
+from mmjax.interop.architectures.dual import clip, dual
+from mmjax.interop.architectures.dual.dual import Side, text_backbone
+from mmjax.interop.architectures.settings import pair, settings, transformer_options
 from mmjax.interop.weights.layout import Rules, dense, norm, patches, same, transposed
 
 VISION = clip.VISION | {
@@ -51,22 +43,15 @@ def head() -> Rules:
 
 
 def vision_tower(config: dict, dtype: Any, where: str) -> tuple[VisionTransformer, Rules]:
-    """The image half, and its layout below "vision_model."."""
+    """The image backbone, and its layout below "vision_model."."""
     c = settings(config, VISION, where)
-    check_heads(where, c.hidden_size, c.num_attention_heads)
     sides, size = pair(c.patch_size), pair(c.image_size)
     tower = VisionTransformer(
-        width=c.hidden_size,
-        layers=c.num_hidden_layers,
-        heads=c.num_attention_heads,
-        mlp_width=c.intermediate_size,
+        **transformer_options(c, dtype, where),
         patch_size=sides,
         grid=(size[0] // sides[0], size[1] // sides[1]),
-        activation=activation(c.hidden_act, where),
-        epsilon=c.layer_norm_eps,
         class_token=False,
         pooling="attention" if c.vision_use_head else None,
-        dtype=dtype,
     )
     rules = [
         *patches("patches/projection", "embeddings.patch_embedding", sides, c.num_channels),
@@ -79,51 +64,21 @@ def vision_tower(config: dict, dtype: Any, where: str) -> tuple[VisionTransforme
 
 
 def text_tower(config: dict, dtype: Any, where: str) -> tuple[TextBackbone, Rules]:
-    """The text half, and its layout below "text_model."."""
+    """The text backbone, and its layout below "text_model."."""
     c = settings(config, TEXT, where)
-    check_heads(where, c.hidden_size, c.num_attention_heads)
-    tower = TextBackbone(
-        width=c.hidden_size,
-        layers=c.num_hidden_layers,
-        heads=c.num_attention_heads,
-        mlp_width=c.intermediate_size,
-        vocabulary_size=c.vocab_size,
-        positions=c.max_position_embeddings,
-        activation=activation(c.hidden_act, where),
-        epsilon=c.layer_norm_eps,
-        pooling="last",
-        head_width=c.projection_size,
-        dtype=dtype,
-    )
-    rules = [
-        *same("words/embedding", "embeddings.token_embedding.weight"),
-        *same("positions/embedding", "embeddings.position_embedding.weight"),
-        *modern_blocks("transformer", "encoder.layers", c.num_hidden_layers, c.hidden_size),
-        *norm("transformer/norm", "final_layer_norm"),
-        *dense("head", "head"),
-    ]
-    return tower, rules
+    backbone, rules = text_backbone(c, dtype, where, pooling="last", head_width=c.projection_size)
+    return backbone, [*rules, *dense("head", "head")]
 
 
-HALVES = (
-    Half("image", "vision", "vision_model.", "vision_config", vision_tower),
-    Half("text", "text", "text_model.", "text_config", text_tower),
+SIDES = (
+    Side("image", "vision", "vision_model.", "vision_config", vision_tower),
+    Side("text", "text", "text_model.", "text_config", text_tower),
 )
 
 
 def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
-    """SiglipModel, one half, or SiglipForImageClassification, as config.json and the file say."""
-    kind = checkpoint.config["model_type"]
-    for half in HALVES:
-        if kind == f"siglip_{half.path}_model":
-            return one_half("siglip", checkpoint, half, dtype)
-    if classifies(checkpoint):
-        where = str(checkpoint.path)
-        config = section(checkpoint.config, "vision_config", where)
-        tower, rules = vision_tower(config, dtype, where)
-        shapes = example({"image": tower})
-        return with_classifier("siglip", checkpoint, Part(tower), rules, shapes, dtype)
-    return both_halves("siglip", checkpoint, HALVES, dtype, projected=False, bias=True)
+    """SiglipModel, one of its backbones, or SiglipForImageClassification."""
+    return dual.build("siglip", checkpoint, SIDES, dtype, bias=True)
 
 
 FAMILY = Family("siglip", has_type("siglip", "siglip_vision_model", "siglip_text_model"), build)

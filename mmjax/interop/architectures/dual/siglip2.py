@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.backbones.dual.dual import DualEncoder, Given, Projected
-from mmjax.backbones.stack import check_heads
 from mmjax.backbones.vision.naflex import NaflexTower
 from mmjax.errors import UserError
 from mmjax.interop.architecture import (
@@ -26,10 +25,10 @@ from mmjax.interop.architectures.dual.dual import (
     INPUTS,
     canonical,
     classifies,
-    one_half,
+    one_side,
     with_classifier,
 )
-from mmjax.interop.architectures.settings import activation, section, settings
+from mmjax.interop.architectures.settings import section, settings, transformer_options
 from mmjax.interop.encoding.encoder import pictures
 from mmjax.interop.weights.layout import Rules, dense, norm, prefixed, same
 from mmjax.nn.layers.embedding import fold_patches
@@ -60,13 +59,12 @@ def patched(
 
 
 def vision_tower(config: Any, dtype: Any, where: str) -> tuple[NaflexTower, Part, Rules]:
-    """The image half, how raw pictures enter it, and its layout below "vision_model.".
+    """The image backbone, how raw images enter it, and its layout below "vision_model.".
 
     Raises:
         UserError: positions of no square grid, or patches that are not square.
     """
     c = settings(config, VISION, where)
-    check_heads(where, c.hidden_size, c.num_attention_heads)
     side = math.isqrt(c.num_patches)
     if side**2 != c.num_patches or not isinstance(c.patch_size, int):
         raise UserError(
@@ -74,16 +72,10 @@ def vision_tower(config: Any, dtype: Any, where: str) -> tuple[NaflexTower, Part
             " the positions must be of a square grid, and the patches square"
         )
     tower = NaflexTower(
-        width=c.hidden_size,
-        layers=c.num_hidden_layers,
-        heads=c.num_attention_heads,
-        mlp_width=c.intermediate_size,
+        **transformer_options(c, dtype, where),
         features=c.num_channels * c.patch_size**2,
         side=side,
-        activation=activation(c.hidden_act, where),
-        epsilon=c.layer_norm_eps,
         head=c.vision_use_head,
-        dtype=dtype,
     )
     rules = [
         *dense("patches", "embeddings.patch_embedding"),
@@ -106,11 +98,11 @@ def example(tower: NaflexTower) -> dict[str, jax.ShapeDtypeStruct]:
 
 
 def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
-    """Siglip2Model, one half, or Siglip2ForImageClassification, as config.json and the file say."""
+    """Siglip2Model, one of its backbones, or Siglip2ForImageClassification."""
     where, kind = str(checkpoint.path), checkpoint.config["model_type"]
-    text = siglip.HALVES[1]
+    text = siglip.SIDES[1]
     if kind == "siglip2_text_model":
-        return one_half("siglip2", checkpoint, text, dtype)
+        return one_side("siglip2", checkpoint, text, dtype)
     if kind == "siglip2_vision_model":
         tower, part, rules = vision_tower(checkpoint.config, dtype, where)
 
@@ -126,7 +118,7 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
         return with_classifier("siglip2", checkpoint, part, rules, example(vision), dtype)
     if not vision.head:
         raise UserError(
-            f"{where}: vision_use_head=false in config.json: without its head the image half has no"
+            f"{where}: vision_use_head=false in config.json: without its head the images have no"
             " embeddings to compare with those of texts"
         )
     config = section(checkpoint.config, "text_config", where)

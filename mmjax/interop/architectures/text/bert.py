@@ -7,12 +7,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mmjax.backbones.stack import check_heads
 from mmjax.backbones.text.transformer import TextBackbone
 from mmjax.errors import UserError
 from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part, has_type, strip
 from mmjax.interop.architectures.blocks import repeated
-from mmjax.interop.architectures.settings import activation, settings
+from mmjax.interop.architectures.settings import settings, transformer_options
 from mmjax.interop.architectures.text.heads import with_head
 from mmjax.interop.weights.layout import Rules, dense, norm, qkv, same
 
@@ -134,22 +133,15 @@ def text_tower(
     """
     c = settings(config, CONFIG, where)
     refuse_others(config, ONLY, where)
-    check_heads(where, c.hidden_size, c.num_attention_heads)
     tower = TextBackbone(
-        width=c.hidden_size,
-        layers=c.num_hidden_layers,
-        heads=c.num_attention_heads,
-        mlp_width=c.intermediate_size,
+        **transformer_options(c, dtype, where),
         vocabulary_size=c.vocab_size,
         positions=c.max_position_embeddings,
-        activation=activation(c.hidden_act, where),
-        epsilon=c.layer_norm_eps,
         norm="post",
         embedding_norm=True,
         token_types=c.type_vocab_size,
         padding=padding,
         pooling="tanh" if pooled else None,
-        dtype=dtype,
     )
     rules = [
         *embeddings(c.type_vocab_size),
