@@ -125,7 +125,7 @@ class ConvolvedPositions(nn.Module):
         return activation(self.activation)(x + bias.astype(self.dtype))
 
 
-class Wav2Vec2Tower(nn.Module):
+class Wav2Vec2Backbone(nn.Module):
     """input_values [B S] -> last_hidden_state [B N D] and extract_features [B N C].
 
     Attributes:
@@ -251,7 +251,7 @@ class Wav2Vec2Tower(nn.Module):
 
 
 def real_frames(
-    backbone: Wav2Vec2Tower, inputs: Mapping[str, Any], count: int
+    backbone: Wav2Vec2Backbone, inputs: Mapping[str, Any], count: int
 ) -> Bool[Array, "B N"] | None:
     """Which of `count` frames are wholly of the samples that each waveform has; None: all are."""
     lengths, mask = inputs.get("lengths"), inputs.get("attention_mask")
@@ -263,7 +263,7 @@ def real_frames(
 
 
 class Transcriber(nn.Module):
-    """The outputs of a tower, and logits [B N V] of the letters at each frame, for CTC.
+    """The outputs of a backbone, and logits [B N V] of the letters at each frame, for CTC.
 
     Attributes:
         tower: gives "last_hidden_state".
@@ -277,7 +277,7 @@ class Transcriber(nn.Module):
 
     @nn.compact
     def __call__(self, *args: Any, **inputs: Any) -> dict[str, Any]:
-        """Takes what the tower takes."""
+        """Takes what the backbone takes."""
         outputs = self.tower(*args, **inputs)
         head = Dense(self.vocabulary_size, dtype=self.dtype, name="head")
         return {"logits": head(outputs["last_hidden_state"]), **outputs}

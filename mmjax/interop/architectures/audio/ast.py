@@ -73,7 +73,7 @@ def patches(ours: str, theirs: str, side: int) -> Rules:
     return [kernel, *same(f"{ours}/bias", f"{theirs}.bias")]
 
 
-def tower_of(config: Any, dtype: Any, where: str) -> tuple[AstBackbone, Rules]:
+def backbone_of(config: Any, dtype: Any, where: str) -> tuple[AstBackbone, Rules]:
     """The module and its layout.
 
     Raises:
@@ -91,7 +91,7 @@ def tower_of(config: Any, dtype: Any, where: str) -> tuple[AstBackbone, Rules]:
         )
     width, side = c.hidden_size, c.patch_size
     strides = (c.time_stride, c.frequency_stride)
-    tower = AstBackbone(
+    backbone = AstBackbone(
         **transformer_options(c, dtype, where),
         patch_size=side,
         strides=strides,
@@ -105,7 +105,7 @@ def tower_of(config: Any, dtype: Any, where: str) -> tuple[AstBackbone, Rules]:
         *dense("mlp_in", "intermediate.dense"),
         *dense("mlp_out", "output.dense"),
     ]
-    count = 2 + math.prod(patch_grid(tower.size, side, strides))
+    count = 2 + math.prod(patch_grid(backbone.size, side, strides))
     places = "embeddings.position_embeddings"
     rules = [
         *class_tokens(width),
@@ -114,25 +114,25 @@ def tower_of(config: Any, dtype: Any, where: str) -> tuple[AstBackbone, Rules]:
         *repeated(block, "transformer", "encoder.layer", c.num_hidden_layers),
         *norm("transformer/norm", "layernorm"),
     ]
-    return tower, rules
+    return backbone, rules
 
 
 def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     """ASTModel, or ASTForAudioClassification if the file has a classifier."""
     where = str(checkpoint.path)
-    tower, rules = tower_of(checkpoint.config, dtype, where)
-    sizes = dict(zip(("frames", "bins"), tower.size, strict=True))
-    module, part = tower, Part(tower, "", front_ends.ast, sizes, front_ends.ast_options)
+    backbone, rules = backbone_of(checkpoint.config, dtype, where)
+    sizes = dict(zip(("frames", "bins"), backbone.size, strict=True))
+    module, part = backbone, Part(backbone, "", front_ends.ast, sizes, front_ends.ast_options)
     if "classifier.dense.weight" in checkpoint.weights:
         labels = checkpoint.weights["classifier.dense.weight"].shape[0]
-        module = Classifier(tower, labels, dtype, epsilon=tower.epsilon)
+        module = Classifier(backbone, labels, dtype, epsilon=backbone.epsilon)
         part = part._replace(path="tower")
         rules = [
             *prefixed(rules, "tower/"),
             *norm("norm", "classifier.layernorm"),
             *dense("classifier", "classifier.dense"),
         ]
-    size = jax.ShapeDtypeStruct((1, *tower.size), jnp.float32)
+    size = jax.ShapeDtypeStruct((1, *backbone.size), jnp.float32)
     return Architecture(
         "ast",
         module,
@@ -140,7 +140,7 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
         {"input_values": size},
         canonical,
         {"audio": part},
-        input_names(tower),
+        input_names(backbone),
     )
 
 

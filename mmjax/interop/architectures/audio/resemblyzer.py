@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from mmjax.backbones.audio.speech import SpeakerTower
+from mmjax.backbones.audio.speech import SpeakerBackbone
 from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part, input_names
 from mmjax.interop.architectures.audio.silero import lstm
 from mmjax.interop.encoding import front_ends
@@ -50,14 +50,14 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     size, bins = names["lstm.weight_ih_l0"].shape
     layers = next(n for n in itertools.count() if f"lstm.weight_ih_l{n}" not in names)
     embedding = names["linear.weight"].shape[0]
-    tower = SpeakerTower(bins, size // 4, layers, embedding, dtype)
+    backbone = SpeakerBackbone(bins, size // 4, layers, embedding, dtype)
     rules = dense("linear", "linear")
     for layer in range(layers):
         rules += lstm(f"lstm_{layer}", f"lstm.{{}}_l{layer}")
     shapes = {"mels": jax.ShapeDtypeStruct((1, 160, bins), jnp.float32)}
-    parts = {"audio": Part(tower, "", mels, {"bins": bins})}
-    inputs = input_names(tower)
-    return Architecture("resemblyzer", tower, rules, shapes, parts=parts, inputs=inputs)
+    parts = {"audio": Part(backbone, "", mels, {"bins": bins})}
+    inputs = input_names(backbone)
+    return Architecture("resemblyzer", backbone, rules, shapes, parts=parts, inputs=inputs)
 
 
 def recognises(checkpoint: Checkpoint) -> bool:

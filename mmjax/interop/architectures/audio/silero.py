@@ -69,7 +69,7 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
         raise UserError(f"{checkpoint.path}: {missing[0]}.weight is missing: fetch the file anew")
     channels = tuple(weights[f"{name}.weight"].shape[0] for name in names)
     width = weights["lstm_cell.weight_hh"].shape[1]
-    tower = speech.SileroTower(channels, width, dtype)
+    backbone = speech.SileroBackbone(channels, width, dtype)
     rules = convolution("stft", "stft_conv", 1, bias=False)
     for layer, name in enumerate(names):
         rules += convolution(f"conv{layer}", name, 1)
@@ -84,8 +84,8 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
         *same("speech/bias", "final_conv.bias"),
     ]
     shapes = {"input_values": jax.ShapeDtypeStruct((1, 4 * speech.FRAME), jnp.float32)}
-    parts = {"audio": Part(tower, "", waveforms)}
-    return Architecture("silero", tower, rules, shapes, canonical, parts, input_names(tower))
+    parts = {"audio": Part(backbone, "", waveforms)}
+    return Architecture("silero", backbone, rules, shapes, canonical, parts, input_names(backbone))
 
 
 def recognises(checkpoint: Checkpoint) -> bool:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from mmjax.backbones.audio.wav2vec2 import (
     Transcriber,
-    Wav2Vec2Tower,
+    Wav2Vec2Backbone,
     frames_of,
     real_frames,
 )
@@ -118,10 +118,12 @@ def feature_rules(c: SimpleNamespace) -> Rules:
     return rules
 
 
-def tower_of(config: Any, dtype: Any, where: str, replaced: bool) -> tuple[Wav2Vec2Tower, Rules]:
+def backbone_of(
+    config: Any, dtype: Any, where: str, replaced: bool
+) -> tuple[Wav2Vec2Backbone, Rules]:
     """The module and its layout; `replaced`: whether the file has a vector for masked frames."""
     c = checked(config, where)
-    tower = Wav2Vec2Tower(
+    backbone = Wav2Vec2Backbone(
         **transformer_options(c, dtype, where),
         channels=tuple(c.conv_dim),
         sizes=tuple(c.conv_kernel),
@@ -154,7 +156,7 @@ def tower_of(config: Any, dtype: Any, where: str, replaced: bool) -> tuple[Wav2V
         *norm("norm", "encoder.layer_norm"),
         *repeated(block, "blocks", "encoder.layers", c.num_hidden_layers),
     ]
-    return tower, rules
+    return backbone, rules
 
 
 def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
@@ -163,18 +165,21 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     where = str(checkpoint.path)
     names = {canonical(name): name for name in checkpoint.weights}
     replaced = "masked_spec_embed" in names
-    tower, rules = tower_of(checkpoint.config, dtype, where, replaced)
-    windows = {"sizes": tower.sizes, "strides": tower.strides}
-    module, part = tower, Part(tower, "", front_ends.wav2vec2, windows, front_ends.wav2vec2_options)
+    backbone, rules = backbone_of(checkpoint.config, dtype, where, replaced)
+    windows = {"sizes": backbone.sizes, "strides": backbone.strides}
+    module, part = (
+        backbone,
+        Part(backbone, "", front_ends.wav2vec2, windows, front_ends.wav2vec2_options),
+    )
     if "lm_head.weight" in names:
         letters = checkpoint.weights[names["lm_head.weight"]].shape[0]
-        module, part = Transcriber(tower, letters, dtype), part._replace(path="tower")
+        module, part = Transcriber(backbone, letters, dtype), part._replace(path="tower")
         rules = [*prefixed(rules, "tower/"), *dense("head", "lm_head")]
     elif names.keys() >= ONE_ANSWER and not any(name.startswith("tdnn.") for name in names):
         classes, middle = checkpoint.weights[names["classifier.weight"]].shape
         weighted = "layer_weights" in names
         module = Classifier(
-            tower,
+            backbone,
             classes,
             dtype,
             "mean",
@@ -190,10 +195,10 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
             *(same("weights", "layer_weights") if weighted else ()),
         ]
     samples = SECOND
-    while frames_of(samples, tower.sizes, tower.strides) < 1:
+    while frames_of(samples, backbone.sizes, backbone.strides) < 1:
         samples *= 2
     shapes = {"input_values": jax.ShapeDtypeStruct((1, samples), jnp.float32)}
-    inputs = input_names(tower)
+    inputs = input_names(backbone)
     return Architecture("wav2vec2", module, rules, shapes, canonical, {"audio": part}, inputs)
 
 

@@ -119,7 +119,7 @@ def decoder_of(
 def model_of(
     config: Mapping[str, Any], dtype: Any, where: str, logits: str | None
 ) -> tuple[WhisperModel, Rules]:
-    """Both halves and their layout; `logits` is as of the decoder."""
+    """Encoder and decoder and their layout; `logits` is as of the decoder."""
     encoder, rules = encoder_of(config, dtype, where)
     decoder, more = decoder_of(config, dtype, where, logits)
     rules = [*prefixed(rules, "encoder/", "encoder."), *prefixed(more, "decoder/", "decoder.")]
@@ -153,7 +153,7 @@ def config_of(model: WhisperModel) -> dict[str, Any]:
 
 
 def architecture(family: str, model: WhisperModel, rules: Rules, canonical: Any) -> Architecture:
-    """Of both halves."""
+    """Of encoder and decoder."""
     shapes = {
         "input_features": features(model.encoder),
         "decoder_input_ids": jax.ShapeDtypeStruct((1, 1), jnp.int32),

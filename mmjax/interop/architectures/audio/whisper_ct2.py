@@ -82,7 +82,7 @@ def norm(ours: str, theirs: str) -> Rules:
 
 
 def layout(model: WhisperModel) -> Rules:
-    """Of both halves; the projections of an attention are one there, too."""
+    """Of encoder and decoder; the projections of an attention are one there, too."""
 
     def linear(ours: str, theirs: str) -> Rules:
         return [

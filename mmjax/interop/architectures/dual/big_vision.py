@@ -1,10 +1,9 @@
 """Checkpoints of big_vision (https://github.com/google-research/big_vision), .npz files.
 
-Image models, also those of the ViT paper's own library, and two-tower models (SigLIP). Such a file
-has no config: all is read off its arrays. They do not tell tokens pooled by their mean from ones
-that are not pooled (mean is assumed) nor how texts are pooled (the last token, as in all published
-models). `numpy.savez(path, **interop.weights_of(model))` writes the names and shapes that were
-read.
+Image models, also those of the ViT paper's own library, and SigLIP. Such a file has no config: all
+is read off its arrays. They do not tell tokens pooled by their mean from ones that are not pooled
+(mean is assumed) nor how texts are pooled (the last token, as in all published models).
+`numpy.savez(path, **interop.weights_of(model))` writes the names and shapes that were read.
 """
 
 import math
@@ -165,17 +164,17 @@ def map_head(heads: int) -> Rules:
     ]
 
 
-def features(tower: Any, rules: Rules, shapes: Shapes, start: str) -> tuple[Projected, Rules]:
-    """The tower below `start` with its head, if it has one."""
+def features(backbone: Any, rules: Rules, shapes: Shapes, start: str) -> tuple[Projected, Rules]:
+    """The backbone below `start` with its head, if it has one."""
     layer = None
     rules = prefixed(rules, "tower/")
     if f"{start}head/kernel" in shapes:
-        layer = Dense(shapes.of(f"{start}head/kernel", 2)[1], dtype=tower.dtype)
+        layer = Dense(shapes.of(f"{start}head/kernel", 2)[1], dtype=backbone.dtype)
         rules += dense("projection", "head")
-    return Projected(tower, layer), prefixed(rules, "", start)
+    return Projected(backbone, layer), prefixed(rules, "", start)
 
 
-def image_tower(shapes: Shapes, start: str, dtype: Any) -> tuple[Projected, Rules]:
+def image_backbone(shapes: Shapes, start: str, dtype: Any) -> tuple[Projected, Rules]:
     """The ViT below `start`, and its layout."""
     inner = shapes.below(start)
     *sides, channels, width = inner.of("embedding/kernel", 4)
@@ -200,7 +199,7 @@ def image_tower(shapes: Shapes, start: str, dtype: Any) -> tuple[Projected, Rule
             f"{shapes.where}: {cells} positions, pooled by {pool!r}{', pre_logits' * rep}: mmjax"
             " has no such ViT"
         )
-    tower = VisionTransformer(
+    backbone = VisionTransformer(
         **sizes,
         **SETTINGS,
         patch_size=tuple(sides),
@@ -225,16 +224,16 @@ def image_tower(shapes: Shapes, start: str, dtype: Any) -> tuple[Projected, Rule
         *(map_head(sizes["heads"]) if pool == "attention" else ()),
         *(dense("pooler", "pre_logits") if rep else ()),
     ]
-    return features(tower, rules, shapes, start)
+    return features(backbone, rules, shapes, start)
 
 
-def text_tower(shapes: Shapes, dtype: Any) -> tuple[Projected, Rules]:
-    """The text half, and its layout."""
+def text_backbone(shapes: Shapes, dtype: Any) -> tuple[Projected, Rules]:
+    """The text backbone, and its layout."""
     inner = shapes.below("txt/")
     sizes, rules = blocks("Encoder_0", inner, "transformer")
     words, width = inner.of("Embed_0/embedding", 2)
     length = inner.of("pos_embedding", 3)[1]
-    tower = TextBackbone(
+    backbone = TextBackbone(
         **sizes,
         **SETTINGS,
         vocabulary_size=words,
@@ -247,25 +246,25 @@ def text_tower(shapes: Shapes, dtype: Any) -> tuple[Projected, Rules]:
         *same("words/embedding", "Embed_0/embedding"),
         *reshaped("positions/embedding", "pos_embedding", (length, width), (1, length, width)),
     ]
-    return features(tower, rules, shapes, "txt/")
+    return features(backbone, rules, shapes, "txt/")
 
 
 def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
-    """An image model, or two towers."""
+    """An image model, or two backbones."""
     where = str(checkpoint.path)
     canonical = canonical_of(checkpoint.weights)
     found = {canonical(name): tensor for name, tensor in checkpoint.weights.items()}
     found.pop("", None)
     shapes = Shapes(found, where)
     two = "img/embedding/kernel" in shapes
-    vision, rules = image_tower(shapes, "img/" if two else "", dtype)
-    tower = vision.tower
-    size = [cells * side for cells, side in zip(tower.grid, tower.patch_size, strict=True)]
+    vision, rules = image_backbone(shapes, "img/" if two else "", dtype)
+    backbone = vision.tower
+    size = [cells * side for cells, side in zip(backbone.grid, backbone.patch_size, strict=True)]
     channels = shapes.of("img/embedding/kernel" if two else "embedding/kernel", 4)[2]
     example = {"image": jax.ShapeDtypeStruct((1, *size, channels), jnp.float32)}
-    parts = {"image": Part(tower, "vision/tower" if two else "tower")}
+    parts = {"image": Part(backbone, "vision/tower" if two else "tower")}
     if two:
-        text, more = text_tower(shapes, dtype)
+        text, more = text_backbone(shapes, dtype)
         scalars = ("t", "b") if "b" in shapes else ("t",)
         rules = [*prefixed(rules, "vision/"), *prefixed(more, "text/")]
         for name in scalars:
@@ -283,7 +282,7 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
         example["text"] = jax.ShapeDtypeStruct((1, text.tower.positions), jnp.int32)
         parts["text"] = Part(text.tower, "text/tower")
     else:
-        module = ImageModel(tower, vision.projection)
+        module = ImageModel(backbone, vision.projection)
     extra = sorted(set(found) - {name for rule in rules for name in rule.theirs})
     if extra:
         raise UserError(

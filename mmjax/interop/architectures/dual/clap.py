@@ -8,7 +8,7 @@ from mmjax.backbones.audio.clap_audio import AsTokens
 from mmjax.backbones.dual.dual import DualEncoder, Given, MlpProjection, Projected
 from mmjax.backbones.text.transformer import TextBackbone
 from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part, has_type, strip
-from mmjax.interop.architectures.dual.clap_audio import audio_tower, spectrogram
+from mmjax.interop.architectures.dual.clap_audio import audio_backbone, spectrogram
 from mmjax.interop.architectures.settings import activation, section, settings
 from mmjax.interop.architectures.text import bert, roberta
 from mmjax.interop.encoding import front_ends_clap
@@ -36,9 +36,9 @@ def canonical(*prefixes: str) -> Callable[[str], str]:
     return plain
 
 
-def text_tower(config: Mapping[str, Any], dtype: Any, where: str) -> tuple[TextBackbone, Rules]:
-    """The text half, a RoBERTa, and its layout below "text_model."."""
-    return roberta.text_tower(TEXT | dict(config), dtype, where, pooled=True)
+def text_backbone(config: Mapping[str, Any], dtype: Any, where: str) -> tuple[TextBackbone, Rules]:
+    """The text backbone, a RoBERTa, and its layout below "text_model."."""
+    return roberta.text_backbone(TEXT | dict(config), dtype, where, pooled=True)
 
 
 def projection(kind: str, ours: str) -> Rules:
@@ -54,13 +54,13 @@ def projection_of(checkpoint: Checkpoint, dtype: Any) -> MlpProjection:
     return MlpProjection(c.projection_dim, activation(c.projection_hidden_act, where), dtype)
 
 
-def parts(kind: str, tower: Any, path: str) -> dict[str, Part]:
+def parts(kind: str, backbone: Any, path: str) -> dict[str, Part]:
     """What a recipe plugs in."""
     if kind == "text":
-        return {kind: Part(tower, path, options={"padding": tower.padding})}
-    fused = tower.fusion is not None
-    read = functools.partial(front_ends_clap.clap_options, bins=tower.bins, fused=fused)
-    return {kind: Part(AsTokens(tower), path, front_ends_clap.clap, read=read)}
+        return {kind: Part(backbone, path, options={"padding": backbone.padding})}
+    fused = backbone.fusion is not None
+    read = functools.partial(front_ends_clap.clap_options, bins=backbone.bins, fused=fused)
+    return {kind: Part(AsTokens(backbone), path, front_ends_clap.clap, read=read)}
 
 
 def one_half(checkpoint: Checkpoint, kind: str, dtype: Any) -> Architecture:
@@ -68,19 +68,19 @@ def one_half(checkpoint: Checkpoint, kind: str, dtype: Any) -> Architecture:
     where = str(checkpoint.path)
     if kind == "audio":
         plain = canonical("audio_model.audio_encoder.", "audio_encoder.")
-        tower, rules = audio_tower(checkpoint.config, dtype, where)
-        example, inputs = spectrogram(tower), ("input_features", "is_longer")
+        backbone, rules = audio_backbone(checkpoint.config, dtype, where)
+        example, inputs = spectrogram(backbone), ("input_features", "is_longer")
     else:
         plain = canonical("text_model.")
-        tower, rules = text_tower(checkpoint.config, dtype, where)
-        example, inputs = bert.example(tower), bert.INPUTS
-    module, path = tower, ""
+        backbone, rules = text_backbone(checkpoint.config, dtype, where)
+        example, inputs = bert.example(backbone), bert.INPUTS
+    module, path = backbone, ""
     if f"{kind}_projection.linear1.weight" in checkpoint.weights:
         layers = projection_of(checkpoint, dtype)
-        module = Projected(tower, layers, f"{kind}_embeds")
+        module = Projected(backbone, layers, f"{kind}_embeds")
         rules = [*prefixed(rules, "tower/"), *projection(kind, "projection")]
         path = "tower"
-    return Architecture("clap", module, rules, example, plain, parts(kind, tower, path), inputs)
+    return Architecture("clap", module, rules, example, plain, parts(kind, backbone, path), inputs)
 
 
 def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
@@ -89,10 +89,10 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     if kind != "clap":
         return one_half(checkpoint, kind.split("_")[1], dtype)
     config = section(checkpoint.config, "audio_config", where)
-    audio, audio_rules = audio_tower(config, dtype, where)
+    audio, audio_rules = audio_backbone(config, dtype, where)
     config = section(checkpoint.config, "text_config", where)
-    text, text_rules = text_tower(config, dtype, where)
-    both = [Projected(tower, projection_of(checkpoint, dtype)) for tower in (text, audio)]
+    text, text_rules = text_backbone(config, dtype, where)
+    both = [Projected(backbone, projection_of(checkpoint, dtype)) for backbone in (text, audio)]
     module = DualEncoder(both[0], audio=both[1], inputs=INPUTS, text_scale=True)
     rules = [
         *prefixed(audio_rules, "audio/tower/", "audio_model.audio_encoder."),

@@ -7,7 +7,7 @@ from mmjax.backbones.vision.vit import VisionTransformer
 from mmjax.interop.architecture import Architecture, Checkpoint, Family, has_type
 from mmjax.interop.architectures.blocks import modern_blocks
 from mmjax.interop.architectures.dual import dual
-from mmjax.interop.architectures.dual.dual import Side, text_backbone
+from mmjax.interop.architectures.dual.dual import Side, text_transformer
 from mmjax.interop.architectures.settings import pair, settings, transformer_options
 from mmjax.interop.weights.layout import Rules, norm, patches, reshaped, same
 
@@ -35,11 +35,11 @@ TEXT = {
 }
 
 
-def vision_tower(config: dict, dtype: Any, where: str) -> tuple[VisionTransformer, Rules]:
+def vision_backbone(config: dict, dtype: Any, where: str) -> tuple[VisionTransformer, Rules]:
     """The image backbone, and its layout below "vision_model."."""
     c = settings(config, VISION, where)
     sides, size = pair(c.patch_size), pair(c.image_size)
-    tower = VisionTransformer(
+    backbone = VisionTransformer(
         **transformer_options(c, dtype, where),
         patch_size=sides,
         grid=(size[0] // sides[0], size[1] // sides[1]),
@@ -63,18 +63,18 @@ def vision_tower(config: dict, dtype: Any, where: str) -> tuple[VisionTransforme
         *modern_blocks("transformer", "encoder.layers", c.num_hidden_layers, width),
         *norm("norm", "post_layernorm"),
     ]
-    return tower, rules
+    return backbone, rules
 
 
-def text_tower(config: dict, dtype: Any, where: str) -> tuple[TextBackbone, Rules]:
+def text_backbone(config: dict, dtype: Any, where: str) -> tuple[TextBackbone, Rules]:
     """The text backbone, and its layout below "text_model."."""
     c = settings(config, TEXT, where)
-    return text_backbone(c, dtype, where, causal=True, pooling="end", end_id=c.eos_token_id)
+    return text_transformer(c, dtype, where, causal=True, pooling="end", end_id=c.eos_token_id)
 
 
 SIDES = (
-    Side("image", "vision", "vision_model.", "vision_config", vision_tower, "visual_projection"),
-    Side("text", "text", "text_model.", "text_config", text_tower, "text_projection"),
+    Side("image", "vision", "vision_model.", "vision_config", vision_backbone, "visual_projection"),
+    Side("text", "text", "text_model.", "text_config", text_backbone, "text_projection"),
 )
 
 

@@ -41,7 +41,7 @@ class Side(NamedTuple):
     projection: str = ""
 
 
-def text_backbone(
+def text_transformer(
     c: SimpleNamespace, dtype: Any, where: str, **options: Any
 ) -> tuple[TextBackbone, Rules]:
     """The text transformer, and its layout below "text_model."; `options`: its pooling."""
@@ -65,19 +65,19 @@ def canonical(name: str) -> str:
     return "" if name.endswith("position_ids") else name
 
 
-def example(towers: dict[str, Any]) -> dict[str, jax.ShapeDtypeStruct]:
-    """Inputs of the sizes that the towers, by kind of input, were made for."""
+def example(backbones: dict[str, Any]) -> dict[str, jax.ShapeDtypeStruct]:
+    """Inputs of the sizes that the backbones, by kind of input, were made for."""
     inputs = {}
-    if "image" in towers:
-        inputs["pixel_values"] = picture(towers["image"])
-    if "text" in towers:
-        inputs["input_ids"] = jax.ShapeDtypeStruct((1, towers["text"].positions), jnp.int32)
+    if "image" in backbones:
+        inputs["pixel_values"] = picture(backbones["image"])
+    if "text" in backbones:
+        inputs["input_ids"] = jax.ShapeDtypeStruct((1, backbones["text"].positions), jnp.int32)
     return inputs
 
 
-def picture(tower: Any, channels: int = 3) -> jax.ShapeDtypeStruct:
-    """One of the size that a vision tower was made for."""
-    sides = [cells * side for cells, side in zip(tower.grid, tower.patch_size, strict=True)]
+def picture(backbone: Any, channels: int = 3) -> jax.ShapeDtypeStruct:
+    """One of the size that a vision backbone was made for."""
+    sides = [cells * side for cells, side in zip(backbone.grid, backbone.patch_size, strict=True)]
     return jax.ShapeDtypeStruct((1, channels, *sides), jnp.float32)
 
 

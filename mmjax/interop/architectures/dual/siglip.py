@@ -7,7 +7,7 @@ from mmjax.backbones.vision.vit import VisionTransformer
 from mmjax.interop.architecture import Architecture, Checkpoint, Family, has_type
 from mmjax.interop.architectures.blocks import modern_blocks
 from mmjax.interop.architectures.dual import clip, dual
-from mmjax.interop.architectures.dual.dual import Side, text_backbone
+from mmjax.interop.architectures.dual.dual import Side, text_transformer
 from mmjax.interop.architectures.settings import pair, settings, transformer_options
 from mmjax.interop.weights.layout import Rules, dense, norm, patches, same, transposed
 
@@ -42,11 +42,11 @@ def head() -> Rules:
     ]
 
 
-def vision_tower(config: dict, dtype: Any, where: str) -> tuple[VisionTransformer, Rules]:
+def vision_backbone(config: dict, dtype: Any, where: str) -> tuple[VisionTransformer, Rules]:
     """The image backbone, and its layout below "vision_model."."""
     c = settings(config, VISION, where)
     sides, size = pair(c.patch_size), pair(c.image_size)
-    tower = VisionTransformer(
+    backbone = VisionTransformer(
         **transformer_options(c, dtype, where),
         patch_size=sides,
         grid=(size[0] // sides[0], size[1] // sides[1]),
@@ -60,19 +60,21 @@ def vision_tower(config: dict, dtype: Any, where: str) -> tuple[VisionTransforme
         *norm("transformer/norm", "post_layernorm"),
         *(head() if c.vision_use_head else ()),
     ]
-    return tower, rules
+    return backbone, rules
 
 
-def text_tower(config: dict, dtype: Any, where: str) -> tuple[TextBackbone, Rules]:
+def text_backbone(config: dict, dtype: Any, where: str) -> tuple[TextBackbone, Rules]:
     """The text backbone, and its layout below "text_model."."""
     c = settings(config, TEXT, where)
-    backbone, rules = text_backbone(c, dtype, where, pooling="last", head_width=c.projection_size)
+    backbone, rules = text_transformer(
+        c, dtype, where, pooling="last", head_width=c.projection_size
+    )
     return backbone, [*rules, *dense("head", "head")]
 
 
 SIDES = (
-    Side("image", "vision", "vision_model.", "vision_config", vision_tower),
-    Side("text", "text", "text_model.", "text_config", text_tower),
+    Side("image", "vision", "vision_model.", "vision_config", vision_backbone),
+    Side("text", "text", "text_model.", "text_config", text_backbone),
 )
 
 

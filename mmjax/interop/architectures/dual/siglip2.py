@@ -58,7 +58,7 @@ def patched(
     }, rows
 
 
-def vision_tower(config: Any, dtype: Any, where: str) -> tuple[NaflexTower, Part, Rules]:
+def vision_backbone(config: Any, dtype: Any, where: str) -> tuple[NaflexTower, Part, Rules]:
     """The image backbone, how raw images enter it, and its layout below "vision_model.".
 
     Raises:
@@ -71,7 +71,7 @@ def vision_tower(config: Any, dtype: Any, where: str) -> tuple[NaflexTower, Part
             f"{where}: num_patches={c.num_patches} and patch_size={c.patch_size} in config.json:"
             " the positions must be of a square grid, and the patches square"
         )
-    tower = NaflexTower(
+    backbone = NaflexTower(
         **transformer_options(c, dtype, where),
         features=c.num_channels * c.patch_size**2,
         side=side,
@@ -84,14 +84,14 @@ def vision_tower(config: Any, dtype: Any, where: str) -> tuple[NaflexTower, Part
         *norm("norm", "post_layernorm"),
         *(siglip.head() if c.vision_use_head else ()),
     ]
-    return tower, Part(tower, "", patched, PIXELS | {"side": c.patch_size}), rules
+    return backbone, Part(backbone, "", patched, PIXELS | {"side": c.patch_size}), rules
 
 
-def example(tower: NaflexTower) -> dict[str, jax.ShapeDtypeStruct]:
+def example(backbone: NaflexTower) -> dict[str, jax.ShapeDtypeStruct]:
     """One picture of the grid that the positions were learned for."""
-    count = tower.side**2
+    count = backbone.side**2
     return {
-        "pixel_values": jax.ShapeDtypeStruct((1, count, tower.features), jnp.float32),
+        "pixel_values": jax.ShapeDtypeStruct((1, count, backbone.features), jnp.float32),
         "pixel_attention_mask": jax.ShapeDtypeStruct((1, count), jnp.int32),
         "spatial_shapes": jax.ShapeDtypeStruct((1, 2), jnp.int32),
     }
@@ -104,14 +104,14 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     if kind == "siglip2_text_model":
         return one_side("siglip2", checkpoint, text, dtype)
     if kind == "siglip2_vision_model":
-        tower, part, rules = vision_tower(checkpoint.config, dtype, where)
+        backbone, part, rules = vision_backbone(checkpoint.config, dtype, where)
 
         def bare(name: str) -> str:
             return canonical(strip(("vision_model.",), name))
 
-        shapes, inputs = example(tower), input_names(tower)
-        return Architecture("siglip2", tower, rules, shapes, bare, {"image": part}, inputs)
-    vision, part, rules = vision_tower(
+        shapes, inputs = example(backbone), input_names(backbone)
+        return Architecture("siglip2", backbone, rules, shapes, bare, {"image": part}, inputs)
+    vision, part, rules = vision_backbone(
         section(checkpoint.config, "vision_config", where), dtype, where
     )
     if classifies(checkpoint):
@@ -122,7 +122,7 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
             " embeddings to compare with those of texts"
         )
     config = section(checkpoint.config, "text_config", where)
-    words, text_rules = siglip.text_tower(config, dtype, where)
+    words, text_rules = siglip.text_backbone(config, dtype, where)
     rules = [
         *prefixed(rules, "vision/tower/", "vision_model."),
         *prefixed(text_rules, "text/tower/", "text_model."),

@@ -1,4 +1,4 @@
-"""The text towers of open_clip and of OpenAI's CLIP."""
+"""The text backbones of open_clip and of OpenAI's CLIP."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -31,10 +31,10 @@ TEXT = {
 TEXTS = {"argmax": "highest", "eos": "equal", "first": "first", "last": "final"}
 
 
-def text_tower(
+def text_backbone(
     config: Mapping[str, Any], width: int, quick: bool, dtype: Any, where: str
 ) -> tuple[Projected, Rules]:
-    """The text half, `width` that of its features, and its layout."""
+    """The text backbone, `width` that of its features, and its layout."""
     check(config, where)
     c = settings(config, TEXT, where)
     check_heads(where, c.width, c.heads)
@@ -43,7 +43,7 @@ def text_tower(
             f"{where}: pool_type={c.pool_type!r}, ls_init_value={c.ls_init_value!r} of texts:"
             f" mmjax has {', '.join(TEXTS)} without layer scale"
         )
-    tower = TextBackbone(
+    backbone = TextBackbone(
         width=c.width,
         layers=c.layers,
         heads=c.heads,
@@ -64,10 +64,10 @@ def text_tower(
         *norm("tower/transformer/norm", "ln_final"),
     ]
     if c.proj_type == "none":
-        return Projected(tower), rules
+        return Projected(backbone), rules
     rules += (
         dense("projection", "text_projection")
         if c.proj_bias
         else same("projection/kernel", "text_projection")
     )
-    return Projected(tower, Dense(width, c.proj_bias, dtype)), rules
+    return Projected(backbone, Dense(width, c.proj_bias, dtype)), rules

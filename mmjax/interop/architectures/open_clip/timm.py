@@ -1,4 +1,4 @@
-"""The towers of open_clip that are vision transformers of timm, SigLIP's among them.
+"""The backbones of open_clip that are vision transformers of timm, SigLIP's among them.
 
 Their config has timm's name of the architecture in place of sizes, which the tensors tell.
 """
@@ -24,7 +24,7 @@ VISION = {
 
 
 def projection(
-    proj: str | None, bias: bool, tower: Any, width: int, dtype: Any, where: str
+    proj: str | None, bias: bool, backbone: Any, width: int, dtype: Any, where: str
 ) -> tuple[Projected, Rules]:
     """What projects the pooled vector: nothing, a layer after the model, or timm's classifier.
 
@@ -32,24 +32,24 @@ def projection(
         UserError: another kind, or features of another width than `width`.
     """
     if proj == "none":
-        if tower.width != width:
+        if backbone.width != width:
             raise UserError(
                 f"{where}: timm_proj='none' with embed_dim={width}: the features of its timm model"
-                f" have {tower.width} channels, and nothing projects them"
+                f" have {backbone.width} channels, and nothing projects them"
             )
-        return Projected(tower), []
+        return Projected(backbone), []
     if proj == "linear":
         rules = dense("projection", "visual.head.proj", bias=bias)
-        return Projected(tower, Dense(width, bias, dtype)), rules
+        return Projected(backbone, Dense(width, bias, dtype)), rules
     if not proj:
-        return Projected(tower, Dense(width, dtype=dtype)), dense("projection", f"{TRUNK}head")
+        return Projected(backbone, Dense(width, dtype=dtype)), dense("projection", f"{TRUNK}head")
     raise UserError(f"{where}: timm_proj={proj!r}: mmjax has 'linear', 'none' and null")
 
 
-def timm_tower(
+def timm_backbone(
     config: Mapping[str, Any], weights: Mapping[str, Any], width: int, dtype: Any, where: str
 ) -> tuple[Projected, Rules]:
-    """The image half, `width` that of its features, and its layout.
+    """The image backbone, `width` that of its features, and its layout.
 
     Raises:
         UserError: no plain vision transformer of timm, or a pooling or projection that mmjax does
@@ -72,10 +72,10 @@ def timm_tower(
     }
     if c.timm_pool or c.timm_proj != "linear":  # "" before a layer leaves timm's own pooling
         described["global_pool"] = c.timm_pool
-    tower, rules = timm_vit.transformer(described, names, where, dtype)
-    if tower.pooling is None:
+    backbone, rules = timm_vit.transformer(described, names, where, dtype)
+    if backbone.pooling is None:
         raise UserError(f"{where}: timm_pool={c.timm_pool!r} gives no features")
-    module, last = projection(c.timm_proj, c.timm_proj_bias, tower, width, dtype, where)
+    module, last = projection(c.timm_proj, c.timm_proj_bias, backbone, width, dtype, where)
     known = {"head.weight", "head.bias"} if not c.timm_proj else set()
     timm_vit.check_parts(rules, set(names) - known, where)
     return module, [*prefixed(rules, "tower/", TRUNK), *last]

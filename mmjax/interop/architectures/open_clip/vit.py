@@ -1,4 +1,4 @@
-"""The ViT towers of open_clip and of OpenAI's CLIP."""
+"""The ViT backbones of open_clip and of OpenAI's CLIP."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -34,10 +34,10 @@ PICTURES = {
 }
 
 
-def vit_tower(
+def vit_backbone(
     config: Mapping[str, Any], width: int, quick: bool, dtype: Any, where: str
 ) -> tuple[Projected, Rules]:
-    """The image half, `width` that of its features, and its layout."""
+    """The image backbone, `width` that of its features, and its layout."""
     check(config, where)
     c = settings(config, VISION, where)
     heads = c.width // max(c.head_width, 1)
@@ -45,7 +45,7 @@ def vit_tower(
     if (c.pool_type, c.final_ln_after_pool) not in PICTURES:
         raise UserError(f"{where}: pool_type={c.pool_type!r} of pictures: mmjax has tok and avg")
     sides, size = pair(c.patch_size), pair(c.image_size)
-    tower = VisionTransformer(
+    backbone = VisionTransformer(
         width=c.width,
         layers=c.layers,
         heads=heads,
@@ -73,4 +73,4 @@ def vit_tower(
         ),
         *same("projection/kernel", "visual.proj"),
     ]
-    return Projected(tower, Dense(width, use_bias=False, dtype=dtype)), rules
+    return Projected(backbone, Dense(width, use_bias=False, dtype=dtype)), rules

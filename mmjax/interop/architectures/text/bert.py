@@ -109,7 +109,7 @@ def distilled_blocks(layers: int, width: int) -> Rules:
     return repeated(block, "transformer", "transformer.layer", layers)
 
 
-def text_tower(
+def text_backbone(
     config: Mapping[str, Any],
     dtype: Any,
     where: str,
@@ -133,7 +133,7 @@ def text_tower(
     """
     c = settings(config, CONFIG, where)
     refuse_others(config, ONLY, where)
-    tower = TextBackbone(
+    backbone = TextBackbone(
         **transformer_options(c, dtype, where),
         vocabulary_size=c.vocab_size,
         positions=c.max_position_embeddings,
@@ -148,7 +148,7 @@ def text_tower(
         *blocks(c.num_hidden_layers, c.hidden_size),
         *(dense("pooler", "pooler.dense") if pooled else ()),
     ]
-    return tower, rules
+    return backbone, rules
 
 
 def has_pooler(checkpoint: Checkpoint, plain: Callable[[str], str]) -> bool:
@@ -156,31 +156,31 @@ def has_pooler(checkpoint: Checkpoint, plain: Callable[[str], str]) -> bool:
     return any(plain(name) == "pooler.dense.weight" for name in checkpoint.weights)
 
 
-def example(tower: TextBackbone) -> dict[str, jax.ShapeDtypeStruct]:
+def example(backbone: TextBackbone) -> dict[str, jax.ShapeDtypeStruct]:
     """A text as long as the model takes."""
-    longest = tower.positions - (0 if tower.padding is None else tower.padding + 1)
+    longest = backbone.positions - (0 if backbone.padding is None else backbone.padding + 1)
     return {"input_ids": jax.ShapeDtypeStruct((1, longest), jnp.int32)}
 
 
 def alone(
     family: str,
-    tower: TextBackbone,
+    backbone: TextBackbone,
     rules: Rules,
     plain: Callable[[str], str],
     inputs: tuple[str, ...] = INPUTS,
 ) -> Architecture:
-    """A text tower as a whole model."""
-    padding = {} if tower.padding is None else {"padding": tower.padding}
-    parts = {"text": Part(tower, options=padding)}
-    return Architecture(family, tower, rules, example(tower), plain, parts, inputs)
+    """A text backbone as a whole model."""
+    padding = {} if backbone.padding is None else {"padding": backbone.padding}
+    parts = {"text": Part(backbone, options=padding)}
+    return Architecture(family, backbone, rules, example(backbone), plain, parts, inputs)
 
 
 def encoder(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     """BertModel, with its pooler if the file has one."""
     plain = canonical(("bert.",))
     pooled = has_pooler(checkpoint, plain)
-    tower, rules = text_tower(checkpoint.config, dtype, str(checkpoint.path), pooled=pooled)
-    return alone("bert", tower, rules, plain)
+    backbone, rules = text_backbone(checkpoint.config, dtype, str(checkpoint.path), pooled=pooled)
+    return alone("bert", backbone, rules, plain)
 
 
 def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
@@ -194,9 +194,9 @@ def distilled(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     config = {DISTILLED.get(key, key): value for key, value in checkpoint.config.items()}
     config |= {"type_vocab_size": 0, "layer_norm_eps": 1e-12}
     where = str(checkpoint.path)
-    tower, rules = text_tower(config, dtype, where, pooled=False, blocks=distilled_blocks)
+    backbone, rules = text_backbone(config, dtype, where, pooled=False, blocks=distilled_blocks)
     inputs = tuple(name for name in INPUTS if name != "token_type_ids")
-    return alone("distilbert", tower, rules, canonical(("distilbert.",)), inputs)
+    return alone("distilbert", backbone, rules, canonical(("distilbert.",)), inputs)
 
 
 def build_distilled(checkpoint: Checkpoint, dtype: Any) -> Architecture:

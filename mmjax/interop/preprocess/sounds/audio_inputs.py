@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int
 
 from mmjax.backbones.audio import speech
-from mmjax.backbones.audio.wav2vec2 import Wav2Vec2Tower, frames_of
+from mmjax.backbones.audio.wav2vec2 import Wav2Vec2Backbone, frames_of
 from mmjax.errors import UserError
 from mmjax.interop.loading import Pretrained
 from mmjax.interop.preprocess import processors
@@ -152,7 +152,7 @@ def each(sounds: Sequence[np.ndarray], *, process: Callable, rate: int) -> Model
 
 
 def waves(
-    sounds: Sequence[np.ndarray], *, process: Callable, rate: int, tower: Wav2Vec2Tower
+    sounds: Sequence[np.ndarray], *, process: Callable, rate: int, tower: Wav2Vec2Backbone
 ) -> ModelInputs:
     """Of wav2vec 2.0, which is told the `lengths`, whether or not it was trained with masks."""
     rows = process(sounds, rate, alone=True)["input_values"]
