@@ -260,24 +260,3 @@ def real_frames(
     if lengths is None:
         return None
     return jnp.arange(count) < frames_of(lengths, backbone.sizes, backbone.strides)[:, None]
-
-
-class Transcriber(nn.Module):
-    """The outputs of a backbone, and logits [B N V] of the letters at each frame, for CTC.
-
-    Attributes:
-        tower: gives "last_hidden_state".
-        vocabulary_size: V.
-        dtype: type of the computation.
-    """
-
-    tower: nn.Module
-    vocabulary_size: int
-    dtype: Any = jnp.float32
-
-    @nn.compact
-    def __call__(self, *args: Any, **inputs: Any) -> dict[str, Any]:
-        """Takes what the backbone takes."""
-        outputs = self.tower(*args, **inputs)
-        head = Dense(self.vocabulary_size, dtype=self.dtype, name="head")
-        return {"logits": head(outputs["last_hidden_state"]), **outputs}

@@ -22,7 +22,7 @@ from mmjax.interop.encoding.encoder import (
     PretrainedEncoder,
     part_of,
     preparation,
-    sees_sounds,
+    takes_spectrograms,
 )
 from mmjax.interop.encoding.spectrograms import seen
 from mmjax.interop.preprocess.texts.reading_texts import text_reader
@@ -147,7 +147,7 @@ def prepared(
     checkpoint: Checkpoint, architecture: Any, part: Any, spec: ConfigDict, kind: str, rate: int
 ) -> Any:
     """What turns raw input of a kind, sounds at `rate` Hz, into the inputs of a part."""
-    sees = sees_sounds(architecture, kind)
+    sees = takes_spectrograms(architecture, kind)
     wanted = {name: spec.get(f"pixel_{name}") for name in ("mean", "std")}
     prepare = preparation(part, "image" if sees else kind, checkpoint, wanted, architecture.family)
     if sees:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float32, Int
 from tokenizers import decoders
 
-from mmjax.backbones.audio.wav2vec2 import Transcriber
+from mmjax.backbones.classifier import Classifier
 from mmjax.errors import UserError
 from mmjax.interop.architectures.audio import whisper_ct2
 from mmjax.interop.loading import Pretrained
@@ -26,7 +26,14 @@ SPECIAL = re.compile(r"<\|.*\|>")  # the words of CTranslate2's vocabulary that 
 
 def writes(model: Pretrained) -> bool:
     """Whether a model gives text for sounds."""
-    return isinstance(model.module, Transcriber) or generate.writes(model)
+    return has_letters(model) or generate.writes(model)
+
+
+def has_letters(model: Pretrained) -> bool:
+    """Whether a model gives logits of letters for each frame, for CTC."""
+    module = model.module
+    frames = isinstance(module, Classifier) and module.reads == "tokens"
+    return frames and "audio" in model.architecture.parts
 
 
 def transcribe(
@@ -55,7 +62,7 @@ def transcribe(
             f"{model.path}: a model of the family {model.architecture.family} without a head that"
             " writes: use embed(...)"
         )
-    if isinstance(model.module, Transcriber):
+    if has_letters(model):
         given = [name for name, value in options.items() if value is not None]
         if given:
             raise UserError(

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.backbones.audio.wav2vec2 import (
-    Transcriber,
     Wav2Vec2Backbone,
     frames_of,
     real_frames,
@@ -173,8 +172,9 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     )
     if "lm_head.weight" in names:
         letters = checkpoint.weights[names["lm_head.weight"]].shape[0]
-        module, part = Transcriber(backbone, letters, dtype), part._replace(path="tower")
-        rules = [*prefixed(rules, "tower/"), *dense("head", "lm_head")]
+        module = Classifier(backbone, letters, dtype, "tokens")
+        part = part._replace(path="tower")
+        rules = [*prefixed(rules, "tower/"), *dense("classifier", "lm_head")]
     elif names.keys() >= ONE_ANSWER and not any(name.startswith("tdnn.") for name in names):
         classes, middle = checkpoint.weights[names["classifier.weight"]].shape
         weighted = "layer_weights" in names

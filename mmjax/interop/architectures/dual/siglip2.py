@@ -29,7 +29,7 @@ from mmjax.interop.architectures.dual.dual import (
     with_classifier,
 )
 from mmjax.interop.architectures.settings import section, settings, transformer_options
-from mmjax.interop.encoding.encoder import pictures
+from mmjax.interop.encoding.encoder import images
 from mmjax.interop.weights.layout import Rules, dense, norm, prefixed, same
 from mmjax.nn.layers.embedding import fold_patches
 
@@ -46,7 +46,7 @@ def patched(
     Raises:
         UserError: sides that are no multiples of a patch's.
     """
-    inputs, rows = pictures(value, mask, mean=mean, std=std)
+    inputs, rows = images(value, mask, mean=mean, std=std)
     grid = fold_patches(jnp.moveaxis(inputs["pixel_values"], 1, 3), side)
     count = grid.shape[1] * grid.shape[2]
     shapes = jnp.broadcast_to(jnp.array(grid.shape[1:3]), (len(value), 2))

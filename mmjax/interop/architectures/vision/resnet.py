@@ -18,7 +18,7 @@ from mmjax.encoders.image.pixels import IMAGENET_MEAN, IMAGENET_STD
 from mmjax.errors import UserError
 from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part, strip
 from mmjax.interop.architectures.settings import settings
-from mmjax.interop.encoding.encoder import pictures
+from mmjax.interop.encoding.encoder import images
 from mmjax.interop.formats.tensors import Weights
 from mmjax.interop.weights.layout import Rule, Rules, convolution, dense, norm, prefixed, same
 from mmjax.nn.layers.batch_norm import STATISTICS
@@ -79,7 +79,7 @@ def real_pictures(
     value: jax.Array, mask: jax.Array | None, *, mean: Any, std: Any
 ) -> tuple[dict[str, jax.Array], jax.Array]:
     """uint8 [R H W 3] -> pixel_values [R 3 H W], and for the batch norms which are real."""
-    inputs, rows = pictures(value, mask, mean=mean, std=std)
+    inputs, rows = images(value, mask, mean=mean, std=std)
     return {**inputs, "real": rows}, rows
 
 
