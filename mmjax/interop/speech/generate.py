@@ -145,11 +145,11 @@ def generated_ids(
         return likeliest(jnp.where(free, logits, -jnp.inf), ids, position)
 
     def step(ids, position, cache):
-        def run(model):
+        def decode(model):
             return model.decoder.step(ids, position, states, length=length)
 
-        return model.apply({**variables, **cache}, method=run, mutable=["cache"])
+        return model.apply({**variables, **cache}, method=decode, mutable=["cache"])
 
-    states = model.apply(variables, method=lambda model: model.encoder(features))
-    states = states["last_hidden_state"]
+    encoded = model.apply(variables, method=lambda model: model.encoder(features))
+    states = encoded["last_hidden_state"]
     return greedy(step, {}, prompt, ends, length=length, choose=choose)
