@@ -29,7 +29,8 @@ class Classifier(nn.Module):
     parameters "tower" (the backbone), "weights", "norm", "hidden", "classifier".
 
     Attributes:
-        tower: the backbone, which gives "pooler_output" [B D] or "last_hidden_state" [B N D].
+        tower: the backbone, which gives "pooler_output" [B D] or [B D 1 1], or "last_hidden_state"
+            [B N D].
         classes: C.
         dtype: type of the computation.
         reads: "pooled" (the pooled vector) or a name in READS, of the tokens.
@@ -63,7 +64,10 @@ class Classifier(nn.Module):
         """Takes what the backbone takes."""
         wanted = output_hidden_states or self.weighted
         outputs = dict(self.tower(*args, output_hidden_states=wanted, **inputs))
-        x = outputs["pooler_output"] if self.reads == POOLED else self._read(outputs, inputs)
+        if self.reads == POOLED:
+            x = outputs["pooler_output"].reshape(len(outputs["pooler_output"]), -1)
+        else:
+            x = self._read(outputs, inputs)
         if not output_hidden_states:
             outputs.pop("hidden_states", None)
         if self.epsilon is not None:
