@@ -84,7 +84,7 @@ def one_half(checkpoint: Checkpoint, kind: str, dtype: Any) -> Architecture:
 
 
 def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
-    """ClapModel, or one half with or without its projection, as config.json and the file say."""
+    """ClapModel, or one of its backbones with or without its projection."""
     kind, where = checkpoint.config["model_type"], str(checkpoint.path)
     if kind != "clap":
         return one_half(checkpoint, kind.split("_")[1], dtype)
