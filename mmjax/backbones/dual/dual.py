@@ -98,13 +98,20 @@ class DualEncoder(nn.Module):
     @nn.compact
     def __call__(
         self,
-        *,
+        *values: Array | None,
         output_hidden_states: bool = False,
         deterministic: bool = True,
         **inputs: Array | None,
     ) -> dict[str, Any]:
-        """KIND_embeds [B E] of length one and PART_model_output, of the parts whose input is given;
-        of two parts logits_per_KIND, too: cosines times the factor plus the bias."""
+        """Takes `inputs` by name, or in their order.
+
+        Returns:
+            Of the parts whose input is given, KIND_embeds [B E] of length one and
+            PART_model_output. Of two parts logits_per_KIND, too: cosines times the factor plus the
+            bias.
+        """
+        named = zip(self.inputs[: len(values)], values, strict=True)
+        inputs |= {given.name: x for given, x in named}
         flags = {"output_hidden_states": output_hidden_states, "deterministic": deterministic}
         outputs: dict[str, Any] = {}
         parts = {name: part for name in KINDS if (part := getattr(self, name)) is not None}
