@@ -13,7 +13,7 @@ class Classifier(nn.Module):
     """The outputs of a tower, and logits [B classes] read off its "pooler_output".
 
     Attributes:
-        tower: any module that gives "pooler_output"; parameters "tower".
+        tower: any module that gives "pooler_output", [B D] or [B D 1 1]; parameters "tower".
         classes: number of them.
         dtype: type of the computation.
     """
@@ -27,7 +27,9 @@ class Classifier(nn.Module):
         """Takes what the tower takes."""
         outputs = self.tower(*args, **inputs)
         head = Dense(self.classes, dtype=self.dtype, name="classifier")
-        return {"logits": head(outputs["pooler_output"]).astype(jnp.float32), **outputs}
+        pooled = outputs["pooler_output"]
+        logits = head(pooled.reshape(pooled.shape[0], -1))
+        return {"logits": logits.astype(jnp.float32), **outputs}
 
 
 class MeanClassifier(nn.Module):
