@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from mmjax.backbones.stack import with_states
-from mmjax.backbones.vision.convnet import channels_last
+from mmjax.backbones.vision.maps import channels_last
 from mmjax.backbones.vision.vit import resized
 from mmjax.errors import UserError
 from mmjax.nn.layers.attention import attention, merge_heads, split_heads
