@@ -48,11 +48,14 @@ def test_all_of_it_learns_and_is_tested(runs):
         "logit_scale",
     }
     pairs = {
-        "vision": after["encoders_image"]["tower"],
-        "text": after["encoders_text"]["tower"],
-        "visual_projection": after["projections_image"],
-        "text_projection": after["projections_text"],
         "logit_scale": after["logit_scale"],
+        **{
+            part: {
+                "tower": after[f"encoders_{kind}"]["tower"],
+                "projection": after[f"projections_{kind}"],
+            }
+            for part, kind in (("vision", "image"), ("text", "text"))
+        },
     }
     assert pairs.keys() == before.keys()
     for name, tree in pairs.items():

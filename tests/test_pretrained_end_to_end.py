@@ -68,9 +68,10 @@ def test_what_is_frozen_stays_and_the_rest_learns(trained, folder):
     assert "image from" in out
     assert "newly initialised" in out
     original, own = interop.load(folder).params, towers(workdir)
-    jax.tree.map(np.testing.assert_array_equal, own["image"], original["vision"])
-    moved = jax.tree.map(lambda a, b: float(abs(a - b).max()), own["text"], original["text"])
-    assert all(x > 0 for x in jax.tree.leaves(moved["blocks"]["block_0"]["mlp_in"]))
+    jax.tree.map(np.testing.assert_array_equal, own["image"], original["vision"]["tower"])
+    first = original["text"]["tower"]
+    moved = jax.tree.map(lambda a, b: float(abs(a - b).max()), own["text"], first)
+    assert all(x > 0 for x in jax.tree.leaves(moved["transformer"]["block_0"]["mlp_in"]))
     assert np.isfinite(read_metrics(workdir)[-1]["test/accuracy"])
 
 
@@ -107,7 +108,7 @@ def test_ten_steps_equal_five_an_interrupt_and_five_more_without_the_original(
     finally:
         shutil.move(tmp_path / "elsewhere", folder)
     state = restart.assert_same_checkpoint(parts, whole, 10)
-    restart.assert_same(state["params"]["encoders_image"]["tower"], original["vision"])
+    restart.assert_same(state["params"]["encoders_image"]["tower"], original["vision"]["tower"])
 
 
 def test_the_trained_encoder_returns_to_its_library_alone(trained, folder, tmp_path):

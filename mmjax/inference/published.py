@@ -11,7 +11,7 @@ from mmjax.errors import UserError
 from mmjax.inference import zero_shot
 from mmjax.interop import answers
 from mmjax.interop.preprocess.inputs import Reader, in_batches, inputs_of, reader
-from mmjax.interop.preprocess.sounds.listening import Heard, ears, repeated
+from mmjax.interop.preprocess.sounds.audio_inputs import ModelInputs, audio_reader, repeated
 from mmjax.interop.speech import transcription
 
 # Of the outputs of a model, by kind of input, those that stand for the whole of it; the first that
@@ -24,8 +24,6 @@ EMBEDDINGS: Mapping[str, tuple[str, ...]] = {
 }
 # Else the mean of its tokens.
 TOKENS = ("last_hidden_state", "encoder_last_hidden_state")
-# Of the logarithm of the factor of cosines, and of their bias, in the parameters.
-SCALES, BIASES = ("logit_scale", "logit_scale_a", "t"), ("logit_bias", "b")
 __all__ = ["Published", "load", "reader"]
 
 
@@ -45,10 +43,10 @@ class Published(zero_shot.ZeroShot):
         self.model, self.params, self.batch_size = model, model.params, batch_size
         self.modalities = tuple(sorted(model.architecture.parts))
         self.labels = answers.label_names(model.config, str(model.path))
-        for name in (name for name in SCALES if name in model.params):
-            self.scale = float(np.exp(np.asarray(model.params[name]).reshape(())))
-        for name in (name for name in BIASES if name in model.params):
-            self.bias = float(np.asarray(model.params[name]).reshape(()))
+        if "logit_scale" in model.params:
+            self.scale = float(np.exp(np.asarray(model.params["logit_scale"]).reshape(())))
+        if "logit_bias" in model.params:
+            self.bias = float(np.asarray(model.params["logit_bias"]).reshape(()))
         self.files = tuple(name for name in self.modalities if name != "text")
         self._readers: dict[str, Reader] = {}
 
@@ -71,7 +69,7 @@ class Published(zero_shot.ZeroShot):
         """
         name, value = self._single(inputs)
         if transcription.writes(self.model):
-            raise UserError("this model writes what it hears: use transcribe(...) or embed(...)")
+            raise UserError("this model transcribes: use transcribe(...) or embed(...)")
         found = self._run(name, self.listed(name, value))
         if "logits" not in found:
             raise UserError("this model does not classify: use embed(...) or classify(labels, ...)")
@@ -83,7 +81,7 @@ class Published(zero_shot.ZeroShot):
 
         Those of a model of a common space are its own; of another model its summary, or where it
         has none the mean of its tokens. Each is that of the input alone, whatever stands beside it.
-        Of a sound, AST hears the first 10.24 s and Whisper's encoder the first 30 s, and a CLAP
+        Of a sound, AST takes the first 10.24 s and Whisper's encoder the first 30 s, and a CLAP
         without fusion a drawn part, the same each time. For inputs and errors see `__call__`.
 
         Args:
@@ -154,13 +152,13 @@ class Published(zero_shot.ZeroShot):
     ) -> str | list[str]:
         """What is said in sounds, by Whisper or a model with a head for CTC.
 
-        Whisper hears sounds of more than 30 s in windows that begin where the last whole segment
+        Whisper takes sounds of more than 30 s in windows that begin where the last whole segment
         ended (see `mmjax.interop.speech.transcription.windows`). The text is as its own tokenizer
         decodes it, without times; Whisper's begins with a space.
 
         Args:
-            language: of Whisper, such as "en". None: what the checkpoint forces, else what the
-                model hears.
+            language: of Whisper, such as "en". None: what the checkpoint forces, else the one
+                that the model detects.
             task: of Whisper, "transcribe" or "translate". None: what the checkpoint forces.
             max_new_tokens: of Whisper, the most words of a window. None: what the checkpoint says.
             inputs: one modality: a sound or a list; see `__call__`.
@@ -175,7 +173,7 @@ class Published(zero_shot.ZeroShot):
             raise UserError("this model does not write: use embed(...)")
         texts = transcription.transcribe(
             self.model,
-            ears(self.model),
+            audio_reader(self.model),
             values,
             batch_size=self.batch_size,
             options={"language": language, "task": task, "max_new_tokens": max_new_tokens},
@@ -207,7 +205,7 @@ class Published(zero_shot.ZeroShot):
             self._readers[name] = in_batches(self.model, name)
         return self._readers[name]
 
-    def _apply(self, name: str, given: Heard) -> dict[str, np.ndarray]:
+    def _apply(self, name: str, given: ModelInputs) -> dict[str, np.ndarray]:
         """As `_run`, of one batch."""
         count = len(next(iter(given.inputs.values())))
         # Padded to a power of two, so that few programs are compiled.

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 
+from mmjax.backbones.dual.dual import DualEncoder
 from mmjax.interop.formats.tensors import Weights
 from mmjax.interop.weights.layout import Rules
 from mmjax.interop.weights.wrapping import Reading
@@ -34,8 +35,8 @@ class Part(NamedTuple):
     path: of its parameters in the tree of the whole model; "" for the whole.
     prepare: (raw value, mask, **options) -> the inputs of the module, and which examples [B] or
         tokens [B N] are real. None: that of the kind in `mmjax.interop.encoding.encoder.PREPARE`.
-    options: of `prepare`. "sample_rate" is what an audio model hears, in Hz; without it,
-        `mmjax.interop.encoding.hearing.RATE`.
+    options: of `prepare`. "sample_rate" is what an audio model takes, in Hz; without it,
+        `mmjax.interop.encoding.front_ends.RATE`.
     read: (the contents of the checkpoint's preprocessor_config.json, or {} if it has none, and
         where it is) -> further options; raises UserError. None: there are none.
     """
@@ -94,6 +95,8 @@ FLAGS = ("output_hidden_states", "deterministic")
 
 def input_names(module: nn.Module) -> tuple[str, ...]:
     """The names of what a module takes, but for its flags."""
+    if isinstance(module, DualEncoder):
+        return tuple(given.name for given in module.inputs)
     parameters = inspect.signature(module.__call__).parameters
     return tuple(name for name in parameters if name not in FLAGS)
 

@@ -4,7 +4,7 @@ A model that trains has its parts where `mmjax.models.aligned.AlignedModel` has 
 `from_run` move the variables there and back.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -12,15 +12,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mmjax.backbones.dual.big_vision import TwoTowers
-from mmjax.backbones.dual.clap import ClapTower, Projection
-from mmjax.backbones.dual.dual import DualTower
-from mmjax.backbones.dual.open_clip import FeatureTower, OpenClip
-from mmjax.backbones.vision.naflex import NaflexDual
+from mmjax.backbones.dual.dual import KINDS, DualEncoder
 from mmjax.interop.architecture import Architecture
 from mmjax.interop.weights.layout import nested
 from mmjax.interop.weights.variables import expected_shapes, flat
-from mmjax.nn.layers.dense import Dense
 
 Variables = Mapping[str, Any]
 
@@ -33,7 +28,7 @@ class AsItIs(nn.Module):
         return x
 
 
-class Projected(NamedTuple):
+class Projection(NamedTuple):
     """module: the pooled vector [B D] -> [B E]; path: of its parameters in the whole, or ""."""
 
     module: nn.Module
@@ -41,72 +36,32 @@ class Projected(NamedTuple):
 
 
 class Joint(NamedTuple):
-    """What a model of one space has behind its towers.
+    """What a model of one space has behind its backbones.
 
     Attributes:
         projections: by kind of input.
-        scale: the name of the logarithm of the factor of cosines. logits = cosine exp(scale) + bias
-        bias: the name of that; "" for none.
-        scales: by kind of input, the name of a scale of its own for what it asks (CLAP's texts).
+        bias: whether logits have one: logits = cosine exp(logit_scale) + logit_bias.
+        asking: the kinds of input with a scale of their own for what they ask (CLAP's texts).
     """
 
-    projections: Mapping[str, Projected]
-    scale: str
-    bias: str = ""
-    scales: Mapping[str, str] = {}
-
-
-def _dual(module: DualTower) -> Joint:
-    def projected(name: str) -> Projected:
-        if module.projection is None:
-            return Projected(AsItIs())
-        layer = Dense(module.projection, use_bias=False, dtype=module.dtype)
-        return Projected(layer, name)
-
-    both = {"image": projected("visual_projection"), "text": projected("text_projection")}
-    return Joint(both, "logit_scale", "logit_bias" if module.bias else "")
-
-
-def _naflex(module: NaflexDual) -> Joint:
-    del module
-    both = {kind: Projected(AsItIs()) for kind in ("image", "text")}
-    return Joint(both, "logit_scale", "logit_bias")
-
-
-def _clap(module: ClapTower) -> Joint:
-    both = {
-        kind: Projected(
-            Projection(module.projection, module.activation, module.dtype), f"{kind}_projection"
-        )
-        for kind in ("audio", "text")
-    }
-    return Joint(both, "logit_scale_a", scales={"text": "logit_scale_t"})
-
-
-def _features(tower: FeatureTower, path: str) -> Projected:
-    if tower.width is None:
-        return Projected(AsItIs())
-    return Projected(Dense(tower.width, tower.bias, dtype=tower.dtype), f"{path}/projection")
-
-
-def _open_clip(module: OpenClip | TwoTowers, scale: str, bias: str) -> Joint:
-    both = {"image": _features(module.vision, "vision"), "text": _features(module.text, "text")}
-    return Joint(both, scale, bias if module.bias else "")
-
-
-KINDS: Mapping[type, Callable[[Any], Joint]] = {
-    ClapTower: _clap,
-    DualTower: _dual,
-    NaflexDual: _naflex,
-    OpenClip: lambda module: _open_clip(module, "logit_scale", "logit_bias"),
-    TwoTowers: lambda module: _open_clip(module, "t", "b"),
-}
+    projections: Mapping[str, Projection]
+    bias: bool
+    asking: tuple[str, ...]
 
 
 def joint_of(architecture: Architecture) -> Joint | None:
-    """What is behind the towers of a model of one space; None for a model of another kind."""
-    make = KINDS.get(type(architecture.module))
-    return None if make is None else make(architecture.module)
+    """What is behind the backbones of a model of one space; None for a model of another kind."""
+    module = architecture.module
+    if not isinstance(module, DualEncoder):
+        return None
+    projections = {}
+    for name, kind in KINDS.items():
+        part = getattr(module, name)
+        if part is not None and part.projection is None:
+            projections[kind] = Projection(AsItIs())
+        elif part is not None:
+            projections[kind] = Projection(part.projection, f"{name}/projection")
+    return Joint(projections, module.bias, ("text",) if module.text_scale else ())
 
 
 def width_of(architecture: Architecture) -> int:
@@ -123,13 +78,13 @@ def moves(architecture: Architecture, joint: Joint, names: Mapping[str, str]) ->
         architecture, joint: of the model.
         names: from the modalities of the run to the kinds of the model.
     """
-    found = {"logit_scale": joint.scale} | ({"logit_bias": joint.bias} if joint.bias else {})
+    found = {name: name for name in ("logit_scale", "logit_bias")[: 1 + joint.bias]}
     for name, kind in names.items():
         found[f"encoders_{name}/tower"] = architecture.parts[kind].path
         if joint.projections[kind].path:
             found[f"projections_{name}"] = joint.projections[kind].path
-        if kind in joint.scales:
-            found[f"logit_scale_{name}"] = joint.scales[kind]
+        if kind in joint.asking:
+            found[f"logit_scale_{name}"] = f"logit_scale_{kind}"
     return found
 
 

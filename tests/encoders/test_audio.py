@@ -9,13 +9,14 @@ import optax
 import pytest
 from ml_collections import ConfigDict
 
-from mmjax.encoders.audio.ast import SpectrogramTransformer, overlapping_patches
+from mmjax.backbones.audio.ast import overlapping_patches
+from mmjax.backbones.vision.resnet import ResNet, stages_of
+from mmjax.encoders.audio.ast import SpectrogramTransformer
 from mmjax.encoders.audio.autoencoder import AudioAutoencoder
 from mmjax.encoders.audio.recurrent import AudioRecurrent
 from mmjax.encoders.audio.resnet import SpectrogramResNet
 from mmjax.encoders.audio.whisper import WhisperEncoder
 from mmjax.errors import UserError
-from mmjax.nn.layers.resnet import ResNetTrunk
 
 SMALL = {
     "ast": functools.partial(SpectrogramTransformer, layers=1, heads=2, patch_size=4, stride=3),
@@ -52,7 +53,7 @@ def from_log_mel(encoder):
 
 def test_patches_overlap_as_a_loop_says():
     x = np.asarray(spectrogram(11))
-    patches = np.asarray(overlapping_patches(jnp.asarray(x), 4, 3))
+    patches = np.asarray(overlapping_patches(jnp.asarray(x), 4, (3, 3)))
     assert patches.shape == (2, 3, 3, 16)  # the last frame and no bin are left over
     for t in range(3):
         for f in range(3):
@@ -131,10 +132,11 @@ def test_resnet_is_the_mean_over_frequency_of_a_trunk(stem, frames, steps, real)
     variables = drawn(encoder, x, mask, method="from_log_mel")
     tokens = from_log_mel(encoder)(variables, x, mask)
     np.testing.assert_array_equal(tokens.mask.sum(1), [steps, 1])
-    trunk = ResNetTrunk(10, "none", stem, 4)
+    trunk = ResNet(stages_of(10, 4), 4, "none", stem)
     params = variables["params"]
     picture = jnp.where(mask[..., None], x, 0)[..., None]
-    grid = np.asarray(jax.jit(trunk.apply)({"params": params["trunk"]}, picture))
+    maps = jax.jit(functools.partial(trunk.apply, method="encode"))
+    grid = np.asarray(maps({"params": params["trunk"]}, picture)[-1])
     assert grid.shape[1] == steps
     dense = params["projection"]
     expected = grid.mean(2) @ dense["kernel"] + dense["bias"]

@@ -1,15 +1,17 @@
 """ResNet and MobileNetV2: sizes, options, running statistics, gradients at the pixels, mistakes."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mmjax.backbones.vision import resnet
 from mmjax.encoders.image.mobilenet import MobileNetV2, scaled
 from mmjax.encoders.image.pixels import normalise
 from mmjax.encoders.image.resnet import ResNet
 from mmjax.errors import UserError
-from mmjax.nn.layers.resnet import ResNetTrunk
 
 SMALL = ResNet(16, depth=10, channels=16, stem="small")
 MOBILE = MobileNetV2(16, stages=((1, 16, 1, 1), (2, 16, 2, 2)))
@@ -170,9 +172,10 @@ def test_group_norm_keeps_no_running_statistics():
 
 def test_trunk_takes_any_number_of_channels():
     spectrogram = jax.ShapeDtypeStruct((2, 100, 80, 1), jnp.float32)
-    trunk = ResNetTrunk(depth=50, channels=16)
-    out, _ = jax.eval_shape(trunk.init_with_output, jax.random.key(0), spectrogram)
-    assert out.shape == (2, 4, 3, 16 * 8 * 4)
+    trunk = resnet.ResNet(resnet.stages_of(50, 16), 16)
+    init = functools.partial(trunk.init_with_output, method="encode")
+    maps, _ = jax.eval_shape(init, jax.random.key(0), spectrogram)
+    assert maps[-1].shape == (2, 4, 3, 16 * 8 * 4)
 
 
 @pytest.mark.parametrize(

@@ -164,7 +164,7 @@ def test_short_floats_come_in_as_float32(folder, tmp_path, kind):
 
     model = interop.load(changed(folder, tmp_path, tensors=shorten))
     own = open_weights(folder)["visual_projection.weight"].read().T
-    kernel = model.params["visual_projection"]["kernel"]
+    kernel = model.params["vision"]["projection"]["kernel"]
     assert kernel.dtype == np.float32
     np.testing.assert_array_equal(kernel, own.astype(dtype).astype(np.float32))
 

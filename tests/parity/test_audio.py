@@ -10,8 +10,9 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
+from mmjax.backbones.audio.whisper import sinusoids  # noqa: E402
 from mmjax.encoders.audio.ast import SpectrogramTransformer  # noqa: E402
-from mmjax.encoders.audio.whisper import SIZES, WhisperEncoder, sinusoids  # noqa: E402
+from mmjax.encoders.audio.whisper import SIZES, WhisperEncoder  # noqa: E402
 from mmjax.nn.layers import attention as our_attention  # noqa: E402
 from tests.parity.torch_weights import dense_of, norm_of  # noqa: E402
 

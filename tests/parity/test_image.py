@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mmjax.backbones.vision.resnet import DEPTHS
 from mmjax.encoders.image.mobilenet import STAGES, MobileNetV2
 from mmjax.encoders.image.resnet import ResNet
 from mmjax.nn.layers.batch_norm import BatchNorm
-from mmjax.nn.layers.resnet import DEPTHS
 
 torch = pytest.importorskip("torch")
 torchvision = pytest.importorskip("torchvision")

@@ -1,1 +1,1 @@
-"""Modules that hear."""
+"""Backbones of audio."""

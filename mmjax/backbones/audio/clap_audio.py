@@ -1,4 +1,4 @@
-"""CLAP's half for sounds: HTSAT, a Swin transformer over spectrograms (Chen et al. 2022,
+"""The audio backbone of CLAP: HTSAT, a Swin transformer over spectrograms (Chen et al. 2022,
 https://arxiv.org/abs/2202.00874)."""
 
 from typing import Any
@@ -43,12 +43,12 @@ def cubic_matrix(given: int, wanted: int) -> Float[np.ndarray, "wanted given"]:
     return found
 
 
-class ClapAudioTower(nn.Module):
+class ClapAudioBackbone(nn.Module):
     """input_features [B 1 T F] -> last_hidden_state [B D f n], pooler_output [B D].
 
     The spectrogram is cut into as many pieces of time as make it a square, one below the other.
     Models with fusion take input_features [B 4 T F]: the whole of a sound, shrunk, and three parts
-    of it, which count where the sound is longer than the model hears.
+    of it, which count where the sound is longer than the model takes.
 
     Attributes:
         size: side of that square, in bins and in frames.
@@ -143,7 +143,7 @@ class ClapAudioTower(nn.Module):
             given = "nothing" if is_longer is None else list(is_longer.shape)
             raise UserError(
                 f"is_longer: {given}, but a model with fusion needs [{rows}, 1]: which sounds are"
-                " longer than it hears"
+                " longer than it takes"
             )
         return is_longer.reshape(rows) == 1
 
@@ -168,7 +168,7 @@ class ClapAudioTower(nn.Module):
 
 
 class AsTokens(nn.Module):
-    """A tower with its last map [B D f n] as tokens [B f*n D]; its parameters stay where they are.
+    """A backbone with its last map [B D f n] as tokens [B f*n D], and its parameters in place.
 
     Attributes:
         tower: gives "last_hidden_state".
@@ -180,7 +180,7 @@ class AsTokens(nn.Module):
         nn.share_scope(self, self.tower)
 
     def __call__(self, *args: Any, **inputs: Any) -> dict[str, Any]:
-        """Takes what the tower takes."""
+        """Takes what the backbone takes."""
         outputs = self.tower(*args, **inputs)
         x = outputs["last_hidden_state"]
         tokens = jnp.swapaxes(x.reshape(*x.shape[:2], -1), 1, 2)

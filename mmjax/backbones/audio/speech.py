@@ -14,7 +14,7 @@ from mmjax.nn.layers.cells import CELLS
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.recurrent import recur
 
-# Of Silero VAD at 16 kHz, in samples: its frames, what it hears before one again, what it reflects
+# Of Silero VAD at 16 kHz, in samples: its frames, what it reads before one again, what it reflects
 # after one, and its Fourier windows.
 FRAME, CONTEXT, REFLECTED = 512, 64, 64
 WINDOW, HOP = 256, 128
@@ -59,7 +59,7 @@ class Lstm(nn.Module):
         return jnp.swapaxes(states, 0, 1).astype(self.dtype)
 
 
-class SileroTower(nn.Module):
+class SileroBackbone(nn.Module):
     """input_values [B S] at 16 kHz -> last_hidden_state [B N D], speech_probs [B N].
 
     A token is the state after 32 ms, N = ceil(S / 512); the last frame is filled with silence.
@@ -117,7 +117,7 @@ class SileroTower(nn.Module):
         return {"last_hidden_state": x, "speech_probs": probabilities}
 
 
-class SpeakerTower(nn.Module):
+class SpeakerBackbone(nn.Module):
     """mels [B T F] -> last_hidden_state [B T D], pooler_output [B E] of length one.
 
     LSTM layers, and of the last state who speaks: GE2E (Wan et al. 2018,

@@ -1,7 +1,7 @@
 """wav2vec 2.0: convolutions over the samples, and a transformer over what they give (Baevski et al.
 2020, https://arxiv.org/abs/2006.11477)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -10,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
-from mmjax.backbones.stack import Stack, with_states
+from mmjax.backbones.stack import with_states
 from mmjax.errors import UserError
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.layer_norm import LayerNorm
-from mmjax.nn.layers.options import activation
+from mmjax.nn.layers.options import activation, shared
+from mmjax.nn.layers.transformer import Transformer
 
 EPSILON = 1e-5  # of the norms between the convolutions, whatever the config says of the others
 LAYOUT = ("NWC", "WIO", "NWC")
@@ -124,7 +125,7 @@ class ConvolvedPositions(nn.Module):
         return activation(self.activation)(x + bias.astype(self.dtype))
 
 
-class Wav2Vec2Tower(nn.Module):
+class Wav2Vec2Backbone(nn.Module):
     """input_values [B S] -> last_hidden_state [B N D] and extract_features [B N C].
 
     Attributes:
@@ -174,10 +175,10 @@ class Wav2Vec2Tower(nn.Module):
         """The mask is one of samples, with padding on the right; frames that are not wholly of real
         samples are masked. `mask_time_indices` are frames to put a learned vector in the place of.
 
-        The original has no `lengths`, the samples of each sound. With them each is heard as if it
+        The original has no `lengths`, the samples of each sound. With them each is read as if it
         were alone and nothing followed it, whatever stands in the batch. With the mask that is so
         but for convolutions with a group norm, whose statistics are of the padding, too; without
-        either, the padding is heard.
+        either, the padding is read.
 
         Raises:
             UserError: a sound too short for one frame, frames to replace without a vector, or
@@ -195,9 +196,8 @@ class Wav2Vec2Tower(nn.Module):
                 x = jnp.where(mask_time_indices[..., None] != 0, token.astype(self.dtype), x)
         elif mask_time_indices is not None:
             raise UserError("mask_time_indices: this model has no vector to put there")
-        if attention_mask is not None:
-            lengths = jnp.sum(attention_mask != 0, axis=1)
-        mask = None if lengths is None else self.frames(lengths, x.shape[1])
+        given = {"lengths": lengths, "attention_mask": attention_mask}
+        mask = real_frames(self, given, x.shape[1])
         if mask is not None:
             x = jnp.where(mask[..., None], x, jnp.zeros((), self.dtype))
         x = x + ConvolvedPositions(
@@ -208,17 +208,13 @@ class Wav2Vec2Tower(nn.Module):
             name="positions",
         )(x)
         norm = LayerNorm(self.epsilon, name="norm")
-        states = Stack(
-            self.layers,
-            self.heads,
-            self.mlp_width,
-            self.activation,
-            self.epsilon,
-            "pre" if self.stable else "post",
-            dropout=self.dropout,
-            dtype=self.dtype,
+        x = nn.Dropout(self.dropout, deterministic=deterministic)(x if self.stable else norm(x))
+        _, states = Transformer(
+            **shared(self, Transformer),
+            norm="pre" if self.stable else "post",
+            final_norm=False,
             name="blocks",
-        )(x if self.stable else norm(x), mask, deterministic=deterministic)
+        ).with_states(x, mask, deterministic=deterministic)
         last = norm(states[-1]).astype(self.dtype) if self.stable else states[-1]
         return with_states({"last_hidden_state": last, **outputs}, states, output_hidden_states)
 
@@ -253,27 +249,14 @@ class Wav2Vec2Tower(nn.Module):
             count = (count - 1) * stride + size
         return count
 
-    def frames(self, lengths: Int[Array, " B"], count: int) -> Bool[Array, "B N"]:
-        """Which frames are wholly of the samples that each sound has."""
-        return jnp.arange(count) < frames_of(lengths, self.sizes, self.strides)[:, None]
 
-
-class Transcriber(nn.Module):
-    """The outputs of a tower, and logits [B N V] of the letters at each frame, for CTC.
-
-    Attributes:
-        tower: gives "last_hidden_state".
-        vocabulary_size: V.
-        dtype: type of the computation.
-    """
-
-    tower: nn.Module
-    vocabulary_size: int
-    dtype: Any = jnp.float32
-
-    @nn.compact
-    def __call__(self, *args: Any, **inputs: Any) -> dict[str, Any]:
-        """Takes what the tower takes."""
-        outputs = self.tower(*args, **inputs)
-        head = Dense(self.vocabulary_size, dtype=self.dtype, name="head")
-        return {"logits": head(outputs["last_hidden_state"]), **outputs}
+def real_frames(
+    backbone: Wav2Vec2Backbone, inputs: Mapping[str, Any], count: int
+) -> Bool[Array, "B N"] | None:
+    """Which of `count` frames are wholly of the samples that each waveform has; None: all are."""
+    lengths, mask = inputs.get("lengths"), inputs.get("attention_mask")
+    if mask is not None:
+        lengths = jnp.sum(mask != 0, axis=1)
+    if lengths is None:
+        return None
+    return jnp.arange(count) < frames_of(lengths, backbone.sizes, backbone.strides)[:, None]

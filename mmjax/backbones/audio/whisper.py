@@ -1,185 +1,121 @@
-"""Whisper (Radford et al. 2022, https://arxiv.org/abs/2212.04356): speech to words."""
+"""Whisper (Radford et al. 2022, https://arxiv.org/abs/2212.04356): log-mel spectrograms to text."""
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
-from mmjax.backbones.audio.spectrogram import EPSILON, WhisperEncoder
-from mmjax.backbones.stack import as_mask
+from mmjax.backbones.stack import as_mask, with_states
+from mmjax.backbones.text.decoder import TextDecoder
 from mmjax.errors import UserError
-from mmjax.nn.layers.attention import attention, merge_heads, split_projections
-from mmjax.nn.layers.dense import Dense
-from mmjax.nn.layers.ids import rows_of
-from mmjax.nn.layers.layer_norm import LayerNorm
-from mmjax.nn.layers.options import activation
+from mmjax.nn.audio.spectrogram import strided_mask
+from mmjax.nn.layers.masking import zero_masked
+from mmjax.nn.layers.options import activation, shared
+from mmjax.nn.layers.transformer import Transformer
+
+EPSILON = 1e-5  # of all norms
+STRIDES = (1, 2)  # of the convolutions
 
 
-class Remembered(NamedTuple):
-    """What a block of the decoder keeps from one word to the next.
+def sinusoids(length: int, width: int) -> Float[np.ndarray, "N D"]:
+    """sin(n w_k) for k < D / 2, then cos(n w_k), with w_k falling geometrically from 1 to 1e-4.
 
-    keys, values: [B H N K] of the words; those that are not there yet are zeros.
-    heard: keys and values [B H S K] of the encoder's tokens. None: not computed yet.
+    Raises:
+        UserError: an odd width, or one under 4.
     """
-
-    keys: Array
-    values: Array
-    heard: tuple[Array, Array] | None = None
-
-
-class DecoderBlock(nn.Module):
-    """Self-attention, attention to what was heard, and an mlp, each a pre-norm residual branch.
-
-    Attributes:
-        heads, mlp_width, activation: of the transformer.
-        dropout: share dropped in training of what each branch adds.
-        dtype: type of the computation; norms and softmax are in float32.
-    """
-
-    heads: int
-    mlp_width: int
-    activation: str
-    dropout: float = 0.0
-    dtype: Any = jnp.float32
-
-    @nn.compact
-    def __call__(
-        self,
-        x: Float[Array, "B L D"],
-        mask: Bool[Array, "B N"] | None,
-        context: Float[Array, "B S D"] | None = None,
-        memory: Remembered | None = None,
-        place: Int[Array, ""] | int = 0,
-        *,
-        deterministic: bool = True,
-    ) -> tuple[Float[Array, "B L D"], Remembered]:
-        """The words after the block, and what to remember.
-
-        Args:
-            x: all words; with a memory, only the one at `place`.
-            mask: which words are real; with a memory, which of its places may be read.
-            context: what was heard; None: the memory has its keys and values.
-            memory: of the words before. None: word i reads the words 0 to i of x.
-            place: where the word goes in the memory.
-        """
-        width = x.shape[-1]
-
-        def dense(name: str, features: int, y: Array) -> Array:
-            return Dense(features, dtype=self.dtype, name=name)(y)
-
-        def heads(y: Array, count: int) -> Sequence[Array]:
-            return split_projections(y, count, self.heads)
-
-        def add(x: Array, y: Array) -> Array:
-            return x + nn.Dropout(self.dropout, deterministic=deterministic)(y)
-
-        y = LayerNorm(EPSILON, name="attention_norm")(x)
-        q, k, v = heads(dense("qkv", 3 * width, y), 3)
-        if memory is not None:
-            k = jax.lax.dynamic_update_slice(memory.keys, k, (0, 0, place, 0))
-            v = jax.lax.dynamic_update_slice(memory.values, v, (0, 0, place, 0))
-        y = attention(q, k, v, mask, causal=memory is None)
-        x = add(x, dense("out", width, merge_heads(y)))
-
-        y = LayerNorm(EPSILON, name="cross_norm")(x)
-        (q,) = heads(dense("cross_q", width, y), 1)
-        heard = memory.heard if context is None else heads(dense("cross_kv", 2 * width, context), 2)
-        y = attention(q, *heard)
-        x = add(x, dense("cross_out", width, merge_heads(y)))
-
-        y = dense("mlp_in", self.mlp_width, LayerNorm(EPSILON, name="mlp_norm")(x))
-        x = add(x, dense("mlp_out", width, activation(self.activation)(y)))
-        return x, Remembered(k, v, tuple(heard))
+    if width % 2 or width < 4:
+        raise UserError(f"whisper: sinusoidal positions need an even width from 4, got {width}")
+    frequencies = 10_000.0 ** -np.linspace(0, 1, width // 2)
+    angles = np.outer(np.arange(length), frequencies)
+    return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
 
 
-class WhisperDecoder(nn.Module):
-    """Words and what was heard -> hidden states of the words, and logits of the next ones.
+class WhisperBackbone(nn.Module):
+    """input_features [B F T] -> last_hidden_state [B N D], N = ceil(T / 2).
+
+    Two convolutions of three frames each, the second with stride 2, positions, and a pre-norm
+    transformer, whose norm the last of the hidden states has passed.
 
     Attributes:
         width, layers, heads, mlp_width, activation: of the transformer.
-        vocabulary_size: V.
-        positions: the most words L.
-        logits: what gives them: "tied", the table of the words; "own", another matrix. None: there
-            are none.
+        bins: F. None: any.
+        positions: the most tokens N, each with a learned vector. The published models were trained
+            with exactly so many, of 30 s padded with silence; fewer are taken as they are. None:
+            any number, with sinusoidal positions.
+        convolution_activation: after each convolution.
         dropout: share dropped in training, of the input and in the blocks.
-        dtype: type of the computation; the logits are in float32.
+        dtype: type of the computation.
     """
 
     width: int
     layers: int
     heads: int
     mlp_width: int
-    vocabulary_size: int
-    positions: int
+    bins: int | None = None
+    positions: int | None = None
     activation: str = "gelu_exact"
-    logits: str | None = "tied"
+    convolution_activation: str = "gelu_exact"
     dropout: float = 0.0
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(
         self,
-        ids: Int[Array, "B L"],
-        places: Int[Array, "b L"],
-        mask: Bool[Array, "B N"] | None = None,
-        context: Float[Array, "B S D"] | None = None,
-        memory: Sequence[Remembered] | None = None,
+        input_features: Float[Array, "B F T"],
+        mask: Bool[Array, "B T"] | None = None,
         *,
+        output_hidden_states: bool = False,
         deterministic: bool = True,
-    ) -> tuple[dict[str, Any], tuple[Remembered, ...]]:
-        """Outputs and what to remember; see DecoderBlock. `places`: positions of the words."""
+    ) -> dict[str, Any]:
+        """`mask`: which frames are real; a token is if one of its two frames is.
 
-        def table(name: str, count: int) -> Array:
-            shape = (count, self.width)
-            return self.param(name, nn.initializers.normal(0.02), shape, jnp.float32)
-
-        words = table("words", self.vocabulary_size)
-        x = rows_of(words, ids, "decoder_input_ids")
-        x = x + rows_of(table("positions", self.positions), places, "decoder_position_ids")
-        x = nn.Dropout(self.dropout, deterministic=deterministic)(x.astype(self.dtype))
-        states, kept = [x], []
-        for layer in range(self.layers):
-            block = DecoderBlock(
-                self.heads,
-                self.mlp_width,
-                self.activation,
-                self.dropout,
-                self.dtype,
-                name=f"block_{layer}",
+        Raises:
+            UserError: other bins, or more frames than there are positions for.
+        """
+        bins, frames = input_features.shape[1:]
+        longest = frames if self.positions is None else 2 * self.positions
+        if bins != (self.bins or bins) or not 0 < frames <= longest:
+            raise UserError(
+                f"input_features: {bins} bins of {frames} frames, but the model takes {self.bins}"
+                f" of at most {longest}: cut the recording into pieces"
             )
-            before = None if memory is None else memory[layer]
-            x, new = block(x, mask, context, before, places[0, 0], deterministic=deterministic)
-            states.append(x)
-            kept.append(new)
-        x = LayerNorm(EPSILON, name="norm")(x).astype(self.dtype)
-        outputs = {"last_hidden_state": x, "hidden_states": (*states[:-1], x)}
-        if self.logits is not None:
-            if self.logits == "own":
-                words = table("logits_table", self.vocabulary_size)
-            outputs["logits"] = jnp.einsum(
-                "bld,vd->blv", x, words.astype(self.dtype), preferred_element_type=jnp.float32
+        x = jnp.swapaxes(input_features, 1, 2)
+        x = (x if mask is None else zero_masked(x, mask)).astype(self.dtype)
+        for layer, stride in enumerate(STRIDES):
+            conv = nn.Conv(
+                self.width, (3,), (stride,), ((1, 1),), dtype=self.dtype, name=f"conv_{layer}"
             )
-        return outputs, tuple(kept)
+            x = activation(self.convolution_activation)(conv(x))
+            if mask is not None:
+                mask = strided_mask(mask, stride, x.shape[1])
+                # What padding added between the layers would reach the real neighbours.
+                x = zero_masked(x, mask)
+        x = x + self._places(x.shape[1])
+        x = nn.Dropout(self.dropout, deterministic=deterministic)(x)
+        x, states = Transformer(
+            **shared(self, Transformer), epsilon=EPSILON, name="transformer"
+        ).with_states(x, mask, deterministic=deterministic)
+        return with_states({"last_hidden_state": x}, (*states[:-1], x), output_hidden_states)
 
-    def empty(self, rows: int, places: int) -> tuple[Remembered, ...]:
-        """A memory for `places` words, before the first."""
-        shape = (rows, self.heads, places, self.width // self.heads)
-        zeros = jnp.zeros(shape, self.dtype)
-        return (Remembered(zeros, zeros),) * self.layers
+    def _places(self, count: int) -> Float[Array, "N D"]:
+        if self.positions is None:
+            return jnp.asarray(sinusoids(count, self.width), self.dtype)
+        shape = (self.positions, self.width)
+        table = self.param("positions", nn.initializers.normal(0.02), shape, jnp.float32)
+        return table[:count].astype(self.dtype)
 
 
 class WhisperModel(nn.Module):
-    """Spectrograms and words -> hidden states of both, and logits [B L V] of the next words.
+    """Spectrograms and token ids -> hidden states of both, and logits [B L V] of the next ids.
 
     Attributes:
-        encoder, decoder: the halves.
+        encoder, decoder: its parts.
     """
 
-    encoder: WhisperEncoder
-    decoder: WhisperDecoder
+    encoder: WhisperBackbone
+    decoder: TextDecoder
 
     def __call__(
         self,
@@ -191,52 +127,24 @@ class WhisperModel(nn.Module):
         output_hidden_states: bool = False,
         deterministic: bool = True,
     ) -> dict[str, Any]:
-        """The outputs of the encoder, and with words those of the decoder.
+        """The outputs of the encoder, and with token ids those of the decoder.
 
         Raises:
             UserError: too long a recording or a text.
         """
         flags = {"deterministic": deterministic}
-        heard = self.encoder(input_features, output_hidden_states=output_hidden_states, **flags)
-        outputs = {f"encoder_{name}": value for name, value in heard.items()}
+        encoded = self.encoder(input_features, output_hidden_states=output_hidden_states, **flags)
+        outputs = {f"encoder_{name}": value for name, value in encoded.items()}
         if decoder_input_ids is None:
             return outputs
-        length = decoder_input_ids.shape[1]
-        if length > self.decoder.positions:
-            raise UserError(
-                f"decoder_input_ids: {length} words, but the model takes {self.decoder.positions}:"
-                " truncate the texts to them"
-            )
-        places = decoder_position_ids
-        places = jnp.arange(length)[None] if places is None else places
-        mask = as_mask(decoder_attention_mask)
-        context = heard["last_hidden_state"]
-        found, _ = self.decoder(decoder_input_ids, places, mask, context, **flags)
+        found = self.decoder(
+            decoder_input_ids,
+            encoded["last_hidden_state"],
+            as_mask(decoder_attention_mask),
+            decoder_position_ids,
+            **flags,
+        )
         states = found.pop("hidden_states")
         if output_hidden_states:
             outputs["decoder_hidden_states"] = states
         return outputs | found
-
-    def encode(self, input_features: Float[Array, "B F T"]) -> Float[Array, "B S D"]:
-        """What was heard."""
-        return self.encoder(input_features)["last_hidden_state"]
-
-    def step(
-        self,
-        ids: Int[Array, "B 1"],
-        place: Int[Array, ""],
-        memory: Sequence[Remembered],
-        context: Float[Array, "B S D"] | None = None,
-    ) -> tuple[Float[Array, "B V"], tuple[Remembered, ...]]:
-        """One word more -> logits of the next, and the memory with this one.
-
-        Args:
-            ids: the word.
-            place: its position, from 0.
-            memory: of the words before it; for the first, `decoder.empty`.
-            context: what was heard, for the first word only.
-        """
-        places = jnp.arange(memory[0].keys.shape[2])
-        mask = jnp.broadcast_to(places <= place, (ids.shape[0], len(places)))
-        found, memory = self.decoder(ids, place[None, None], mask, context, memory)
-        return found["logits"][:, 0], memory

@@ -1,1 +1,1 @@
-"""Modules of several towers."""
+"""Backbones of several kinds of input."""

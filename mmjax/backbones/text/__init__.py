@@ -1,1 +1,1 @@
-"""Modules that read."""
+"""Backbones of text."""

@@ -87,8 +87,8 @@ def pooled(
     return jnp.concatenate([choose(POOLINGS, name, "pooling")(x, mask) for name in names], axis=1)
 
 
-class SentenceTower(nn.Module):
-    """The outputs of a text tower, and sentence_embedding [B E].
+class SentenceBackbone(nn.Module):
+    """The outputs of a text backbone, and sentence_embedding [B E].
 
     Attributes:
         tower: gives "last_hidden_state" [B L D].
@@ -112,7 +112,7 @@ class SentenceTower(nn.Module):
         prompt_length: Int[Array, " B"] | None = None,
         **inputs: Any,
     ) -> dict[str, Any]:
-        """Takes what the tower takes, and how many tokens of each text are those of a prompt."""
+        """Takes what the backbone takes, and how many tokens of each text are those of a prompt."""
         outputs = self.tower(input_ids, attention_mask, **inputs)
         mask = as_mask(attention_mask)
         mask = jnp.ones(input_ids.shape, bool) if mask is None else mask

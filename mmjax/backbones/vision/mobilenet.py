@@ -1,4 +1,4 @@
-"""The block of MobileNetV2 (Sandler et al. 2018, https://arxiv.org/abs/1801.04381)."""
+"""MobileNetV2 (Sandler et al. 2018, https://arxiv.org/abs/1801.04381)."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from mmjax.backbones.vision.maps import channels_last, features_of
 from mmjax.nn.layers.conv_norm import ConvNorm
 
 
@@ -50,3 +51,81 @@ class InvertedResidual(nn.Module):
         y = convolve(y, "depthwise", None, 3, self.stride)
         y = convolve(y, "project", self.channels, 1, activation="identity")
         return x + y if self.stride == 1 and channels == self.channels else y
+
+
+class MobileNet(nn.Module):
+    """A 3x3 convolution of stride 2, stages of inverted residual blocks, and a 1x1 convolution.
+
+    Attributes:
+        stages: of inverted residual blocks: their number, the stride of the first, its expansion,
+            that of the others, and the channels of their outputs.
+        first, last: channels of the first and of the last convolution.
+        norm: "batch" (in training a row's output depends on the other real rows; running statistics
+            in the collection "batch_stats"), or "group", "layer" or "none", which do not mix rows.
+        image_channels: C, of published models.
+        dtype: type of the computation; norms are in float32.
+    """
+
+    stages: tuple[tuple[int, int, int, int, int], ...]
+    first: int = 32
+    last: int = 1280
+    norm: str = "batch"
+    image_channels: int = 3
+    dtype: Any = jnp.float32
+
+    def __call__(
+        self,
+        pixel_values: Float[Array, "B C H W"],
+        real: Bool[Array, " B"] | None = None,
+        *,
+        output_hidden_states: bool = False,
+        deterministic: bool = True,
+    ) -> dict[str, Any]:
+        """Images -> last_hidden_state [B N D], the last map row by row, and its mean pooler_output
+        [B D]; the hidden states are the maps of `encode`.
+
+        Raises:
+            UserError: images of other channels.
+        """
+        x = channels_last(pixel_values, self.image_channels)
+        states = self.encode(x, real, deterministic=deterministic)
+        return features_of(states).named(output_hidden_states)
+
+    @nn.compact
+    def encode(
+        self,
+        x: Float[Array, "B H W C"],
+        mask: Bool[Array, " B"] | None = None,
+        *,
+        deterministic: bool = True,
+    ) -> list[Float[Array, "B _ _ _"]]:
+        """The maps before the first stage, after each, and after the last convolution.
+
+        Args:
+            x: pictures; zeros where they are masked.
+            mask: which pictures are real, for a batch norm. None: all are. What comes out for the
+                others is finite and of no meaning.
+            deterministic: False in training.
+
+        Raises:
+            UserError: an unknown norm.
+        """
+
+        def convolve(x: Array, name: str, channels: int, side: int, stride: int) -> Array:
+            conv = ConvNorm(channels, side, stride, self.norm, "relu6", self.dtype, name=name)
+            return conv(x, mask, deterministic=deterministic)
+
+        x = convolve(x, "stem", self.first, 3, 2)
+        states = [x]
+        for stage, (count, stride, expansion, others, channels) in enumerate(self.stages):
+            for block in range(count):
+                x = InvertedResidual(
+                    channels,
+                    others if block else expansion,
+                    1 if block else stride,
+                    self.norm,
+                    self.dtype,
+                    name=f"stage_{stage}_block_{block}",
+                )(x, mask, deterministic=deterministic)
+            states.append(x)
+        return [*states, convolve(x, "last", self.last, 1, 1)]

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from mmjax.backbones.stack import with_states
-from mmjax.backbones.vision.convnet import channels_last
+from mmjax.backbones.vision.maps import channels_last
 from mmjax.backbones.vision.vit import resized
 from mmjax.errors import UserError
 from mmjax.nn.layers.attention import attention, merge_heads, split_heads
@@ -70,7 +70,7 @@ class AttentionPool(nn.Module):
         heads: of the attention.
         width: E.
         grid: rows and columns of the learned positions, which the mean's position precedes; for
-            maps of other sizes they are interpolated as those of `VisionTower` are, bicubic.
+            maps of other sizes they are interpolated (bicubic), as those of a vision transformer.
         dtype: type of the computation.
     """
 

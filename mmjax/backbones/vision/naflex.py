@@ -1,7 +1,6 @@
 """SigLIP 2 NaFlex (Tschannen et al. 2025, https://arxiv.org/abs/2502.14786): pictures of any shape,
 each a list of patches."""
 
-import math
 from typing import Any
 
 import flax.linen as nn
@@ -9,12 +8,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Shaped
 
-from mmjax.backbones.dual.dual import unit
-from mmjax.backbones.stack import Stack, as_mask, with_states
-from mmjax.backbones.vision.vit import AttentionHead
+from mmjax.backbones.stack import as_mask, with_states
+from mmjax.backbones.vision.pooling import AttentionHead
 from mmjax.errors import UserError
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.layer_norm import LayerNorm
+from mmjax.nn.layers.transformer import Transformer
 
 
 class NaflexTower(nn.Module):
@@ -74,17 +73,19 @@ class NaflexTower(nn.Module):
         table = self.param("positions", nn.initializers.normal(0.02), shape, jnp.float32)
         places = resized(table, self.side, spatial_shapes, pixel_values.shape[1])
         x = Dense(self.width, dtype=self.dtype, name="patches")(pixel_values)
+        x = nn.Dropout(self.dropout, deterministic=deterministic)(x + places.astype(self.dtype))
         mask = as_mask(pixel_attention_mask)
-        states = Stack(
+        _, states = Transformer(
             self.layers,
             self.heads,
-            self.mlp_width,
-            self.activation,
-            self.epsilon,
+            mlp_width=self.mlp_width,
+            activation=self.activation,
+            epsilon=self.epsilon,
             dropout=self.dropout,
             dtype=self.dtype,
+            final_norm=False,
             name="blocks",
-        )(x + places.astype(self.dtype), mask, deterministic=deterministic)
+        ).with_states(x, mask, deterministic=deterministic)
         x = LayerNorm(self.epsilon, name="norm")(states[-1]).astype(self.dtype)
         outputs = {"last_hidden_state": x}
         if self.head:
@@ -124,46 +125,3 @@ def resized(
     across = triangles(side, columns, token % columns[:, None])
     weights = (down[..., :, None] * across[..., None, :]).reshape(*token.shape, side * side)
     return jnp.matmul(weights, table, precision=jax.lax.Precision.HIGHEST)
-
-
-class NaflexDual(nn.Module):
-    """Embeddings of pictures and of texts, and how well each fits each.
-
-    Attributes:
-        vision, text: the towers; each gives "pooler_output".
-    """
-
-    vision: nn.Module
-    text: nn.Module
-
-    @nn.compact
-    def __call__(
-        self,
-        input_ids: Array | None = None,
-        pixel_values: Array | None = None,
-        pixel_attention_mask: Array | None = None,
-        spatial_shapes: Array | None = None,
-        attention_mask: Array | None = None,
-        position_ids: Array | None = None,
-        *,
-        output_hidden_states: bool = False,
-        deterministic: bool = True,
-    ) -> dict[str, Any]:
-        """The outputs of what is given: of pictures, of texts, or of both and their logits."""
-        flags = {"output_hidden_states": output_hidden_states, "deterministic": deterministic}
-        outputs: dict[str, Any] = {}
-        if pixel_values is not None:
-            found = self.vision(pixel_values, pixel_attention_mask, spatial_shapes, **flags)
-            outputs["vision_model_output"] = found
-            outputs["image_embeds"] = unit(found["pooler_output"].astype(jnp.float32))
-        if input_ids is not None:
-            found = self.text(input_ids, attention_mask, position_ids=position_ids, **flags)
-            outputs["text_model_output"] = found
-            outputs["text_embeds"] = unit(found["pooler_output"].astype(jnp.float32))
-        scale = self.param("logit_scale", nn.initializers.constant(math.log(10.0)), (1,))
-        bias = self.param("logit_bias", nn.initializers.constant(-10.0), (1,))
-        if pixel_values is not None and input_ids is not None:
-            cosines = outputs["text_embeds"] @ outputs["image_embeds"].T
-            outputs["logits_per_text"] = cosines * jnp.exp(scale) + bias
-            outputs["logits_per_image"] = outputs["logits_per_text"].T
-        return outputs

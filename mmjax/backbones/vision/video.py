@@ -8,12 +8,13 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
-from mmjax.backbones.stack import Stack, as_mask, with_states
+from mmjax.backbones.stack import as_mask, with_states
 from mmjax.errors import UserError
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.layer_norm import LayerNorm
 from mmjax.nn.layers.options import activation, choose
 from mmjax.nn.layers.positions import sinusoids
+from mmjax.nn.layers.transformer import Transformer
 
 POOL_EPSILON = 1e-5  # PyTorch's own, of VideoMAE's fc_norm
 
@@ -82,17 +83,19 @@ class VideoTower(nn.Module):
         Raises:
             UserError: a clip of another size, or of other channels.
         """
-        states = Stack(
+        x = nn.Dropout(self.dropout, deterministic=deterministic)(self.embed(pixel_values))
+        _, states = Transformer(
             self.layers,
             self.heads,
-            self.mlp_width,
-            self.activation,
-            self.epsilon,
+            mlp_width=self.mlp_width,
+            activation=self.activation,
+            epsilon=self.epsilon,
             qkv_bias=self.qkv_bias,
             dropout=self.dropout,
             dtype=self.dtype,
+            final_norm=False,
             name="blocks",
-        )(self.embed(pixel_values), as_mask(attention_mask), deterministic=deterministic)
+        ).with_states(x, as_mask(attention_mask), deterministic=deterministic)
         x = states[-1]
         if self.closing_norm:
             x = LayerNorm(self.epsilon, name="norm")(x).astype(self.dtype)

@@ -1,4 +1,5 @@
-"""Vision transformers as published: CLIP, SigLIP, ViT, DINOv2 and their relatives."""
+"""Vision transformer (Dosovitskiy et al. 2021, https://arxiv.org/abs/2010.11929): that of CLIP,
+SigLIP, DINOv2, timm and big_vision, and that of `mmjax.encoders.image.vit`."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -8,138 +9,113 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
-from mmjax.backbones.stack import Stack, with_states
+from mmjax.backbones.features import Features
+from mmjax.backbones.vision.pooling import POOLINGS
 from mmjax.errors import UserError
-from mmjax.nn.layers.attention import attention, merge_heads, split_heads, split_projections
-from mmjax.nn.layers.dense import Dense
-from mmjax.nn.layers.embedding import PatchEmbedding, resize_positions
+from mmjax.nn.layers.convolution import ConvolutionBlock
+from mmjax.nn.layers.embedding import (
+    GridPositions,
+    PatchEmbedding,
+    resize_positions,
+    sincos_positions,
+)
 from mmjax.nn.layers.layer_norm import LayerNorm
-from mmjax.nn.layers.options import activation, choose
+from mmjax.nn.layers.options import choose, shared
+from mmjax.nn.layers.rotary import grid_angles
+from mmjax.nn.layers.transformer import Transformer
 
 
-class AttentionHead(nn.Module):
-    """One learned query reads all tokens, then an mlp: SigLIP's pooling (Zhai et al. 2023,
-    https://arxiv.org/abs/2303.15343).
-
-    Attributes:
-        heads, mlp_width, activation, epsilon, dtype: as of the transformer.
-    """
-
-    heads: int
-    mlp_width: int
-    activation: str
-    epsilon: float
-    dtype: Any = jnp.float32
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "B N D"], mask: Array | None = None) -> Float[Array, "B D"]:
-        """Tokens and which are real -> one vector."""
-        width = x.shape[-1]
-        probe = self.param("probe", nn.initializers.normal(0.02), (1, 1, width), jnp.float32)
-        probe = jnp.broadcast_to(probe.astype(self.dtype), (x.shape[0], 1, width))
-        # As in PyTorch one matrix for all three, of which the query needs only its part.
-        init = nn.initializers.lecun_normal()
-        kernel = self.param("qkv_kernel", init, (width, 3 * width), jnp.float32)
-        bias = self.param("qkv_bias", nn.initializers.zeros, (3 * width,), jnp.float32)
-        kernel, bias = kernel.astype(self.dtype), bias.astype(self.dtype)
-        q = probe @ kernel[:, :width] + bias[:width]
-        kv = x @ kernel[:, width:] + bias[width:]
-        q, (k, v) = split_heads(q, self.heads), split_projections(kv, 2, self.heads)
-        y = Dense(width, dtype=self.dtype, name="out")(merge_heads(attention(q, k, v, mask)))
-        z = LayerNorm(self.epsilon, name="norm")(y)
-        z = activation(self.activation)(Dense(self.mlp_width, dtype=self.dtype, name="mlp_in")(z))
-        return (y + Dense(width, dtype=self.dtype, name="mlp_out")(z))[:, 0]
+def _turn(x: Array, head: int) -> tuple[Array, Array]:
+    if head % 4:
+        raise UserError(
+            f"vit: positions 'rotary' need heads of a width divisible by 4, not {head}:"
+            " choose another number of heads"
+        )
+    return x, grid_angles(x.shape[1], x.shape[2], head)
 
 
-def _dense(tower: "VisionTower", x: Array) -> Array:
-    pooler = Dense(tower.pooler_width or tower.width, dtype=tower.dtype, name="pooler")
-    return activation(tower.pooler_activation)(pooler(x[:, 0]))
-
-
-def _patches(tower: "VisionTower", x: Array) -> Array:
-    return x[:, tower.class_token + tower.registers :]
-
-
-def _mean(tower: "VisionTower", x: Array) -> Array:
-    return jnp.mean(_patches(tower, x), axis=1)
-
-
-def _class_and_mean(tower: "VisionTower", x: Array) -> Array:
-    return jnp.concatenate([x[:, 0], _mean(tower, x)], axis=-1)
-
-
-def _read(tower: "VisionTower", x: Array) -> Array:
-    head = AttentionHead(
-        tower.heads, tower.mlp_width, tower.activation, tower.epsilon, tower.dtype, name="head"
-    )
-    return head(_patches(tower, x))
-
-
-# From the tower and its last tokens, normalised where they are: the pooled vector.
-POOLINGS: Mapping[str, Callable[["VisionTower", Array], Array]] = {
-    "attention": _read,
-    "class": lambda _, x: x[:, 0],
-    "class_dense": _dense,
-    "class_mean": _class_and_mean,
-    "class_norm": lambda tower, x: LayerNorm(tower.epsilon, name="norm")(x[:, 0]),
-    "mean": _mean,
-    "mean_norm": lambda tower, x: LayerNorm(tower.epsilon, name="norm")(_mean(tower, x)),
+# From patches [B Y X D] and the width of a head: patches that know their place, rotary angles.
+POSITIONS: Mapping[str, Callable[[Array, int], tuple[Array, Array | None]]] = {
+    "learned": lambda x, _: (GridPositions(name="positions")(x), None),
+    "none": lambda x, _: (x, None),
+    "rotary": _turn,
+    "sincos": lambda x, _: (x + sincos_positions(*x.shape[1:]).astype(x.dtype), None),
 }
 
 
-class VisionTower(nn.Module):
-    """pixel_values [B 3 H W] -> last_hidden_state [B N D], pooler_output [B D].
+class VisionTransformer(nn.Module):
+    """Normalised images -> a token for each patch, after those for the image.
 
     Attributes:
-        width, layers, heads, mlp_width: of the transformer.
-        patch_size: rows and columns of a patch.
-        grid: rows and columns of the learned positions; for pictures of other sizes they are
-            interpolated, bicubic.
-        antialias: whether a table that is interpolated is smoothed first where it shrinks.
-        activation, epsilon, qkv_bias, layer_scale, gated: of the blocks.
+        width: D.
+        patch_size: side of a patch in pixels, the stem's strides included, or rows and columns.
+        layers, heads, mlp_ratio, mlp_width, dropout, activation, epsilon, layer_scale, qkv_bias,
+            gated, remat, scan, final_norm: of the transformer; dropout also of its input.
+        stem: channels of 3x3 convolutions of stride 2 before the patches are cut (Xiao et al. 2021,
+            https://arxiv.org/abs/2106.14881).
+        stem_norm: norm of the stem: "group", "layer" or "none".
         patch_bias: whether the projection of the patches has a bias.
+        positions: "learned" (added to each patch), "sincos" (fixed, added), "rotary" (queries and
+            keys turn with row and column) or "none".
+        grid: rows and columns of learned positions that are one table [tokens D], as in published
+            files. None: those of the images at initialisation, as a table [rows columns D]. For
+            images of other sizes they are interpolated, bicubic.
+        class_position, register_position: whether the table of `grid` begins with a position of
+            the class token, and with those of the registers.
+        antialias: whether the table of `grid` is smoothed first where it shrinks.
         class_token: whether a learned token leads the patches.
-        class_position, register_position: whether it has a position, and they have.
-        registers: number of learned tokens between them.
+        registers: number of learned tokens between them (Darcet et al. 2024,
+            https://arxiv.org/abs/2309.16588).
         mask_token: whether there is a learned vector for patches that are hidden.
-        input_norm: whether a norm precedes the first block (CLIP).
-        closing_norm: whether a norm follows the last one.
-        pooling: a name in POOLINGS; None: there is no pooler_output. A mean and the
-            attention are over the patches.
-        pooler_width, pooler_activation: of the "class_dense" pooler. None: D.
-        dropout: share dropped in training, of the input and in the blocks.
-        dtype: type of the computation.
-        scanned: whether the parameters of the blocks are stacked.
+        pre_norm: whether a norm precedes the first block (CLIP).
+        pooling: a name in `mmjax.backbones.vision.pooling.POOLINGS`. None: there is no pooled
+            vector.
+        pooler_width, pooler_activation: of the "class_dense" pooling. None: D.
+        dtype: type of the computation; norms and softmax are in float32.
     """
 
     width: int
+    patch_size: int | tuple[int, int]
     layers: int
     heads: int
-    mlp_width: int
-    patch_size: tuple[int, int]
-    grid: tuple[int, int]
-    antialias: bool = False
-    activation: str = "gelu_exact"
+    mlp_ratio: float | int = 4
+    mlp_width: int | None = None
+    dropout: float = 0.0
+    activation: str = "gelu"
     epsilon: float = 1e-6
-    qkv_bias: bool = True
     layer_scale: float | None = None
+    qkv_bias: bool = True
     gated: bool = False
+    remat: bool = False
+    scan: bool = False
+    final_norm: bool = True
+    stem: tuple[int, ...] | None = None
+    stem_norm: str = "group"
     patch_bias: bool = True
-    class_token: bool = True
+    positions: str = "learned"
+    grid: tuple[int, int] | None = None
     class_position: bool = True
     register_position: bool = False
+    antialias: bool = False
+    class_token: bool = True
     registers: int = 0
     mask_token: bool = False
-    input_norm: bool = False
-    closing_norm: bool = True
+    pre_norm: bool = False
     pooling: str | None = None
     pooler_width: int | None = None
     pooler_activation: str = "tanh"
-    dropout: float = 0.0
     dtype: Any = jnp.float32
-    scanned: bool = False
 
-    @nn.compact
+    @property
+    def lead(self) -> int:
+        """Number of tokens before the patches."""
+        return self.class_token + self.registers
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Rows and columns of a patch, in pixels."""
+        return (self.patch_size,) * 2 if isinstance(self.patch_size, int) else self.patch_size
+
     def __call__(
         self,
         pixel_values: Float[Array, "B C H W"],
@@ -148,80 +124,95 @@ class VisionTower(nn.Module):
         output_hidden_states: bool = False,
         deterministic: bool = True,
     ) -> dict[str, Any]:
-        """Pictures, and which of their patches are hidden by the mask token.
+        """As `encode`, by the names and in the layout of transformers.
 
-        What is left of a picture at the right and below after the last whole patch is not read.
+        What is left of an image at the right and below after the last whole patch is not read.
 
         Raises:
-            UserError: a picture without one whole patch, or hidden patches without a mask token.
+            UserError: an image without one whole patch, or hidden patches without a mask token.
         """
-        x = self.embed(pixel_values, bool_masked_pos)
-        if self.input_norm:
-            x = LayerNorm(self.epsilon, name="input_norm")(x)
-        states = Stack(
-            self.layers,
-            self.heads,
-            self.mlp_width,
-            self.activation,
-            self.epsilon,
-            qkv_bias=self.qkv_bias,
-            layer_scale=self.layer_scale,
-            gated=self.gated,
-            dropout=self.dropout,
-            dtype=self.dtype,
-            scanned=self.scanned,
-            name="blocks",
-        )(x, deterministic=deterministic)
-        x = states[-1]
-        if self.closing_norm:
-            x = LayerNorm(self.epsilon, name="norm")(x).astype(self.dtype)
-        outputs = {"last_hidden_state": x}
-        if self.pooling is not None:
-            pooled = choose(POOLINGS, self.pooling, "pooling")(self, x)
-            outputs["pooler_output"] = pooled.astype(self.dtype)
-        return with_states(outputs, states, output_hidden_states)
-
-    def embed(self, pixel_values: Array, hidden: Array | None) -> Array:
-        """The tokens that the first block gets."""
-        rows, _, *size = pixel_values.shape
-        grid = tuple(length // side for length, side in zip(size, self.patch_size, strict=True))
-        if 0 in grid:
+        size, sides = pixel_values.shape[2:], self.sides
+        height, width = (length - length % side for length, side in zip(size, sides, strict=True))
+        if 0 in (height, width):
             raise UserError(
                 f"pixel_values: {size[0]}x{size[1]} is smaller than a patch of"
-                f" {self.patch_size[0]}x{self.patch_size[1]}: resize the images"
+                f" {sides[0]}x{sides[1]}: resize the images"
             )
-        if hidden is not None and not self.mask_token:
-            raise UserError("bool_masked_pos: the file has no mask_token: leave it out")
-        height, width = (cells * side for cells, side in zip(grid, self.patch_size, strict=True))
-        image = jnp.moveaxis(pixel_values[:, :, :height, :width], 1, 3).astype(self.dtype)
-        x = PatchEmbedding(
-            self.width, self.patch_size, self.dtype, self.patch_bias, name="patches"
-        )(image).reshape(rows, -1, self.width)
+        image = jnp.moveaxis(pixel_values[:, :, :height, :width], 1, 3)
+        found = self.encode(image, bool_masked_pos, deterministic=deterministic)
+        return found.named(output_hidden_states)
 
-        def learned(name: str, count: int) -> Array:
-            shape = (count, self.width)
-            return self.param(name, nn.initializers.normal(0.02), shape, jnp.float32)
+    @nn.compact
+    def encode(
+        self,
+        image: Float[Array, "B H W C"],
+        hidden: Shaped[Array, "B n"] | None = None,
+        *,
+        deterministic: bool = True,
+    ) -> Features:
+        """Images, and which of their patches are hidden by the mask token.
 
-        def everywhere(table: Array) -> Array:
-            return jnp.broadcast_to(table.astype(self.dtype), (rows, *table.shape))
+        Raises:
+            UserError: an unknown option, sizes that do not divide as the attributes say, or hidden
+                patches without a mask token.
+        """
+        x, angles = self._embed(image.astype(self.dtype), hidden)
+        if self.pre_norm:
+            x = LayerNorm(self.epsilon, name="pre_norm")(x)
+        x = nn.Dropout(self.dropout, deterministic=deterministic)(x)
+        stack = Transformer(**shared(self, Transformer), name="transformer")
+        x, states = stack.with_states(x, angles=angles, deterministic=deterministic)
+        pooled = None
+        if self.pooling is not None:
+            pooled = choose(POOLINGS, self.pooling, "pooling")(self, x).astype(self.dtype)
+        return Features(x, pooled, states)
 
+    def _embed(self, image: Array, hidden: Array | None) -> tuple[Array, Array | None]:
+        """The tokens that the first block gets, and their rotary angles."""
+        x, shrink = image, 2 ** len(self.stem or ())
+        if any(side % shrink for side in self.sides):
+            raise UserError(
+                f"vit: patch_size {self.patch_size} is not a multiple of {shrink}, the stride of a"
+                f" stem of {len(self.stem or ())} convolutions: choose another patch_size or stem"
+            )
+        for layer, channels in enumerate(self.stem or ()):
+            x = ConvolutionBlock(
+                channels, stride=2, norm=self.stem_norm, dtype=self.dtype, name=f"stem_{layer}"
+            )(x)
+        cut = tuple(side // shrink for side in self.sides)
+        x = PatchEmbedding(self.width, cut, self.dtype, self.patch_bias, name="patches")(x)
+        rows, *grid, width = x.shape
         if self.mask_token:
-            mask = learned("mask_token", 1).astype(self.dtype)
-            x = x if hidden is None else jnp.where(hidden[..., None] != 0, mask, x)
-        lead = [("class_token", int(self.class_token), self.class_position)]
-        lead += [("registers", self.registers, self.register_position)]
-        placed = sum(count for _, count, has_position in lead if has_position)
-        positions = learned("positions", placed + self.grid[0] * self.grid[1])
-        table = resized(positions[placed:], self.grid, grid, antialias=self.antialias)
+            mask = self._learned("mask_token", 1).astype(self.dtype)
+            x = x if hidden is None else jnp.where(hidden.reshape(-1, *grid, 1) != 0, mask, x)
+        elif hidden is not None:
+            raise UserError("bool_masked_pos: the file has no mask_token: leave it out")
+        firsts = [("class_token", int(self.class_token), self.class_position)]
+        firsts += [("registers", self.registers, self.register_position)]
+        table, angles = None, None
+        if self.grid is None:
+            x, angles = choose(POSITIONS, self.positions, "positions")(x, width // self.heads)
+        else:
+            placed = sum(count for _, count, has_position in firsts if has_position)
+            table = self._learned("positions", placed + self.grid[0] * self.grid[1])
+            cells = resized(table[placed:], self.grid, tuple(grid), antialias=self.antialias)
+            x = x + cells.reshape(*grid, width).astype(self.dtype)
         tokens, place = [], 0
-        for name, count, has_position in lead:
+        for name, count, has_position in firsts:
             if count:
-                token = learned(name, count)
-                if has_position:
-                    token = token + positions[place : place + count]
+                token = self._learned(name, count)
+                if table is not None and has_position:
+                    token = token + table[place : place + count]
                     place += count
-                tokens.append(everywhere(token))
-        return jnp.concatenate([*tokens, x + table.astype(self.dtype)], axis=1)
+                tokens.append(jnp.broadcast_to(token.astype(self.dtype), (rows, count, width)))
+        x = jnp.concatenate([*tokens, x.reshape(rows, -1, width)], axis=1)
+        if angles is not None:  # what has no place does not turn
+            angles = jnp.pad(angles, ((self.lead, 0), (0, 0)))
+        return x, angles
+
+    def _learned(self, name: str, count: int) -> Array:
+        init = nn.initializers.normal(0.02)
+        return self.param(name, init, (count, self.width), jnp.float32)
 
 
 def resized(

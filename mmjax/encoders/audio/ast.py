@@ -6,36 +6,12 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
-from mmjax.encoders.audio.waveform import augment, hear
-from mmjax.errors import UserError
+from mmjax.backbones.audio.ast import AstBackbone, patch_grid, with_class_tokens
+from mmjax.encoders.audio.waveform import augment, front_end
 from mmjax.nn.audio.spectrogram import strided_mask
-from mmjax.nn.layers.dense import Dense
-from mmjax.nn.layers.embedding import LearnedPositions
 from mmjax.nn.layers.masking import zero_masked
-from mmjax.nn.layers.transformer import Transformer
+from mmjax.nn.layers.options import shared
 from mmjax.types import Tokens
-
-
-def overlapping_patches(
-    x: Float[Array, "B T F"], side: int, stride: int
-) -> Float[Array, "B t f features"]:
-    """Squares of side x side cells every `stride` cells; features by frame, then by mel bin.
-
-    Raises:
-        UserError: the spectrogram is smaller than a patch.
-    """
-    if side < 1 or stride < 1 or min(x.shape[1:]) < side:
-        raise UserError(
-            f"patch_size: a spectrogram of {x.shape[1]} frames and {x.shape[2]} mel bins has no"
-            f" patch of {side}x{side} every {stride}: give longer waveforms, or choose others"
-        )
-    # One matrix product over gathered patches takes half the time of a convolution on CPU.
-    times, bins = ((size - side) // stride + 1 for size in x.shape[1:])
-    rows = [x[:, i : i + stride * (times - 1) + 1 : stride] for i in range(side)]
-    x = jnp.stack(rows, axis=2)
-    columns = [x[..., i : i + stride * (bins - 1) + 1 : stride] for i in range(side)]
-    x = jnp.swapaxes(jnp.stack(columns, axis=4), 2, 3)
-    return x.reshape(*x.shape[:3], side * side)
 
 
 class SpectrogramTransformer(nn.Module):
@@ -73,6 +49,17 @@ class SpectrogramTransformer(nn.Module):
     dropout: float = 0.0
     dtype: Any = jnp.float32
 
+    def setup(self):
+        self.backbone = AstBackbone(
+            **shared(self, AstBackbone),
+            mlp_width=int(self.width * self.mlp_ratio),
+            strides=(self.stride, self.stride),
+            placed=False,
+            bin_by_bin=False,
+            epsilon=1e-6,
+        )
+        nn.share_scope(self, self.backbone)
+
     def __call__(
         self,
         value: Shaped[Array, "B S"],
@@ -89,11 +76,10 @@ class SpectrogramTransformer(nn.Module):
             UserError: not float32, an unknown option, fewer frames than a patch has, or a longer
                 waveform than at initialisation.
         """
-        x, real = hear(self, value, mask)
+        x, real = front_end(self, value, mask)
         x = augment(self, x, real, deterministic)
         return self.from_log_mel(x, real, deterministic=deterministic)
 
-    @nn.compact
     def from_log_mel(
         self,
         log_mel: Float[Array, "B T F"],
@@ -102,28 +88,9 @@ class SpectrogramTransformer(nn.Module):
         deterministic: bool = True,
     ) -> Tokens:
         """The same from a log-mel spectrogram and its real frames."""
-        x = zero_masked(log_mel, mask).astype(self.dtype)
-        x = overlapping_patches(x, self.patch_size, self.stride)
-        batch, times, bins, _ = x.shape
+        strides = (self.stride, self.stride)
+        times, bins = patch_grid(log_mel.shape[1:], self.patch_size, strides)
         real = jnp.repeat(strided_mask(mask, self.stride, times), bins, axis=1)
-        x = Dense(self.width, dtype=self.dtype, name="patches")(x.reshape(batch, times * bins, -1))
-        x = LearnedPositions(name="positions")(x)
-        if self.class_tokens:
-            shape = (self.class_tokens, self.width)
-            init = nn.initializers.normal(0.02)
-            learned = self.param("class_tokens", init, shape, jnp.float32).astype(self.dtype)
-            x = jnp.concatenate([jnp.broadcast_to(learned, (batch, *shape)), x], axis=1)
-            present = jnp.any(real, axis=1, keepdims=True)
-            present = jnp.broadcast_to(present, (batch, self.class_tokens))
-            real = jnp.concatenate([present, real], axis=1)
-        x = nn.Dropout(self.dropout, deterministic=deterministic)(x)
-        x = Transformer(
-            self.layers,
-            self.heads,
-            self.mlp_ratio,
-            self.dropout,
-            self.dtype,
-            activation=self.activation,
-            name="transformer",
-        )(x, real, deterministic=deterministic)
-        return Tokens(zero_masked(x, real), real)
+        real = with_class_tokens(real, self.class_tokens)
+        found = self.backbone(zero_masked(log_mel, mask), real, deterministic=deterministic)
+        return Tokens(zero_masked(found["last_hidden_state"], real), real)

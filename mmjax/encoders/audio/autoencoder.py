@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
-from mmjax.encoders.audio.waveform import augment, hear
+from mmjax.encoders.audio.waveform import augment, front_end
 from mmjax.nn.audio.spectrogram import strided_mask
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.masking import zero_masked
@@ -134,7 +134,7 @@ class AudioAutoencoder(nn.Module):
         Raises:
             UserError: not float32, shorter than a window, or an unknown option.
         """
-        x, real = hear(self, value, mask)
+        x, real = front_end(self, value, mask)
         x = augment(self, x, real, deterministic)
         return self.from_log_mel(x, real, deterministic=deterministic)
 
@@ -160,7 +160,7 @@ class AudioAutoencoder(nn.Module):
         Raises:
             UserError: as for the call.
         """
-        target, real = hear(self, value, mask)
+        target, real = front_end(self, value, mask)
         x = augment(self, target, real, deterministic)
         tokens, masks = self._encode(x, real, deterministic)
         x = self.doubling(tokens.x, masks).astype(jnp.float32)

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
-from mmjax.encoders.audio.waveform import augment, hear
+from mmjax.encoders.audio.waveform import augment, front_end
 from mmjax.nn.layers.masking import zero_masked
 from mmjax.nn.layers.options import choose
 from mmjax.nn.layers.recurrent import OUTPUTS, Recurrent
@@ -56,7 +56,7 @@ class AudioRecurrent(nn.Module):
         Raises:
             UserError: not float32, shorter than a window, or an unknown option.
         """
-        x, real = hear(self, value, mask)
+        x, real = front_end(self, value, mask)
         x = augment(self, x, real, deterministic)
         return self.from_log_mel(x, real, deterministic=deterministic)
 

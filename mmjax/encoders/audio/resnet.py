@@ -6,12 +6,12 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
-from mmjax.encoders.audio.waveform import augment, hear
+from mmjax.backbones.vision.resnet import ResNet, stages_of
+from mmjax.encoders.audio.waveform import augment, front_end
 from mmjax.nn.audio.spectrogram import strided_mask
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.masking import zero_masked
-from mmjax.nn.layers.options import choose
-from mmjax.nn.layers.resnet import ResNetTrunk
+from mmjax.nn.layers.options import choose, shared
 from mmjax.types import Tokens
 
 STRIDES = {"small": 8, "standard": 32}  # frames to a step of the last map, by stem
@@ -25,7 +25,7 @@ class SpectrogramResNet(nn.Module):
 
     Attributes:
         width: D of the tokens; a dense layer takes the last channels there.
-        depth, norm, stem, channels: of the trunk; see `mmjax.nn.layers.resnet.ResNetTrunk`.
+        depth, norm, stem, channels: of the trunk; see `mmjax.backbones.vision.resnet`.
         convention, sample_rate, mel_bins: of the spectrogram; see
             `mmjax.nn.audio.spectrogram.log_mel`.
         spec_augment: mapping of options of `mmjax.nn.audio.spec_augment.spec_augment`, used in
@@ -61,7 +61,7 @@ class SpectrogramResNet(nn.Module):
         Raises:
             UserError: not float32, shorter than a window, or an unknown option.
         """
-        x, real = hear(self, value, mask)
+        x, real = front_end(self, value, mask)
         x = augment(self, x, real, deterministic)
         return self.from_log_mel(x, real, deterministic=deterministic)
 
@@ -75,10 +75,9 @@ class SpectrogramResNet(nn.Module):
     ) -> Tokens:
         """The same from a log-mel spectrogram and its real frames."""
         x = zero_masked(log_mel, mask).astype(self.dtype)[..., None]
-        trunk = ResNetTrunk(
-            self.depth, self.norm, self.stem, self.channels, self.dtype, name="trunk"
-        )
-        x = trunk(x, jnp.any(mask, axis=1), deterministic=deterministic)
+        stages = stages_of(self.depth, self.channels)
+        trunk = ResNet(stages, **shared(self, ResNet), name="trunk")
+        x = trunk.encode(x, jnp.any(mask, axis=1), deterministic=deterministic)[-1]
         x = jnp.mean(x, axis=2, dtype=jnp.float32).astype(self.dtype)
         real = strided_mask(mask, choose(STRIDES, self.stem, "stem"), x.shape[1])
         x = nn.Dropout(self.dropout, deterministic=deterministic)(x)

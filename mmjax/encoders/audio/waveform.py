@@ -18,7 +18,7 @@ SPEC_AUGMENT_OPTIONS = {
 }
 
 
-def hear(
+def front_end(
     encoder: Any, value: Shaped[Array, "B S"], mask: Bool[Array, "B S"] | None
 ) -> tuple[Float[Array, "B T F"], Bool[Array, "B T"]]:
     """The log-mel spectrogram of a waveform, and which frames are real.

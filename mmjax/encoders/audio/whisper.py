@@ -1,23 +1,20 @@
 """The encoder of Whisper (Radford et al. 2022, https://arxiv.org/abs/2212.04356)."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, Shaped
 
-from mmjax.encoders.audio.waveform import augment, hear
-from mmjax.errors import UserError
+from mmjax.backbones.audio.whisper import STRIDES, WhisperBackbone
+from mmjax.encoders.audio.waveform import augment, front_end
 from mmjax.nn.audio.spectrogram import strided_mask
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.masking import zero_masked
-from mmjax.nn.layers.options import activation, choose
-from mmjax.nn.layers.transformer import Transformer
+from mmjax.nn.layers.options import choose, shared
 from mmjax.types import Tokens
-
-EPSILON = 1e-5  # of all norms of the published models
 
 
 class Size(NamedTuple):
@@ -37,25 +34,12 @@ SIZES: Mapping[str, Size] = {
 }
 
 
-def sinusoids(length: int, width: int) -> Float[np.ndarray, "N D"]:
-    """sin(n w_k) for k < D / 2, then cos(n w_k), with w_k falling geometrically from 1 to 1e-4.
-
-    Raises:
-        UserError: an odd width, or one under 4.
-    """
-    if width % 2 or width < 4:
-        raise UserError(f"whisper: sinusoidal positions need an even width from 4, got {width}")
-    frequencies = 10_000.0 ** -np.linspace(0, 1, width // 2)
-    angles = np.outer(np.arange(length), frequencies)
-    return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
-
-
 class WhisperEncoder(nn.Module):
     """Waveforms [B S] -> a token for every second frame: 50 tokens a second.
 
-    Two convolutions of three frames each (the second with stride 2), sinusoidal positions, and a
-    pre-norm transformer. The published models hear exactly 30 s, padded with silence that they
-    attend to: for their outputs, pad with zeros and give no mask.
+    The log-mel front end and a `mmjax.backbones.audio.whisper.WhisperBackbone` with sinusoidal
+    positions. The published models take exactly 30 s, padded with silence that they attend to: for
+    their outputs, pad with zeros and give no mask.
 
     Attributes:
         width: D of the tokens.
@@ -84,6 +68,16 @@ class WhisperEncoder(nn.Module):
     dropout: float = 0.0
     dtype: Any = jnp.float32
 
+    def setup(self):
+        given = Size(self.width, 4, 4) if self.size is None else choose(SIZES, self.size, "size")
+        own = {name: x for name, x in shared(self, WhisperBackbone).items() if x is not None}
+        own |= {"width": given.width, "mlp_width": 4 * given.width}
+        own |= {"convolution_activation": self.activation}
+        self.backbone = WhisperBackbone(**given._asdict() | own)
+        nn.share_scope(self, self.backbone)
+        other = given.width != self.width
+        self.projection = Dense(self.width, dtype=self.dtype) if other else None
+
     def __call__(
         self,
         value: Shaped[Array, "B S"],
@@ -96,11 +90,10 @@ class WhisperEncoder(nn.Module):
         Raises:
             UserError: not float32, shorter than a window, or an unknown option.
         """
-        x, real = hear(self, value, mask)
+        x, real = front_end(self, value, mask)
         x = augment(self, x, real, deterministic)
         return self.from_log_mel(x, real, deterministic=deterministic)
 
-    @nn.compact
     def from_log_mel(
         self,
         log_mel: Float[Array, "B T F"],
@@ -109,30 +102,8 @@ class WhisperEncoder(nn.Module):
         deterministic: bool = True,
     ) -> Tokens:
         """The same from a log-mel spectrogram and its real frames."""
-        given = Size(self.width, 4, 4) if self.size is None else choose(SIZES, self.size, "size")
-        layers = given.layers if self.layers is None else self.layers
-        heads = given.heads if self.heads is None else self.heads
-        act = activation(self.activation)
-        x = zero_masked(log_mel, mask).astype(self.dtype)
-        for layer, stride in enumerate((1, 2)):
-            conv = nn.Conv(
-                given.width, (3,), (stride,), ((1, 1),), dtype=self.dtype, name=f"conv_{layer}"
-            )
-            x = act(conv(x))
-            mask = strided_mask(mask, stride, x.shape[1])
-            # What padding added between the layers would reach the real neighbours.
-            x = zero_masked(x, mask)
-        x = x + jnp.asarray(sinusoids(x.shape[1], given.width), self.dtype)
-        x = nn.Dropout(self.dropout, deterministic=deterministic)(x)
-        x = Transformer(
-            layers,
-            heads,
-            dropout=self.dropout,
-            dtype=self.dtype,
-            activation=self.activation,
-            epsilon=EPSILON,
-            name="transformer",
-        )(x, mask, deterministic=deterministic)
-        if given.width != self.width:
-            x = Dense(self.width, dtype=self.dtype, name="projection")(x)
+        found = self.backbone(jnp.swapaxes(log_mel, 1, 2), mask, deterministic=deterministic)
+        x = found["last_hidden_state"]
+        x = x if self.projection is None else self.projection(x)
+        mask = strided_mask(mask, math.prod(STRIDES), x.shape[1])
         return Tokens(zero_masked(x, mask), mask)

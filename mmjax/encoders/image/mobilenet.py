@@ -6,10 +6,9 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
-from mmjax.backbones.vision.mobilenet import InvertedResidual
+from mmjax.backbones.vision.mobilenet import MobileNet
 from mmjax.encoders.image.cnn import OUTPUTS
 from mmjax.encoders.image.pixels import IMAGENET_MEAN, IMAGENET_STD, normalise, present
-from mmjax.nn.layers.conv_norm import ConvNorm
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.masking import zero_masked
 from mmjax.nn.layers.options import choose
@@ -91,26 +90,17 @@ class MobileNetV2(nn.Module):
         deterministic: bool = True,
     ) -> Tokens:
         """The same from normalised pixels, of which a gradient may be taken."""
-
-        def convolve(x, name, channels, side, stride):
-            conv = ConvNorm(channels, side, stride, self.norm, "relu6", self.dtype, name=name)
-            return conv(x, rows, deterministic=deterministic)
-
         rows = present(mask, pixels.shape[0])
         x = zero_masked(pixels, jnp.broadcast_to(rows[:, None, None], pixels.shape[:3]))
-        x = convolve(x, "stem", scaled(FIRST, self.width_multiplier), 3, 2)
-        for stage, (expansion, channels, count, stride) in enumerate(self.stages):
-            out = scaled(channels, self.width_multiplier)
-            for layer in range(count):
-                x = InvertedResidual(
-                    out,
-                    expansion,
-                    1 if layer else stride,
-                    self.norm,
-                    self.dtype,
-                    name=f"stage_{stage}_block_{layer}",
-                )(x, rows, deterministic=deterministic)
-        x = convolve(x, "last", scaled(LAST, max(1.0, self.width_multiplier)), 1, 1)
+        stages = tuple(
+            (count, stride, expansion, expansion, scaled(channels, self.width_multiplier))
+            for expansion, channels, count, stride in self.stages
+        )
+        first = scaled(FIRST, self.width_multiplier)
+        last = scaled(LAST, max(1.0, self.width_multiplier))
+        backbone = MobileNet(stages, first, last, self.norm, dtype=self.dtype)
+        nn.share_scope(self, backbone)
+        x = backbone.encode(x, rows, deterministic=deterministic)[-1]
         x = choose(OUTPUTS, self.output, "output")(x)
         x = nn.Dropout(self.dropout, deterministic=deterministic)(x)
         x = Dense(self.width, dtype=self.dtype, name="projection")(x)

@@ -6,12 +6,12 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
+from mmjax.backbones.vision import resnet
 from mmjax.encoders.image.cnn import OUTPUTS
 from mmjax.encoders.image.pixels import IMAGENET_MEAN, IMAGENET_STD, normalise, present
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.masking import zero_masked
-from mmjax.nn.layers.options import choose
-from mmjax.nn.layers.resnet import ResNetTrunk
+from mmjax.nn.layers.options import choose, shared
 from mmjax.types import Tokens
 
 
@@ -73,10 +73,10 @@ class ResNet(nn.Module):
         """The same from normalised pixels, of which a gradient may be taken."""
         rows = present(mask, pixels.shape[0])
         x = zero_masked(pixels, jnp.broadcast_to(rows[:, None, None], pixels.shape[:3]))
-        trunk = ResNetTrunk(
-            self.depth, self.norm, self.stem, self.channels, self.dtype, name="trunk"
-        )
-        x = choose(OUTPUTS, self.output, "output")(trunk(x, rows, deterministic=deterministic))
+        stages = resnet.stages_of(self.depth, self.channels)
+        trunk = resnet.ResNet(stages, **shared(self, resnet.ResNet), name="trunk")
+        x = trunk.encode(x, rows, deterministic=deterministic)[-1]
+        x = choose(OUTPUTS, self.output, "output")(x)
         x = nn.Dropout(self.dropout, deterministic=deterministic)(x)
         x = Dense(self.width, dtype=self.dtype, name="projection")(x)
         tokens = jnp.broadcast_to(rows[:, None], x.shape[:2])

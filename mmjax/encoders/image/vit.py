@@ -7,16 +7,13 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
+from mmjax.backbones.vision.vit import VisionTransformer
 from mmjax.encoders.image.pixels import normalise, present
 from mmjax.errors import UserError
-from mmjax.nn.layers.convolution import ConvolutionBlock
 from mmjax.nn.layers.dense import Dense
-from mmjax.nn.layers.embedding import GridPositions, PatchEmbedding, sincos_positions
 from mmjax.nn.layers.masking import zero_masked
-from mmjax.nn.layers.options import choose
+from mmjax.nn.layers.options import choose, shared
 from mmjax.nn.layers.pooling import window_mean
-from mmjax.nn.layers.rotary import grid_angles
-from mmjax.nn.layers.transformer import Transformer
 from mmjax.types import Tokens
 
 # The sizes of the papers (Ti and S: Touvron et al. 2021, https://arxiv.org/abs/2012.12877):
@@ -27,24 +24,6 @@ SIZES = {
     "B": (768, 12, 12),
     "L": (1024, 24, 16),
     "H": (1280, 32, 16),
-}
-
-
-def _turn(x: Array, head: int) -> tuple[Array, Array]:
-    if head % 4:
-        raise UserError(
-            f"vit: positions 'rotary' need heads of a width divisible by 4, not {head}:"
-            " choose another number of heads"
-        )
-    return x, grid_angles(x.shape[1], x.shape[2], head)
-
-
-# From patches [R Y X D] and the width of a head: patches that know their place, rotary angles.
-POSITIONS: Mapping[str, Callable[[Array, int], tuple[Array, Array | None]]] = {
-    "learned": lambda x, _: (GridPositions(name="positions")(x), None),
-    "none": lambda x, _: (x, None),
-    "rotary": _turn,
-    "sincos": lambda x, _: (x + sincos_positions(*x.shape[1:]).astype(x.dtype), None),
 }
 # From the class token [R 1 D] (or none: [R 0 D]) and the patches [R N D]: the tokens.
 OUTPUTS: Mapping[str, Callable[[Array, Array], Array]] = {
@@ -128,50 +107,25 @@ class Vit(nn.Module):
         deterministic: bool = True,
     ) -> Tokens:
         """The same from normalised pixels, of which a gradient may be taken."""
-        self._check()
         width, layers, heads = self._size()
+        if self.output == "class" and (not self.class_token or self.pool != 1):
+            raise UserError(
+                "vit: output 'class' is the class token alone: it needs class_token=True and pool=1"
+            )
         rows = present(mask, pixels.shape[0])
-        x = zero_masked(pixels, jnp.broadcast_to(rows[:, None, None], pixels.shape[:3]))
-        for layer, channels in enumerate(self.stem or ()):
-            x = ConvolutionBlock(
-                channels, stride=2, norm=self.stem_norm, dtype=self.dtype, name=f"stem_{layer}"
-            )(x)
-        shrink = 2 ** len(self.stem or ())
-        x = PatchEmbedding(width, self.patch_size // shrink, self.dtype, name="patches")(x)
-        x, angles = choose(POSITIONS, self.positions, "positions")(x, width // heads)
-        grid = x.shape
-        first = [self._learned("class_token", int(self.class_token), width, grid[0])]
-        first += [self._learned("registers", self.registers, width, grid[0])]
-        extra = first[0].shape[1] + first[1].shape[1]
-        x = jnp.concatenate([*first, x.reshape(grid[0], -1, width)], axis=1)
-        if angles is not None:
-            angles = jnp.pad(angles, ((extra, 0), (0, 0)))  # tokens without a place do not turn
-        x = nn.Dropout(self.dropout, deterministic=deterministic)(x)
-        x = Transformer(
-            layers,
-            heads,
-            self.mlp_ratio,
-            self.dropout,
-            self.dtype,
-            activation=self.activation,
-            epsilon=self.epsilon,
-            layer_scale=self.layer_scale,
-            remat=self.remat,
-            name="transformer",
-        )(x, angles=angles, deterministic=deterministic)
-        patches = window_mean(x[:, extra:].reshape(grid), self.pool).reshape(grid[0], -1, width)
+        pixels = zero_masked(pixels, jnp.broadcast_to(rows[:, None, None], pixels.shape[:3]))
+        size = {"width": width, "layers": layers, "heads": heads}
+        backbone = VisionTransformer(**shared(self, VisionTransformer) | size)
+        nn.share_scope(self, backbone)
+        x, _, _ = backbone.encode(pixels, deterministic=deterministic)
+        grid = (x.shape[0], *(side // self.patch_size for side in pixels.shape[1:3]), width)
+        patches = window_mean(x[:, backbone.lead :].reshape(grid), self.pool)
+        patches = patches.reshape(grid[0], -1, width)
         x = choose(OUTPUTS, self.output, "output")(x[:, : int(self.class_token)], patches)
         if width != self.width:
             x = Dense(self.width, dtype=self.dtype, name="projection")(x)
         tokens = jnp.broadcast_to(rows[:, None], x.shape[:2])
         return Tokens(zero_masked(x, tokens), tokens)
-
-    def _learned(self, name: str, count: int, width: int, rows: int) -> Array:
-        """Learned tokens [R count D], the same in each row; no parameter if there are none."""
-        if not count:
-            return jnp.zeros((rows, 0, width), self.dtype)
-        table = self.param(name, nn.initializers.normal(0.02), (count, width), jnp.float32)
-        return jnp.broadcast_to(table.astype(self.dtype), (rows, count, width))
 
     def _size(self) -> tuple[int, int, int]:
         """Inner width, layers, heads."""
@@ -180,15 +134,3 @@ class Vit(nn.Module):
             width, layers, heads = choose(SIZES, self.size, "size")
         layers = layers if self.layers is None else self.layers
         return width, layers, heads if self.heads is None else self.heads
-
-    def _check(self) -> None:
-        shrink = 2 ** len(self.stem or ())
-        if self.patch_size % shrink:
-            raise UserError(
-                f"vit: patch_size {self.patch_size} is not a multiple of {shrink}, the stride of a"
-                f" stem of {len(self.stem or ())} convolutions: choose another patch_size or stem"
-            )
-        if self.output == "class" and (not self.class_token or self.pool != 1):
-            raise UserError(
-                "vit: output 'class' is the class token alone: it needs class_token=True and pool=1"
-            )

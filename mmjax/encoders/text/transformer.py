@@ -1,5 +1,6 @@
-"""Transformers over words: BERT (Devlin et al. 2019, https://arxiv.org/abs/1810.04805), the text
-half of CLIP (Radford et al. 2021, https://arxiv.org/abs/2103.00020), and what lies between."""
+"""Transformers over words, of the sizes of BERT (Devlin et al. 2019,
+https://arxiv.org/abs/1810.04805), CLIP (Radford et al. 2021, https://arxiv.org/abs/2103.00020) or
+any other."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -8,15 +9,12 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
+from mmjax.backbones.text.transformer import TextBackbone
 from mmjax.encoders.text.words import real_words
 from mmjax.nn.layers.dense import Dense
-from mmjax.nn.layers.embedding import WordEmbedding
-from mmjax.nn.layers.layer_norm import LayerNorm
 from mmjax.nn.layers.masking import zero_masked
-from mmjax.nn.layers.options import choose
+from mmjax.nn.layers.options import choose, shared
 from mmjax.nn.layers.pooling import masked_mean
-from mmjax.nn.layers.positions import place
-from mmjax.nn.layers.transformer import Transformer
 from mmjax.types import Tokens
 
 
@@ -113,7 +111,24 @@ class TextTransformer(nn.Module):
     output: str | None = None
     remat: bool = False
 
-    @nn.compact
+    def setup(self):
+        width, style = self._style()
+        choose(OUTPUTS, style.output, "output")
+        options = shared(self, TextBackbone) | style._asdict() | {"width": width}
+        del options["output"]
+        options |= {"mlp_width": int(width * self.mlp_ratio), "placing": options.pop("positions")}
+        self.backbone = TextBackbone(**options)
+        nn.share_scope(self, self.backbone)
+        self.projection = Dense(self.width, dtype=self.dtype) if width != self.width else None
+
+    def _style(self) -> tuple[int, Style]:
+        """The inner width, and the rest: what is given, else as the size says."""
+        width, style = self.width, Style()
+        if self.size is not None:
+            width, style = choose(SIZES, self.size, "size")
+        given = {name: getattr(self, name) for name in Style._fields}
+        return width, style._replace(**{k: v for k, v in given.items() if v is not None})
+
     def __call__(
         self,
         value: Shaped[Array, "B L"],
@@ -127,38 +142,9 @@ class TextTransformer(nn.Module):
             UserError: not integer ids, an unknown option, or a longer text than learned positions
                 were made for at initialisation.
         """
-        width, style = self.width, Style()
-        if self.size is not None:
-            width, style = choose(SIZES, self.size, "size")
-        given = {name: getattr(self, name) for name in Style._fields}
-        style = style._replace(**{k: v for k, v in given.items() if v is not None})
-        choose_output = choose(OUTPUTS, style.output, "output")
-        mask = real_words(value, mask)
-        x = WordEmbedding(self.vocabulary_size, width, dtype=self.dtype, name="words")(value, mask)
-        x, angles = place(x, self.positions, style.heads)
-        if style.token_types:
-            init = nn.initializers.normal(0.02)
-            table = self.param("token_types", init, (style.token_types, width), jnp.float32)
-            x = x + table[0].astype(x.dtype)
-        if style.embedding_norm:
-            x = LayerNorm(style.epsilon, name="embedding_norm")(x)
-            x = x.astype(self.dtype)
-        x = nn.Dropout(self.dropout, deterministic=deterministic)(x)
-        x = Transformer(
-            style.layers,
-            style.heads,
-            self.mlp_ratio,
-            self.dropout,
-            self.dtype,
-            style.norm,
-            style.activation,
-            style.causal,
-            style.epsilon,
-            remat=self.remat,
-            name="transformer",
-        )(x, mask, angles=angles, deterministic=deterministic)
-        x = choose_output(zero_masked(x, mask), mask)
-        if width != self.width:
-            x = Dense(self.width, dtype=self.dtype, name="projection")(x)
-        tokens = mask if style.output == "sequence" else jnp.any(mask, axis=1, keepdims=True)
+        output, mask = self._style()[1].output, real_words(value, mask)
+        found = self.backbone(jnp.where(mask, value, 0), mask, deterministic=deterministic)
+        x = OUTPUTS[output](zero_masked(found["last_hidden_state"], mask), mask)
+        x = x if self.projection is None else self.projection(x)
+        tokens = mask if output == "sequence" else jnp.any(mask, axis=1, keepdims=True)
         return Tokens(zero_masked(x, tokens), tokens)

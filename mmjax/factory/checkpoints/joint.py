@@ -132,7 +132,7 @@ def whole(config: ConfigDict, checkpoint: Checkpoint, dtype: Any) -> Whole:
     options = {
         "bias": -10.0 if joint.bias else None,
         "lowest": 0.0,  # as in its own library
-        "asking": tuple(name for name, kind in names.items() if kind in joint.scales),
+        "asking": tuple(name for name, kind in names.items() if kind in joint.asking),
     }
     return Whole(encoders, projections, options, width_of(architecture))
 

@@ -16,13 +16,13 @@ from mmjax.errors import UserError
 from mmjax.factory.checkpoints import own
 from mmjax.factory.tables.names import lookup
 from mmjax.interop.architecture import Checkpoint
-from mmjax.interop.encoding import hearing
+from mmjax.interop.encoding import front_ends
 from mmjax.interop.encoding.encoder import (
     OUTPUTS,
     PretrainedEncoder,
     part_of,
     preparation,
-    sees_sounds,
+    takes_spectrograms,
 )
 from mmjax.interop.encoding.spectrograms import seen
 from mmjax.interop.preprocess.texts.reading_texts import text_reader
@@ -48,7 +48,7 @@ def pretrained(
     `mmjax.factory.checkpoints.joint`. As an encoder it may be one that mmjax trained and
     `mmjax.convert` wrote.
 
-    Sounds are resampled to the rate that the model hears (most: 16 kHz; CLAP: 48 kHz). They come
+    Sounds are resampled to the rate that the model takes (most: 16 kHz; CLAP: 48 kHz). They come
     at `sample_rate`, or as the data set says (see `mmjax.factory.tables.names.sample_rate`). A
     model of pictures with `kind="audio"` sees spectrograms, at any rate.
 
@@ -120,14 +120,14 @@ def encoder(
     *,
     width: int,
     dtype: Any,
-    rate: int = hearing.RATE,
+    rate: int = front_ends.RATE,
 ) -> Any:
     """The encoder that an entry of a config describes.
 
     Args:
         checkpoint, spec, kind, where: the model, the entry, its kind of input and its config key.
         width, dtype: of the tokens.
-        rate: of sounds in Hz, from which they are resampled if the model hears another.
+        rate: of sounds in Hz, from which they are resampled if the model takes another.
 
     Raises:
         UserError: the model does not encode this kind of input, or cannot be run, or a
@@ -147,14 +147,14 @@ def prepared(
     checkpoint: Checkpoint, architecture: Any, part: Any, spec: ConfigDict, kind: str, rate: int
 ) -> Any:
     """What turns raw input of a kind, sounds at `rate` Hz, into the inputs of a part."""
-    sees = sees_sounds(architecture, kind)
+    sees = takes_spectrograms(architecture, kind)
     wanted = {name: spec.get(f"pixel_{name}") for name in ("mean", "std")}
     prepare = preparation(part, "image" if sees else kind, checkpoint, wanted, architecture.family)
     if sees:
         return functools.partial(seen, sample_rate=rate, see=prepare)
     if kind == "audio":
-        heard = prepare.keywords.get("sample_rate", hearing.RATE)
-        return functools.partial(hearing.resampled, rate=rate, heard=heard, prepare=prepare)
+        target = prepare.keywords.get("sample_rate", front_ends.RATE)
+        return functools.partial(front_ends.resampled, rate=rate, target=target, prepare=prepare)
     return prepare
 
 

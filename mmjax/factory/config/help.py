@@ -11,11 +11,13 @@ from typing import Any
 from mmjax import cli
 from mmjax.errors import UserError
 from mmjax.factory.config.keys import ABSENT, KEYS, REQUIRED, Key, Part, keys_of
-from mmjax.factory.config.parts import CHARACTERS, HEAD, PRETRAINED, SUPPLIED, WHOLE, Named, part_at
+from mmjax.factory.config.parts import PRETRAINED, SUPPLIED, WHOLE, Named, part_at
 from mmjax.factory.tables.encoders import ENCODERS
 from mmjax.factory.tables.gallery import EXTRAS, needs, summary
+from mmjax.factory.tables.kinds import AUGMENTATIONS
 from mmjax.factory.tables.losses import CLASS_WEIGHTS
-from mmjax.factory.tables.names import AUGMENTATIONS, DATASETS, OPTIMIZERS, TASKS
+from mmjax.factory.tables.names import DATASETS, OPTIMIZERS
+from mmjax.factory.tables.tasks import TASKS
 
 HELP = """\
 --help=TOPIC lists the keys of a group (train), the names there are (encoders, fusion, losses,
@@ -38,8 +40,10 @@ def topics() -> dict[str, Named]:
         "data": Named(DATASETS),
         "optimizer": Named(OPTIMIZERS, given=("schedule",)),
         "alignment": part_at({}, ("alignment",)),
-        "head": Named(HEAD | CHARACTERS, given=("classes",)),
-        "task": Named({name: summary(task) for name, task in TASKS.items()}),
+        "head": Named(
+            {n: h for task in TASKS.values() for n, h in task.heads.items()}, given=("classes",)
+        ),
+        "task": Named({name: summary(task.make) for name, task in TASKS.items()}),
     }
 
 

@@ -18,14 +18,14 @@ from mmjax.nn.layers.masking import zero_masked
 from mmjax.nn.layers.options import choose
 from mmjax.types import Tokens
 
-# From the outputs of a tower: the tokens that come out.
+# From the outputs of a backbone: the tokens that come out.
 OUTPUTS: Mapping[str, Callable[[Mapping[str, Array]], Array]] = {
     "pooled": lambda found: found["pooler_output"][:, None],
     "sequence": lambda found: found["last_hidden_state"],
 }
 
 
-def pictures(value: Array, mask: Array | None, *, mean: Any, std: Any) -> tuple[dict, Array]:
+def images(value: Array, mask: Array | None, *, mean: Any, std: Any) -> tuple[dict, Array]:
     """uint8 [R H W 3] -> pixel_values [R 3 H W]."""
     rows = pixels.present(mask, value.shape[0])
     x = pixels.normalise(value, jnp.float32, mean, std)
@@ -33,20 +33,20 @@ def pictures(value: Array, mask: Array | None, *, mean: Any, std: Any) -> tuple[
     return {"pixel_values": jnp.moveaxis(x, 3, 1)}, rows
 
 
-def clips(value: Array, mask: Array | None, *, mean: Any, std: Any) -> tuple[dict, Array]:
+def videos(value: Array, mask: Array | None, *, mean: Any, std: Any) -> tuple[dict, Array]:
     """uint8 [R T H W 3] -> pixel_values [R T 3 H W]; missing frames are grey."""
     mask = frames.real_frames(mask, value)
     x = frames.zero_frames(frames.normalise(value, jnp.float32, mean, std), mask)
     return {"pixel_values": jnp.moveaxis(x, 4, 2)}, jnp.any(mask, axis=1)
 
 
-def words(value: Array, mask: Array | None, *, padding: int = 0) -> tuple[dict, Array]:
+def token_ids(value: Array, mask: Array | None, *, padding: int = 0) -> tuple[dict, Array]:
     """Word ids [B L] -> input_ids and attention_mask."""
     mask = jnp.ones(value.shape, bool) if mask is None else mask
     return {"input_ids": jnp.where(mask, value, padding), "attention_mask": mask}, mask
 
 
-PREPARE = {"image": pictures, "text": words, "video": clips}
+PREPARE = {"image": images, "text": token_ids, "video": videos}
 
 
 class PretrainedEncoder(nn.Module):
@@ -98,9 +98,9 @@ class PretrainedEncoder(nn.Module):
 def part_of(architecture: Architecture, kind: str, where: str) -> Part:
     """The part of a model that encodes a kind of input; raises UserError if it has none.
 
-    For sounds it may be one that sees (see `mmjax.interop.encoding.spectrograms`).
+    For audio it may be that of images (see `mmjax.interop.encoding.spectrograms`).
     """
-    if sees_sounds(architecture, kind):
+    if takes_spectrograms(architecture, kind):
         return architecture.parts["image"]
     if kind not in architecture.parts:
         raise UserError(
@@ -110,8 +110,8 @@ def part_of(architecture: Architecture, kind: str, where: str) -> Part:
     return architecture.parts[kind]
 
 
-def sees_sounds(architecture: Architecture, kind: str) -> bool:
-    """Whether a model without ears is given sounds, which it takes as pictures of spectrograms."""
+def takes_spectrograms(architecture: Architecture, kind: str) -> bool:
+    """Whether an image model is given waveforms, which it takes as images of spectrograms."""
     return kind == "audio" and "audio" not in architecture.parts and "image" in architecture.parts
 
 

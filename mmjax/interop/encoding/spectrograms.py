@@ -10,7 +10,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, UInt8
 
-from mmjax.interop.encoding.hearing import check
+from mmjax.interop.encoding.front_ends import check
 from mmjax.nn.audio.spectrogram import log_mel
 from mmjax.nn.layers.masking import zero_masked
 

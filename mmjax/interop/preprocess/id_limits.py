@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from mmjax.backbones.audio.whisper import WhisperDecoder
-from mmjax.backbones.text.text import TextTower
+from mmjax.backbones.text.decoder import TextDecoder
+from mmjax.backbones.text.transformer import TextBackbone
 from mmjax.errors import UserError
 from mmjax.interop.architecture import Architecture
 from mmjax.nn.layers.ids import check_ids
@@ -15,21 +15,21 @@ BESIDE = ("attention_mask", "token_type_ids")  # a number for each word
 GRIDS = "spatial_shapes"
 
 
-def text_tower(architecture: Architecture) -> TextTower | None:
+def text_backbone(architecture: Architecture) -> TextBackbone | None:
     """What reads the ids of words; None if the model does not read."""
     part = architecture.parts.get("text")
-    return part.module if part is not None and isinstance(part.module, TextTower) else None
+    return part.module if part is not None and isinstance(part.module, TextBackbone) else None
 
 
 def limits(architecture: Architecture) -> Mapping[str, int]:
     """By the name of an input: how many rows the table has that its numbers choose from."""
     found = {}
-    tower = text_tower(architecture)
-    if tower is not None:
-        found |= {"input_ids": tower.vocabulary_size, "text": tower.vocabulary_size}
-        found |= {"position_ids": tower.positions, "token_type_ids": tower.token_types}
+    backbone = text_backbone(architecture)
+    if backbone is not None:
+        found |= {"input_ids": backbone.vocabulary_size, "text": backbone.vocabulary_size}
+        found |= {"position_ids": backbone.positions, "token_type_ids": backbone.token_types}
     decoder = getattr(architecture.module, "decoder", None)
-    if isinstance(decoder, WhisperDecoder):
+    if isinstance(decoder, TextDecoder):
         found["decoder_input_ids"] = decoder.vocabulary_size
         found["decoder_position_ids"] = decoder.positions
     return {name: count for name, count in found.items() if count and name in architecture.inputs}

@@ -9,7 +9,7 @@ import numpy as np
 from mmjax.interop.architecture import Architecture
 from mmjax.interop.loading import Pretrained
 from mmjax.interop.preprocess import processors
-from mmjax.interop.preprocess.sounds.listening import Heard, ears
+from mmjax.interop.preprocess.sounds.audio_inputs import ModelInputs, audio_reader
 from mmjax.interop.preprocess.texts.reading_texts import text_reader
 
 # The names that open_clip and big_vision have for them.
@@ -17,7 +17,7 @@ OTHER_NAMES = {"input_ids": "text", "pixel_values": "image"}
 
 # (values, the place of the first, for messages) -> places of values, and what the model is given of
 # them; values whose inputs are of one shape are together.
-Reader = Callable[..., Iterator[tuple[Sequence[int], Heard]]]
+Reader = Callable[..., Iterator[tuple[Sequence[int], ModelInputs]]]
 
 
 def inputs_of(architecture: Architecture, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -54,18 +54,18 @@ def in_batches(model: Pretrained, name: str) -> Reader:
         UserError: as `reader`.
     """
     if name == "audio":
-        hear = ears(model)
-        return lambda values, first: iter([(range(len(values)), hear(values, first))])
+        reads = audio_reader(model)
+        return lambda values, first: iter([(range(len(values)), reads(values, first))])
     read = reader(model, name)
 
     def given(
         values: Sequence[Any], first: int, **options: Any
-    ) -> Iterator[tuple[Sequence[int], Heard]]:
+    ) -> Iterator[tuple[Sequence[int], ModelInputs]]:
         del first
         for places, batch in processors.alike(name, functools.partial(read, **options), values):
             yield (
                 places,
-                Heard(batch, batch.get("attention_mask", batch.get("pixel_attention_mask"))),
+                ModelInputs(batch, batch.get("attention_mask", batch.get("pixel_attention_mask"))),
             )
 
     return given

@@ -15,7 +15,7 @@ HOPS = 64  # how many of them a window may span
 BINS = 2**10  # mel filters
 NUMBERS = 2**25  # frames times the samples of a window, or times filters
 IDS = 2**26  # of the texts of a call
-SAMPLES = 2**24  # of one sound as the model hears it
+SAMPLES = 2**24  # of one sound at the model's rate
 
 
 def check_picture(height: int, width: int) -> None:

@@ -45,7 +45,7 @@ TORCHVISION: Mapping[str, Mapping[str, int]] = {
 
 def reader(checkpoint: Checkpoint, family: str, kind: str) -> Processor:
     """What turns a list of values of one modality into the inputs of a model; of sounds,
-    `mmjax.interop.preprocess.sounds.listening.ears` does, of texts
+    `mmjax.interop.preprocess.sounds.audio_inputs.audio_reader` does, of texts
     `mmjax.interop.preprocess.texts.reading_texts.text_reader`.
 
     Args:

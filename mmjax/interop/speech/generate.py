@@ -1,9 +1,8 @@
-"""The words that a sequence-to-sequence model says: Whisper's transcripts, word by word."""
+"""Whisper's transcripts, as token ids."""
 
 import functools
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +13,7 @@ from mmjax.errors import UserError
 from mmjax.interop.loading import Pretrained, as_input
 from mmjax.interop.speech.prompts import DETECT, Decoding, decoding_of, prompt_of
 from mmjax.interop.speech.timestamps import Times, allowed, times_of
+from mmjax.models.generation import greedy, likeliest
 from mmjax.nn.layers.ids import check_ids
 
 
@@ -25,42 +25,42 @@ def generate(
     task: str | None = None,
     max_new_tokens: int | None = None,
 ) -> Int[np.ndarray, "B L"]:
-    """Transcribes recordings of up to 30 s: the likeliest word, time after time.
+    """Transcribes recordings of up to 30 s: the likeliest id, one after the other.
 
-    The same words as `generate(..., num_beams=1, do_sample=False)` of transformers. It is compiled
-    for each number of recordings and of words.
+    The same ids as `generate(..., num_beams=1, do_sample=False)` of transformers. It is compiled
+    for each number of recordings and of ids.
 
     Args:
         model: Whisper, as `mmjax.interop.load` gives it.
         input_features: log-mel spectrograms [B F T].
         language, task: see `prompt_of`.
-        max_new_tokens: the most words. None: what the checkpoint says, else as many as the model
+        max_new_tokens: the most ids. None: what the checkpoint says, else as many as the model
             has positions.
 
     Returns:
-        The ids of the words after the prompt, without the end, padded on the right.
+        The ids after the prompt, without the end, padded on the right.
 
     Raises:
-        UserError: another model, an unknown language or task, or too many words.
+        UserError: another model, an unknown language or task, or too many ids.
     """
     if not writes(model):
-        raise UserError(f"{model.path}: not a model that gives words: load one of Whisper")
+        raise UserError(f"{model.path}: not a model that writes: load one of Whisper")
     given = decoding_of(model)
     prompt = prompt_of(given, language, task)
     features = as_input(
         "input_features", input_features, model.architecture.example["input_features"]
     )
     prompts = np.tile(np.array(prompt, np.int32), (len(features), 1))
-    said = say(model, given, features, prompts, max_new_tokens)
-    return trimmed(said[:, len(prompt) :], given)
+    ids = run(model, given, features, prompts, max_new_tokens)
+    return trimmed(ids[:, len(prompt) :], given)
 
 
 def writes(model: Pretrained) -> bool:
-    """Whether a model has a decoder that gives words."""
+    """Whether a model has a decoder that gives logits."""
     return isinstance(model.module, WhisperModel) and model.module.decoder.logits is not None
 
 
-def say(
+def run(
     model: Pretrained,
     given: Decoding,
     features: Float[Array | np.ndarray, "B F T"],
@@ -69,20 +69,20 @@ def say(
     *,
     timed: bool = False,
 ) -> Int[np.ndarray, "B L"]:
-    """The prompts, with the languages that were heard, and what `greedy` says after them.
+    """The prompts, with the languages that were detected, and the ids generated after them.
 
     Raises:
-        UserError: too many words, or a word of a prompt that the model does not have.
+        UserError: too many ids, or an id of a prompt that the model does not have.
     """
     first = prompts.shape[1]
     most = model.module.decoder.positions - first
     wanted = most if given.longest is None else min(given.longest, most)
     wanted = wanted if max_new_tokens is None else max_new_tokens
     if not 0 < wanted <= most:
-        raise UserError(f"max_new_tokens={wanted}: the model can say 1 to {most}")
+        raise UserError(f"max_new_tokens={wanted}: the model can generate 1 to {most}")
     size = model.module.decoder.vocabulary_size
     check_ids(f"{model.path}: generation_config.json", prompts[prompts != DETECT], size)
-    said = greedy(
+    ids = generated_ids(
         model.module,
         model.variables,
         jnp.asarray(features),
@@ -94,7 +94,7 @@ def say(
         length=first + wanted,
         times=times_of(given) if timed else None,
     )
-    return np.asarray(said)
+    return np.asarray(ids)
 
 
 def _among(ids: tuple[int, ...], size: int) -> Bool[Array, " V"]:
@@ -103,16 +103,16 @@ def _among(ids: tuple[int, ...], size: int) -> Bool[Array, " V"]:
     return jnp.asarray(found)
 
 
-def trimmed(said: Int[np.ndarray, "B L"], given: Decoding) -> Int[np.ndarray, "B l"]:
+def trimmed(ids: Int[np.ndarray, "B L"], given: Decoding) -> Int[np.ndarray, "B l"]:
     """Only what is before each end, as long as the longest of them, padded."""
-    over = np.cumsum(np.isin(said, given.ends), axis=1) > 0
+    over = np.cumsum(np.isin(ids, given.ends), axis=1) > 0
     longest = int(np.max(np.sum(~over, axis=1), initial=0))
-    return np.where(over, given.pad, said)[:, :longest]
+    return np.where(over, given.pad, ids)[:, :longest]
 
 
-@functools.partial(jax.jit, static_argnames=("module", "length", "times"))
-def greedy(
-    module: nn.Module,
+@functools.partial(jax.jit, static_argnames=("model", "length", "times"))
+def generated_ids(
+    model: WhisperModel,
     variables: Any,
     features: Float[Array, "B F T"],
     prompt: Int[Array, "B P"],
@@ -124,47 +124,32 @@ def greedy(
     length: int,
     times: Times | None = None,
 ) -> Int[Array, "B length"]:
-    """The prompt and what follows it, up to `length` words, or until all texts have ended.
-
-    What follows an end has no meaning.
+    """The prompt and what follows it; see `mmjax.models.generation.greedy`.
 
     Args:
-        module: has the methods `encode` and `step` of `towers.sound.whisper.WhisperModel`.
-        variables: of it.
-        features: what it hears.
-        prompt: the first words; DETECT stands for the likeliest of `languages`.
-        suppressed, begin_suppressed: words never said, and not said first.
-        languages, ends: which words are languages, and which end a transcript.
+        model, variables: of Whisper.
+        features: log-mel spectrograms.
+        prompt: the first ids; DETECT stands for the likeliest of `languages`.
+        suppressed, begin_suppressed: ids never generated, and not as the first.
+        languages, ends: which ids are languages, and which end a transcript.
         length: of the prompt and what follows it.
-        times: which words are times, if those are to be said; see `timestamps.allowed`.
+        times: which ids are times, if those are to be generated; see `timestamps.allowed`.
     """
-    rows, first = prompt.shape
-    given = jnp.pad(prompt, ((0, 0), (0, length - first)))
+    first = prompt.shape[1]
 
-    def likeliest(logits, free):
-        return jnp.argmax(jnp.where(free, logits, -jnp.inf), axis=1).astype(jnp.int32)
-
-    def more(state):
-        place, _, over, _, _ = state
-        return (place < length) & ~jnp.all(over)
-
-    def say(state):
-        place, said, over, logits, memory = state
-        prompted = jax.lax.dynamic_index_in_dim(given, place, 1, keepdims=False)
-        prompted = jnp.where(prompted == DETECT, likeliest(logits, languages), prompted)
-        free = ~(suppressed | (begin_suppressed & (place == first)))
+    def choose(logits, ids, position):
+        free = ~(suppressed | (begin_suppressed & (position == first)))
         if times is not None:
-            free = allowed(jnp.where(free, logits, -jnp.inf), said, place, first, times)
-        own = likeliest(logits, free)
-        word = jnp.where(place < first, prompted, own)
-        said = jax.lax.dynamic_update_slice(said, word[:, None], (0, place))
-        over = over | (ends[word] & (place >= first))
-        logits, memory = step(word[:, None], place, memory)
-        return place + 1, said, over, logits, memory
+            free = allowed(jnp.where(free, logits, -jnp.inf), ids, position, first, times)
+        free = jnp.where(position < first, languages, free)
+        return likeliest(jnp.where(free, logits, -jnp.inf), ids, position)
 
-    step = functools.partial(module.apply, variables, method="step")
-    context = module.apply(variables, features, method="encode")
-    memory = module.decoder.empty(rows, length)
-    logits, memory = step(given[:, :1], jnp.int32(0), memory, context)
-    start = (jnp.int32(1), given, jnp.zeros(rows, bool), logits, memory)
-    return jax.lax.while_loop(more, say, start)[1]
+    def step(ids, position, cache):
+        def decode(model):
+            return model.decoder.step(ids, position, states, length=length)
+
+        return model.apply({**variables, **cache}, method=decode, mutable=["cache"])
+
+    encoded = model.apply(variables, method=lambda model: model.encoder(features))
+    states = encoded["last_hidden_state"]
+    return greedy(step, {}, prompt, ends, length=length, choose=choose)

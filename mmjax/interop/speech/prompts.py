@@ -1,4 +1,4 @@
-"""What a sequence-to-sequence model of speech is told before it says words: Whisper's prompts."""
+"""Whisper's prompts: the ids before those that it generates."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -7,16 +7,17 @@ from mmjax.errors import UserError
 from mmjax.interop.architectures.audio import whisper_ct2
 from mmjax.interop.loading import Pretrained
 from mmjax.interop.preprocess.texts.tokenizer_files import read_json
+from mmjax.models.generation import OPEN
 
-DETECT = -1  # in a prompt: the language that the model hears
+DETECT = OPEN  # in a prompt: the language that the model detects
 
 
 class Decoding(NamedTuple):
-    """What a checkpoint says about its words; the ids are of its vocabulary.
+    """What the files of a checkpoint say of generation; the ids are of its vocabulary.
 
     start, pad: the first word of a prompt, and what follows the end.
     ends: any of them ends a transcript.
-    suppressed, begin_suppressed: never said, and not said first.
+    suppressed, begin_suppressed: never generated, and not generated first.
     languages, tasks: by their words, such as "<|en|>" and "transcribe".
     no_timestamps: ends a prompt; the words after it are times. None: the model has none.
     latest_start: the largest first time, in steps from 0. None: any.
@@ -80,14 +81,15 @@ def decoding_of(model: Pretrained) -> Decoding:
 def prompt_of(
     given: Decoding, language: str | None, task: str | None, *, timed: bool = False
 ) -> list[int]:
-    """The words before a transcript; DETECT where the language is to be heard.
+    """The ids before a transcript; DETECT where the language is to be detected.
 
     Args:
         given: of the checkpoint.
-        language: such as "en" or "<|en|>". None: what the checkpoint forces, else what is heard.
+        language: such as "en" or "<|en|>". None: what the checkpoint forces, else the
+            one detected.
         task: such as "transcribe" or "translate". None: what the checkpoint forces, else, with a
             language, "transcribe".
-        timed: whether times are to be said, too.
+        timed: whether times are to be generated, too.
 
     Raises:
         UserError: a language or a task that the model does not have.

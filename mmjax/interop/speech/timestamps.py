@@ -1,5 +1,5 @@
-"""The times that Whisper says between its words (Radford et al. 2022, section 2.3), by which a
-recording longer than it hears is cut into windows."""
+"""The times that Whisper generates between words (Radford et al. 2022, section 2.3), by which a
+recording longer than it takes at once is cut into windows."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -18,7 +18,7 @@ class Times(NamedTuple):
 
     first: of the word for 0.00 s; all later words are times.
     end: of the word that ends a text; those before it are text.
-    none: of the word that says that there are no times.
+    none: of the word for no times.
     latest_start: as of `prompts.Decoding`.
     """
 
@@ -36,7 +36,7 @@ def times_of(given: Decoding) -> Times:
 
 def allowed(
     logits: Float[Array, "B V"],
-    said: Int[Array, "B length"],
+    ids: Int[Array, "B length"],
     place: Int[Array, ""],
     first: int,
     times: Times,
@@ -49,19 +49,19 @@ def allowed(
 
     Args:
         logits: -inf where a word is barred.
-        said: the words so far.
+        ids: those so far.
         place: of the next word.
         first: the place behind the prompt.
         times: which words are times.
     """
     words = jnp.arange(logits.shape[1])
     is_time = words >= times.first
-    places = jnp.arange(said.shape[1])
+    places = jnp.arange(ids.shape[1])
     own = (places >= first) & (places < place)
-    latest = jnp.max(jnp.where(own & (said >= times.first), said, -1), axis=1)
+    latest = jnp.max(jnp.where(own & (ids >= times.first), ids, -1), axis=1)
 
     def was_time(back: int) -> Bool[Array, " B"]:
-        word = jax.lax.dynamic_index_in_dim(said, place - back, 1, keepdims=False)
+        word = jax.lax.dynamic_index_in_dim(ids, place - back, 1, keepdims=False)
         return word >= times.first
 
     last = was_time(1) & (place > first)
@@ -82,15 +82,17 @@ def allowed(
     return free & (is_time | ~likelier[:, None])
 
 
-def heard_until(words: Sequence[int], first: int | None, frames: int) -> tuple[list[int], int]:
+def complete_segments(
+    words: Sequence[int], first: int | None, frames: int
+) -> tuple[list[int], int]:
     """What is kept of the words of a window, and where the next begins, in frames from its start.
 
-    After the last pair of times another segment has begun, which the next window hears whole. A
-    single time at the end says that nothing follows in the window.
+    After the last pair of times another segment has begun, which is whole in the next window. A
+    single time at the end means that nothing follows in the window.
 
     Args:
         words: of the window.
-        first: the word for 0.00 s. None: the model says no times.
+        first: the word for 0.00 s. None: the model has no times.
         frames: of the window.
     """
     is_time = [first is not None and word >= first for word in words]

@@ -1,4 +1,4 @@
-"""What a published model of speech hears, as text: Whisper's words, and the letters of CTC."""
+"""Speech -> text by published models: the ids that Whisper generates, and the letters of CTC."""
 
 import functools
 import re
@@ -9,29 +9,36 @@ import numpy as np
 from jaxtyping import Float32, Int
 from tokenizers import decoders
 
-from mmjax.backbones.audio.wav2vec2 import Transcriber
+from mmjax.backbones.classifier import Classifier
 from mmjax.errors import UserError
 from mmjax.interop.architectures.audio import whisper_ct2
 from mmjax.interop.loading import Pretrained
 from mmjax.interop.preprocess.processors import folder_of
-from mmjax.interop.preprocess.sounds.listening import Ears, repeated
+from mmjax.interop.preprocess.sounds.audio_inputs import AudioReader, repeated
 from mmjax.interop.preprocess.texts.letters import letter_decoder
 from mmjax.interop.preprocess.texts.processor import text_processor
 from mmjax.interop.speech import generate
 from mmjax.interop.speech.prompts import Decoding, decoding_of, prompt_of
-from mmjax.interop.speech.timestamps import heard_until
+from mmjax.interop.speech.timestamps import complete_segments
 
 SPECIAL = re.compile(r"<\|.*\|>")  # the words of CTranslate2's vocabulary that are no text
 
 
 def writes(model: Pretrained) -> bool:
     """Whether a model gives text for sounds."""
-    return isinstance(model.module, Transcriber) or generate.writes(model)
+    return has_letters(model) or generate.writes(model)
+
+
+def has_letters(model: Pretrained) -> bool:
+    """Whether a model gives logits of letters for each frame, for CTC."""
+    module = model.module
+    frames = isinstance(module, Classifier) and module.reads == "tokens"
+    return frames and "audio" in model.architecture.parts
 
 
 def transcribe(
     model: Pretrained,
-    ears: Ears,
+    reader: AudioReader,
     values: Sequence[Any],
     *,
     batch_size: int,
@@ -41,64 +48,66 @@ def transcribe(
 
     Args:
         model: of speech.
-        ears: how it hears.
+        reader: how waveforms become its inputs.
         values: paths, or float arrays [S] at its rate.
         batch_size: how many sounds, or windows of 30 s, run at once.
         options: `language`, `task` and `max_new_tokens` of `generate.generate`, of Whisper only.
 
     Raises:
         UserError: a model that writes nothing, files that say how are missing, options that the
-            model does not have, or a sound that cannot be heard.
+            model does not have, or a sound that cannot be read.
     """
     if not writes(model):
         raise UserError(
             f"{model.path}: a model of the family {model.architecture.family} without a head that"
             " writes: use embed(...)"
         )
-    if isinstance(model.module, Transcriber):
+    if has_letters(model):
         given = [name for name, value in options.items() if value is not None]
         if given:
             raise UserError(
                 f"{', '.join(given)}: only Whisper takes it; this model writes each sound as it is"
             )
-        return spelled(model, ears, values, batch_size)
-    return said(model, ears, values, batch_size, options)
+        return spelled(model, reader, values, batch_size)
+    return generated(model, reader, values, batch_size, options)
 
 
-def spelled(model: Pretrained, ears: Ears, values: Sequence[Any], batch_size: int) -> list[str]:
+def spelled(
+    model: Pretrained, reader: AudioReader, values: Sequence[Any], batch_size: int
+) -> list[str]:
     """By the likeliest letter of each frame."""
     decode, texts = letter_decoder(folder_of(model.checkpoint)), []
     for start in range(0, len(values), batch_size):
-        heard = ears(values[start : start + batch_size], start)
-        inputs = repeated(heard.inputs, batch_size)
+        given = reader(values[start : start + batch_size], start)
+        inputs = repeated(given.inputs, batch_size)
         ids = np.argmax(np.asarray(model(**inputs)["logits"]), axis=-1)
-        texts += [decode(row[real].tolist()) for row, real in zip(ids, heard.real, strict=False)]
+        texts += [decode(row[real].tolist()) for row, real in zip(ids, given.real, strict=False)]
     return texts
 
 
-def said(
+def generated(
     model: Pretrained,
-    ears: Ears,
+    reader: AudioReader,
     values: Sequence[Any],
     batch_size: int,
     options: Mapping[str, Any],
 ) -> list[str]:
-    """By Whisper; a sound longer than it hears as `windows` says."""
+    """By Whisper; a sound longer than it takes at once as `windows` says."""
     decode, given = word_decoder(model), decoding_of(model)
     asked = {name: options[name] for name in ("language", "task")}
     limit, timed, texts = options["max_new_tokens"], given.no_timestamps is not None, []
     prompt, long_prompt = (prompt_of(given, **asked, timed=x) for x in (False, timed))
     for start in range(0, len(values), batch_size):
-        sounds = ears.read(values[start : start + batch_size], start)
-        is_long = [len(x) > ears.most for x in sounds]
+        sounds = reader.read(values[start : start + batch_size], start)
+        is_long = [len(x) > reader.longest for x in sounds]
         words: list[list[int]] = [[]] * len(sounds)
         for longer in {*is_long}:
             chosen = [i for i, x in enumerate(is_long) if x == longer]
             if longer:
-                pieces = [ears.whole(sounds[i]) for i in chosen]
+                pieces = [reader.whole(sounds[i]) for i in chosen]
                 found = windows(model, given, pieces, long_prompt, limit, batch_size, timed)
             else:
-                features = ears.listen([sounds[i] for i in chosen]).inputs["input_features"]
+                features = reader.prepare([sounds[i] for i in chosen]).inputs["input_features"]
                 prompts = np.tile(np.array(prompt, np.int32), (len(features), 1))
                 found = window(model, given, features, prompts, limit, batch_size)[1]
             for i, row in zip(chosen, found, strict=True):
@@ -116,14 +125,14 @@ def window(
     most: int,
     timed: bool = False,
 ) -> tuple[Int[np.ndarray, "B P"], list[list[int]]]:
-    """The prompts with the languages that were heard, and the words after them, up to the end."""
+    """The prompts with the languages that were detected, and the ids after them, up to the end."""
     rows, first = prompts.shape
     full = repeated({"features": features, "prompts": prompts}, most)
     features, prompts = full["features"], full["prompts"]
-    found = generate.say(model, given, features, prompts, limit, timed=timed)[:rows]
-    said = found[:, first:]
-    over = np.cumsum(np.isin(said, given.ends), axis=1) > 0
-    return found[:, :first], [row[~end].tolist() for row, end in zip(said, over, strict=True)]
+    found = generate.run(model, given, features, prompts, limit, timed=timed)[:rows]
+    ids = found[:, first:]
+    over = np.cumsum(np.isin(ids, given.ends), axis=1) > 0
+    return found[:, :first], [row[~end].tolist() for row, end in zip(ids, over, strict=True)]
 
 
 def windows(
@@ -135,11 +144,11 @@ def windows(
     most: int,
     timed: bool,
 ) -> list[list[int]]:
-    """The words of sounds that are longer than Whisper hears at once (Radford et al. 2022, 3.8).
+    """The ids of sounds that are longer than Whisper takes at once (Radford et al. 2022, 3.8).
 
     As the sequential long form of transformers, at temperature 0, without text of the window
-    before: a window begins where the last whole segment ended by the times that were said. A model
-    without times hears windows side by side. The language is that of the first window.
+    before: a window begins where the last whole segment ended by the generated times. A model
+    without times takes windows side by side. The language is that of the first window.
     """
     frames = 2 * model.module.encoder.positions
     first = given.no_timestamps + 1 if timed else None
@@ -153,7 +162,7 @@ def windows(
         features = np.stack([np.pad(x, ((0, 0), (0, frames - x.shape[1]))) for x in cut])
         prompts[rows], found = window(model, given, features, prompts[rows], limit, most, timed)
         for i, row, count in zip(rows, found, counts, strict=True):
-            kept, step = heard_until(row, first, int(count))
+            kept, step = complete_segments(row, first, int(count))
             words[i] += kept
             begun[i] += step
     return words

@@ -1,12 +1,12 @@
 """Scaled dot-product attention (Vaswani et al. 2017, https://arxiv.org/abs/1706.03762)."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from mmjax.errors import UserError
 from mmjax.nn.kernels.attend import attend, attend_by_head
@@ -14,6 +14,13 @@ from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.rotary import rotate
 
 LONG = 2**16  # scores of a head, from which none are kept for the backward pass
+
+
+class CacheIndex(NamedTuple):
+    """position: where a token goes in a KV cache of N positions; read: which of them it reads."""
+
+    position: Int[Array, ""]
+    read: Bool[Array, "B N"]
 
 
 def attention(
@@ -161,20 +168,42 @@ class SelfAttention(nn.Module):
         mask: Bool[Array, "B N"] | None = None,
         *,
         angles: Float[Array, "N k"] | None = None,
+        cache: CacheIndex | None = None,
         deterministic: bool = True,
     ) -> Float[Array, "B N D"]:
-        """`angles` rotate queries and keys (see mmjax.nn.layers.rotary); None: no rotation."""
+        """Each token reads the real ones.
+
+        Args:
+            x, mask: the tokens, and which are real.
+            angles: rotate queries and keys (see mmjax.nn.layers.rotary). None: no rotation.
+            cache: where the only token of x goes in the KV cache, variables of the collection
+                "cache", which must be mutable: keys and values of the tokens before it are there.
+                It takes the place of `mask`. None: there is no cache.
+            deterministic: False in training.
+        """
         width = x.shape[-1]
         _check_heads(self.path, width, self.heads)
         qkv = Dense(3 * width, self.use_bias, dtype=self.dtype, name="qkv")(x)
         q, k, v = split_projections(qkv, 3, self.heads)
         if angles is not None:
             q, k = rotate(q, angles), rotate(k, angles)
+        if cache is not None:
+            mask = cache.read
+            k, v = self._cached("keys", k, cache), self._cached("values", v, cache)
         drop = None
         if self.dropout and not deterministic:
             drop = nn.Dropout(self.dropout, deterministic=False)
-        y = attention(q, k, v, mask, drop, causal=self.causal)
+        y = attention(q, k, v, mask, drop, causal=self.causal and cache is None)
         return Dense(width, dtype=self.dtype, name="out")(merge_heads(y))
+
+    def _cached(
+        self, name: str, x: Float[Array, "B H 1 K"], cache: CacheIndex
+    ) -> Float[Array, "B H N K"]:
+        """What is cached, with x at its position; zeros where nothing was yet."""
+        shape = (*x.shape[:2], cache.read.shape[1], x.shape[3])
+        kept = self.variable("cache", name, jnp.zeros, shape, x.dtype)
+        kept.value = jax.lax.dynamic_update_slice(kept.value, x, (0, 0, cache.position, 0))
+        return kept.value
 
 
 class CrossAttention(nn.Module):
@@ -199,16 +228,23 @@ class CrossAttention(nn.Module):
         context: Float[Array, "B N C"],
         mask: Bool[Array, "B N"] | None = None,
         *,
+        cached: bool = False,
         deterministic: bool = True,
     ) -> Float[Array, "B Q D"]:
         """Each query of `x` reads the real tokens of `context`, of any width; `mask` is theirs.
 
-        A row whose context has no real token gets the bias of the last projection alone.
+        A row whose context has no real token gets the bias of the last projection alone. With
+        `cached`, the keys and values of the context are computed once and kept in the KV cache
+        (collection "cache", which must be mutable).
         """
         width = x.shape[-1]
         _check_heads(self.path, width, self.heads)
         q = Dense(width, self.use_bias, dtype=self.dtype, name="q")(x)
-        kv = Dense(2 * width, self.use_bias, dtype=self.dtype, name="kv")(context)
+
+        def project() -> Array:
+            return Dense(2 * width, self.use_bias, dtype=self.dtype, name="kv")(context)
+
+        kv = self.variable("cache", "context", project).value if cached else project()
         q, (k, v) = split_heads(q, self.heads), split_projections(kv, 2, self.heads)
         drop = None
         if self.dropout and not deterministic:

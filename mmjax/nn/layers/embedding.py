@@ -32,24 +32,34 @@ class WordEmbedding(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, ids: Int[Array, "B L"], mask: Bool[Array, "B L"]) -> Float[Array, "B L D"]:
+    def __call__(
+        self, ids: Int[Array, "B L"], mask: Bool[Array, "B L"] | None = None
+    ) -> Float[Array, "B L D"]:
+        """`mask`: which words are real; None: all are."""
         shape = (self.vocabulary_size, self.width)
         table = self.param("embedding", self.embedding_init, shape, jnp.float32)
-        rows = rows_of(table.astype(self.dtype), jnp.where(mask, ids, 0), "text")
-        return zero_masked(rows, mask)
+        ids = ids if mask is None else jnp.where(mask, ids, 0)
+        rows = rows_of(table.astype(self.dtype), ids, "text")
+        return rows if mask is None else zero_masked(rows, mask)
 
 
 class LearnedPositions(nn.Module):
     """Adds a learned vector to each place of a sequence.
 
-    The table has as many places as the sequence at initialisation; a shorter sequence uses the
-    first ones.
+    Attributes:
+        count: places of the table. None: as many as the sequence has at initialisation. A shorter
+            sequence uses the first ones.
     """
 
+    count: int | None = None
+
     @nn.compact
-    def __call__(self, x: Float[Array, "B N D"]) -> Float[Array, "B N D"]:
+    def __call__(
+        self, x: Float[Array, "B N D"], position_ids: Int[Array, "b N"] | None = None
+    ) -> Float[Array, "B N D"]:
+        """`position_ids`: the place of each token. None: 0, 1, ..."""
         length, width = x.shape[1:]
-        places = length
+        places = length if self.count is None else self.count
         if self.has_variable("params", "embedding"):
             places = self.get_variable("params", "embedding").shape[0]
         if length > places:
@@ -59,7 +69,10 @@ class LearnedPositions(nn.Module):
             )
         init = nn.initializers.normal(0.02)
         table = self.param("embedding", init, (places, width), jnp.float32)
-        return x + table[:length].astype(x.dtype)
+        table = table.astype(x.dtype)
+        if position_ids is not None:
+            return x + rows_of(table, position_ids, "position_ids")
+        return x + table[:length]
 
 
 def _cubic_weights(made: int, wanted: int) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Named choices: the tables behind every option that is a word."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -72,3 +73,9 @@ def activation(name: str) -> Callable[[Any], Any]:
 def initialiser(name: str) -> Callable[..., Any]:
     """The initialiser of kernels called `name`; raises UserError if it is not in INITIALISERS."""
     return choose(INITIALISERS, name, "kernel_init")
+
+
+def shared(module: Any, kind: type) -> dict[str, Any]:
+    """The attributes of a module that modules of another kind have, too, by name."""
+    names, own = ({field.name for field in dataclasses.fields(part)} for part in (kind, module))
+    return {name: getattr(module, name) for name in (names & own) - {"name", "parent"}}

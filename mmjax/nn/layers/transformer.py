@@ -8,10 +8,10 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from mmjax.nn.layers.attention import CrossAttention, SelfAttention
+from mmjax.nn.layers.attention import CacheIndex, CrossAttention, SelfAttention
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.layer_norm import LayerNorm
-from mmjax.nn.layers.options import activation, choose
+from mmjax.nn.layers.options import activation, choose, shared
 
 NORM_PLACES = {"pre": True, "post": False}
 
@@ -62,6 +62,7 @@ class Block(nn.Module):
         context: Float[Array, "B S C"] | None = None,
         context_mask: Bool[Array, "B S"] | None = None,
         angles: Float[Array, "N k"] | None = None,
+        cache: CacheIndex | None = None,
         deterministic: bool = True,
     ) -> Float[Array, "B N D"]:
         """Tokens x [B N D] after the block; masked ones are read by none and finite.
@@ -70,6 +71,8 @@ class Block(nn.Module):
             x, mask: the tokens, and which are real.
             context, context_mask: another sequence, of any width, that each token reads.
             angles: of rotary positions for the self-attention.
+            cache: where the only token of x goes in the KV cache (see `SelfAttention`), which has
+                the keys and values of the context, too.
         """
         if self.self_attention:
             attend = SelfAttention(
@@ -77,14 +80,15 @@ class Block(nn.Module):
             )
 
             def read_own(y):
-                return attend(y, mask, angles=angles, deterministic=deterministic)
+                return attend(y, mask, angles=angles, cache=cache, deterministic=deterministic)
 
             x = self._branch(x, read_own, "attention", deterministic)
         if context is not None:
             cross = CrossAttention(self.heads, self.dropout, self.dtype, name="cross")
 
             def read_context(y):
-                return cross(y, context, context_mask, deterministic=deterministic)
+                cached = cache is not None
+                return cross(y, context, context_mask, cached=cached, deterministic=deterministic)
 
             x = self._branch(x, read_context, "cross", deterministic)
         width = x.shape[-1]
@@ -119,11 +123,16 @@ class Transformer(nn.Module):
     Masked tokens are never attended to; what this returns at their places is finite and of no
     meaning, so the caller zeroes it.
 
+    Parameters are those of block_0, block_1, ... and of the norm.
+
     Attributes:
         layers: number of blocks.
-        heads, mlp_ratio, dropout, dtype, norm, activation, causal, epsilon, layer_scale: as in
-            Block.
+        heads, mlp_ratio, dropout, dtype, norm, activation, causal, epsilon, layer_scale,
+            mlp_width, gated, qkv_bias: as in Block.
         remat: recompute each block in the backward pass, to save memory.
+        final_norm: whether a norm follows the last block of a pre-norm stack.
+        scan: one block is compiled and run `layers` times. Its parameters, called block, are those
+            of all blocks, stacked along a first axis of layers.
     """
 
     layers: int
@@ -137,8 +146,12 @@ class Transformer(nn.Module):
     epsilon: float = 1e-6
     layer_scale: float | None = None
     remat: bool = False
+    mlp_width: int | None = None
+    gated: bool = False
+    qkv_bias: bool = True
+    final_norm: bool = True
+    scan: bool = False
 
-    @nn.compact
     def __call__(
         self,
         x: Float[Array, "B N D"],
@@ -147,35 +160,56 @@ class Transformer(nn.Module):
         context: Float[Array, "B S C"] | None = None,
         context_mask: Bool[Array, "B S"] | None = None,
         angles: Float[Array, "N k"] | None = None,
+        cache: CacheIndex | None = None,
         deterministic: bool = True,
     ) -> Float[Array, "B N D"]:
         """As Block, `layers` times."""
+        given = {"context": context, "context_mask": context_mask, "angles": angles}
+        given |= {"cache": cache, "deterministic": deterministic}
+        return self.with_states(x, mask, **given)[0]
+
+    @nn.compact
+    def with_states(
+        self,
+        x: Float[Array, "B N D"],
+        mask: Bool[Array, "B N"] | None = None,
+        *,
+        context: Float[Array, "B S C"] | None = None,
+        context_mask: Bool[Array, "B S"] | None = None,
+        angles: Float[Array, "N k"] | None = None,
+        cache: CacheIndex | None = None,
+        deterministic: bool = True,
+    ) -> tuple[Float[Array, "B N D"], tuple[Float[Array, "B _ D"], ...]]:
+        """The same, and the hidden states: the tokens before the first block and after each.
+
+        The final norm is not in the last of them. Each has as many tokens as x, unless a tuned
+        model runs learned ones through the blocks (see `mmjax.tuning.tokens.Prompt`).
+        """
         x = x.astype(self.dtype)
-        for layer in range(self.layers):
-            block = Block(
-                self.heads,
-                self.mlp_ratio,
-                self.dropout,
-                self.dtype,
-                self.norm,
-                self.activation,
-                self.causal,
-                epsilon=self.epsilon,
-                layer_scale=self.layer_scale,
-                name=f"block_{layer}",
+
+        def run(block, x, mask, context, context_mask, angles, cache):
+            given = {"context": context, "context_mask": context_mask, "angles": angles}
+            y = block(x, mask, **given, cache=cache, deterministic=deterministic)
+            return y, y
+
+        run = nn.remat(run, prevent_cse=not self.scan) if self.remat else run
+        given = (mask, context, context_mask, angles, cache)
+        if self.scan:
+            scan = nn.scan(
+                run,
+                variable_axes={"params": 0, "cache": 0},
+                split_rngs={"params": True, "dropout": True},
+                in_axes=(nn.broadcast,) * len(given),
+                length=self.layers,
             )
-
-            def run(block, x, context, angles):
-                return block(
-                    x,
-                    mask,
-                    context=context,
-                    context_mask=context_mask,
-                    angles=angles,
-                    deterministic=deterministic,
-                )
-
-            x = (nn.remat(run) if self.remat else run)(block, x, context, angles)
-        if choose(NORM_PLACES, self.norm, "norm"):
-            x = LayerNorm(self.epsilon, name="norm")(x)
-        return x.astype(self.dtype)
+            y, found = scan(Block(**shared(self, Block), name="block"), x, *given)
+            states = (x, *(found[layer] for layer in range(self.layers)))
+        else:
+            states, options = (x,), shared(self, Block)
+            for layer in range(self.layers):
+                y, _ = run(Block(**options, name=f"block_{layer}"), states[-1], *given)
+                states = (*states, y)
+            y = states[-1]
+        if self.final_norm and choose(NORM_PLACES, self.norm, "norm"):
+            y = LayerNorm(self.epsilon, name="norm")(y).astype(self.dtype)
+        return y, states

@@ -1,6 +1,5 @@
 """What Whisper says, without another library: prompts, ends, and one word at a time."""
 
-import functools
 import json
 
 import jax
@@ -15,7 +14,14 @@ from mmjax.errors import UserError
 from mmjax.interop.architecture import Checkpoint
 from mmjax.interop.architectures.audio import whisper
 from mmjax.interop.formats import safetensors
-from mmjax.interop.speech.generate import DETECT, Decoding, generate, greedy, prompt_of, trimmed
+from mmjax.interop.speech.generate import (
+    DETECT,
+    Decoding,
+    generate,
+    generated_ids,
+    prompt_of,
+    trimmed,
+)
 
 SIZES = {
     "model_type": "whisper",
@@ -86,7 +92,7 @@ def said_word_by_word(model, features, prompt, count, barred=(), barred_first=()
     return ids[:, start : start + count]
 
 
-def test_remembering_gives_the_words_that_reading_everything_again_gives(model):
+def test_the_cache_gives_the_ids_that_reading_everything_again_gives(model):
     given = Decoding(START, 1, (END,))
     expected = said_word_by_word(model, FEATURES, [START, 5, 6, NO_TIMES], 8)
     found = generate(model, FEATURES, language="fr", max_new_tokens=8)
@@ -98,13 +104,18 @@ def test_the_logits_of_a_step_are_those_of_the_whole(model):
     ids = jnp.array(np.random.default_rng(2).integers(3, 30, (3, 7)), jnp.int32)
     whole = model(input_features=FEATURES, decoder_input_ids=ids).logits
     module, variables = model.module, model.variables
-    context = module.apply(variables, jnp.asarray(FEATURES), method="encode")
-    step = jax.jit(functools.partial(module.apply, variables, method="step"))
-    memory = module.decoder.empty(3, 9)
+    states = module.apply(variables, method=lambda model: model.encoder(jnp.asarray(FEATURES)))
+
+    @jax.jit
+    def step(word, place, cache):
+        def run(model):
+            return model.decoder.step(word, place, states["last_hidden_state"], length=9)
+
+        return module.apply({**variables, **cache}, method=run, mutable=["cache"])
+
+    cache = {}
     for place in range(7):
-        heard = context if place == 0 else None
-        word = ids[:, place : place + 1]
-        logits, memory = step(word, jnp.int32(place), memory, heard)
+        logits, cache = step(ids[:, place : place + 1], jnp.int32(place), cache)
         np.testing.assert_allclose(logits, whole[:, place], rtol=0, atol=2e-5)
 
 
@@ -142,7 +153,8 @@ def test_nothing_is_said_after_all_texts_have_ended(model):
     prompt = jnp.full((3, 2), START, jnp.int32)
     x = jnp.asarray(FEATURES)
     not_zero = none.at[0].set(True)
-    said = greedy(model.module, model.variables, x, prompt, not_zero, none, none, every, length=9)
+    masks = (not_zero, none, none, every)
+    said = generated_ids(model.module, model.variables, x, prompt, *masks, length=9)
     assert (said[:, :2] == START).all()
     assert (said[:, 2] != 0).all()
     assert (said[:, 3:] == 0).all()
@@ -194,8 +206,8 @@ def test_prompts(given, language, task, expected):
     [
         ({"language": "de"}, "unknown language 'de'.*<|en|>"),
         ({"task": "sing"}, "unknown task 'sing'.*transcribe"),
-        ({"language": "en", "max_new_tokens": 0}, "can say 1 to 8"),
-        ({"language": "en", "max_new_tokens": 9}, "can say 1 to 8"),
+        ({"language": "en", "max_new_tokens": 0}, "can generate 1 to 8"),
+        ({"language": "en", "max_new_tokens": 9}, "can generate 1 to 8"),
     ],
 )
 def test_what_cannot_be_asked_for(model, options, message):
@@ -208,13 +220,13 @@ def test_a_model_of_one_language_takes_none():
         prompt_of(MANY._replace(multilingual=False), "en", None)
 
 
-def test_other_models_say_nothing(model):
+def test_other_models_generate_nothing(model):
     checkpoint = Checkpoint(model.path, SIZES, {})
     encoder, _ = whisper.encoder_of(SIZES, jnp.float32, "")
     shapes = {"input_features": whisper.features(encoder)}
     architecture = interop.architecture.Architecture("whisper", encoder, [], shapes)
     alone = interop.Pretrained(checkpoint, architecture, {}, model.report)
-    with pytest.raises(UserError, match="not a model that gives words"):
+    with pytest.raises(UserError, match="not a model that writes"):
         generate(alone, FEATURES)
 
 

@@ -158,7 +158,7 @@ def test_the_part_for_recipes_gives_the_map_as_tokens(tmp_path):
     clap(AUDIO, TEXT).save_pretrained(tmp_path)
     model = interop.load(tmp_path)
     part = model.architecture.parts["audio"]
-    variables = {name: tree[part.path] for name, tree in model.variables.items()}
+    variables = {name: tree["audio"]["tower"] for name, tree in model.variables.items()}
     sounds = jnp.asarray(spectrograms(AUDIO).numpy())
     found = part.module.apply(variables, input_features=sounds)
     whole = model(input_features=sounds).audio_model_output.last_hidden_state

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmjax import interop
-from mmjax.interop.encoding import hearing_clap
+from mmjax.interop.encoding import front_ends_clap
 from mmjax.interop.encoding.encoder import PretrainedEncoder, part_of, preparation
 from tests.parity.interop import published
 
@@ -48,8 +48,8 @@ def test_sounds_of_the_published_lengths_equal_the_extractor(truncation, tone, t
     sounds, value, mask = batch((3.3, 10.004, 13.7), tone=tone)
     expected = extractor(sounds, sampling_rate=RATE, return_tensors="np")
     fused = truncation == "fusion"
-    options = hearing_clap.clap_options(extractor.to_dict(), "here", bins=64, fused=fused)
-    found, _ = jax.jit(lambda *x: hearing_clap.clap(*x, **options))(value, mask)
+    options = front_ends_clap.clap_options(extractor.to_dict(), "here", bins=64, fused=fused)
+    found, _ = jax.jit(lambda *x: front_ends_clap.clap(*x, **options))(value, mask)
     np.testing.assert_allclose(
         found["input_features"], expected["input_features"], rtol=0, atol=tolerance
     )

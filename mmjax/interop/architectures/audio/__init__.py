@@ -1,1 +1,1 @@
-"""Families of models that hear."""
+"""Architectures of audio models."""

@@ -1,11 +1,14 @@
 """AST, the audio spectrogram transformer (Gong et al. 2021, https://arxiv.org/abs/2104.01778)."""
 
+import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from mmjax.backbones.audio.spectrogram import SpectrogramClassifier, SpectrogramTower
+from mmjax.backbones.audio.ast import AstBackbone, patch_grid
+from mmjax.backbones.classifier import Classifier
 from mmjax.errors import UserError
 from mmjax.interop.architecture import (
     Architecture,
@@ -17,10 +20,10 @@ from mmjax.interop.architecture import (
     strip,
 )
 from mmjax.interop.architectures.blocks import repeated
-from mmjax.interop.architectures.settings import activation, settings
+from mmjax.interop.architectures.settings import settings, transformer_options
 from mmjax.interop.architectures.vision import vit
-from mmjax.interop.encoding import hearing
-from mmjax.interop.weights.layout import Rules, convolution, dense, norm, prefixed, reshaped
+from mmjax.interop.encoding import front_ends
+from mmjax.interop.weights.layout import Rule, Rules, dense, norm, prefixed, reshaped, same
 
 CONFIG = {
     "hidden_size": 768,
@@ -44,7 +47,33 @@ def canonical(name: str) -> str:
     return vit.canonical(strip(("audio_spectrogram_transformer.",), name))
 
 
-def tower_of(config: Any, dtype: Any, where: str) -> tuple[SpectrogramTower, Rules]:
+def class_tokens(width: int) -> Rules:
+    """The class token, and the one for distillation."""
+    names = ("embeddings.cls_token", "embeddings.distillation_token")
+
+    def load(*tokens):
+        return np.concatenate([token.reshape(1, width) for token in tokens])
+
+    def save(x):
+        return [token.reshape(1, 1, width) for token in x]
+
+    return [Rule("params/class_tokens", names, load, save)]
+
+
+def patches(ours: str, theirs: str, side: int) -> Rules:
+    """A convolution over mel bins and frames -> a dense layer over patches of frames and bins."""
+
+    def load(x):
+        return x[:, 0].transpose(2, 1, 0).reshape(-1, x.shape[0])
+
+    def save(x):
+        return (x.reshape(side, side, -1).transpose(2, 1, 0)[:, None],)
+
+    kernel = Rule(f"params/{ours}/kernel", (f"{theirs}.weight",), load, save)
+    return [kernel, *same(f"{ours}/bias", f"{theirs}.bias")]
+
+
+def backbone_of(config: Any, dtype: Any, where: str) -> tuple[AstBackbone, Rules]:
     """The module and its layout.
 
     Raises:
@@ -61,19 +90,13 @@ def tower_of(config: Any, dtype: Any, where: str) -> tuple[SpectrogramTower, Rul
             f" {c.num_mel_bins} bins and {c.max_length} frames: is the file damaged?"
         )
     width, side = c.hidden_size, c.patch_size
-    tower = SpectrogramTower(
-        width=width,
-        layers=c.num_hidden_layers,
-        heads=c.num_attention_heads,
-        mlp_width=c.intermediate_size,
-        bins=c.num_mel_bins,
-        frames=c.max_length,
+    strides = (c.time_stride, c.frequency_stride)
+    backbone = AstBackbone(
+        **transformer_options(c, dtype, where),
         patch_size=side,
-        strides=(c.frequency_stride, c.time_stride),
-        activation=activation(c.hidden_act, where),
-        epsilon=c.layer_norm_eps,
+        strides=strides,
+        size=(c.max_length, c.num_mel_bins),
         qkv_bias=c.qkv_bias,
-        dtype=dtype,
     )
     block = [
         *norm("attention_norm", "layernorm_before"),
@@ -82,35 +105,34 @@ def tower_of(config: Any, dtype: Any, where: str) -> tuple[SpectrogramTower, Rul
         *dense("mlp_in", "intermediate.dense"),
         *dense("mlp_out", "output.dense"),
     ]
-    bands = (c.num_mel_bins - side) // c.frequency_stride + 1
-    count = bands * ((c.max_length - side) // c.time_stride + 1) + 2
+    count = 2 + math.prod(patch_grid(backbone.size, side, strides))
+    places = "embeddings.position_embeddings"
     rules = [
-        *reshaped("class_token", "embeddings.cls_token", (1, width), (1, 1, width)),
-        *reshaped("distillation_token", "embeddings.distillation_token", (1, width), (1, 1, width)),
-        *reshaped("positions", "embeddings.position_embeddings", (count, width), (1, count, width)),
-        *convolution("patches", "embeddings.patch_embeddings.projection", 2),
-        *repeated(block, "blocks", "encoder.layer", c.num_hidden_layers),
-        *norm("norm", "layernorm"),
+        *class_tokens(width),
+        *reshaped("positions/embedding", places, (count, width), (1, count, width)),
+        *patches("patches", "embeddings.patch_embeddings.projection", side),
+        *repeated(block, "transformer", "encoder.layer", c.num_hidden_layers),
+        *norm("transformer/norm", "layernorm"),
     ]
-    return tower, rules
+    return backbone, rules
 
 
 def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     """ASTModel, or ASTForAudioClassification if the file has a classifier."""
     where = str(checkpoint.path)
-    tower, rules = tower_of(checkpoint.config, dtype, where)
-    sizes = {"bins": tower.bins, "frames": tower.frames}
-    module, part = tower, Part(tower, "", hearing.ast, sizes, hearing.ast_options)
+    backbone, rules = backbone_of(checkpoint.config, dtype, where)
+    sizes = dict(zip(("frames", "bins"), backbone.size, strict=True))
+    module, part = backbone, Part(backbone, "", front_ends.ast, sizes, front_ends.ast_options)
     if "classifier.dense.weight" in checkpoint.weights:
         labels = checkpoint.weights["classifier.dense.weight"].shape[0]
-        module = SpectrogramClassifier(tower, labels, tower.epsilon, dtype)
+        module = Classifier(backbone, labels, dtype, epsilon=backbone.epsilon)
         part = part._replace(path="tower")
         rules = [
             *prefixed(rules, "tower/"),
             *norm("norm", "classifier.layernorm"),
-            *dense("logits", "classifier.dense"),
+            *dense("classifier", "classifier.dense"),
         ]
-    size = jax.ShapeDtypeStruct((1, tower.frames, tower.bins), jnp.float32)
+    size = jax.ShapeDtypeStruct((1, *backbone.size), jnp.float32)
     return Architecture(
         "ast",
         module,
@@ -118,7 +140,7 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
         {"input_values": size},
         canonical,
         {"audio": part},
-        input_names(tower),
+        input_names(backbone),
     )
 
 

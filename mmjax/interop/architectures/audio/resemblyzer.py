@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from mmjax.backbones.audio.speech import SpeakerTower
+from mmjax.backbones.audio.speech import SpeakerBackbone
 from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part, input_names
 from mmjax.interop.architectures.audio.silero import lstm
-from mmjax.interop.encoding import hearing
+from mmjax.interop.encoding import front_ends
 from mmjax.interop.weights.layout import dense
 from mmjax.nn.audio.mel import mel_filters
 from mmjax.nn.audio.spectrogram import frames, power_spectrum
@@ -30,12 +30,12 @@ def mels(
     As librosa's melspectrogram with windows of 25 ms. The loudness is not changed, and silence is
     not cut out, which Resemblyzer does before.
     """
-    hearing.check(value)
+    front_ends.check(value)
     mask = jnp.ones(value.shape, bool) if mask is None else mask
     x = zero_masked(value[..., None], mask)[..., 0]
     x = frames(jnp.pad(x, ((0, 0), (WINDOW // 2, WINDOW // 2))), WINDOW, HOP)
     power = power_spectrum(x * jnp.asarray(np.hanning(WINDOW + 1)[:-1], jnp.float32), WINDOW)
-    filters = mel_filters(power.shape[-1], bins, hearing.RATE, scale="slaney", area=True)
+    filters = mel_filters(power.shape[-1], bins, front_ends.RATE, scale="slaney", area=True)
     filters = jnp.asarray(filters, jnp.float32)
     found = jnp.matmul(power, filters, precision=jax.lax.Precision.HIGHEST)
     # Frame t is centred on sample t * HOP, and is there if the recording goes so far.
@@ -50,14 +50,14 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     size, bins = names["lstm.weight_ih_l0"].shape
     layers = next(n for n in itertools.count() if f"lstm.weight_ih_l{n}" not in names)
     embedding = names["linear.weight"].shape[0]
-    tower = SpeakerTower(bins, size // 4, layers, embedding, dtype)
+    backbone = SpeakerBackbone(bins, size // 4, layers, embedding, dtype)
     rules = dense("linear", "linear")
     for layer in range(layers):
         rules += lstm(f"lstm_{layer}", f"lstm.{{}}_l{layer}")
     shapes = {"mels": jax.ShapeDtypeStruct((1, 160, bins), jnp.float32)}
-    parts = {"audio": Part(tower, "", mels, {"bins": bins})}
-    inputs = input_names(tower)
-    return Architecture("resemblyzer", tower, rules, shapes, parts=parts, inputs=inputs)
+    parts = {"audio": Part(backbone, "", mels, {"bins": bins})}
+    inputs = input_names(backbone)
+    return Architecture("resemblyzer", backbone, rules, shapes, parts=parts, inputs=inputs)
 
 
 def recognises(checkpoint: Checkpoint) -> bool:

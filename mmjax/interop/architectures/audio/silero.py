@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float
 from mmjax.backbones.audio import speech
 from mmjax.errors import UserError
 from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part, input_names
-from mmjax.interop.encoding import hearing
+from mmjax.interop.encoding import front_ends
 from mmjax.interop.weights.layout import Rule, Rules, convolution, same, transposed
 from mmjax.nn.audio.spectrogram import strided_mask
 from mmjax.nn.layers.masking import zero_masked
@@ -47,7 +47,7 @@ def waveforms(
     value: Float[Array, "B S"], mask: Bool[Array, "B S"] | None
 ) -> tuple[dict[str, Array], Bool[Array, "B N"]]:
     """input_values [B S], silent where masked, and which frames are real."""
-    hearing.check(value)
+    front_ends.check(value)
     mask = jnp.ones(value.shape, bool) if mask is None else mask
     inputs = {"input_values": zero_masked(value[..., None], mask)[..., 0], "attention_mask": mask}
     return inputs, strided_mask(mask, speech.FRAME, -(-value.shape[1] // speech.FRAME))
@@ -69,7 +69,7 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
         raise UserError(f"{checkpoint.path}: {missing[0]}.weight is missing: fetch the file anew")
     channels = tuple(weights[f"{name}.weight"].shape[0] for name in names)
     width = weights["lstm_cell.weight_hh"].shape[1]
-    tower = speech.SileroTower(channels, width, dtype)
+    backbone = speech.SileroBackbone(channels, width, dtype)
     rules = convolution("stft", "stft_conv", 1, bias=False)
     for layer, name in enumerate(names):
         rules += convolution(f"conv{layer}", name, 1)
@@ -84,8 +84,8 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
         *same("speech/bias", "final_conv.bias"),
     ]
     shapes = {"input_values": jax.ShapeDtypeStruct((1, 4 * speech.FRAME), jnp.float32)}
-    parts = {"audio": Part(tower, "", waveforms)}
-    return Architecture("silero", tower, rules, shapes, canonical, parts, input_names(tower))
+    parts = {"audio": Part(backbone, "", waveforms)}
+    return Architecture("silero", backbone, rules, shapes, canonical, parts, input_names(backbone))
 
 
 def recognises(checkpoint: Checkpoint) -> bool:

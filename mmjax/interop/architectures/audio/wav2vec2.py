@@ -6,8 +6,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mmjax.backbones.audio.classifier import SpeechClassifier
-from mmjax.backbones.audio.wav2vec2 import Transcriber, Wav2Vec2Tower, frames_of
+from mmjax.backbones.audio.wav2vec2 import (
+    Wav2Vec2Backbone,
+    frames_of,
+    real_frames,
+)
+from mmjax.backbones.classifier import Classifier
 from mmjax.backbones.stack import check_heads
 from mmjax.errors import UserError
 from mmjax.interop.architecture import (
@@ -20,9 +24,9 @@ from mmjax.interop.architecture import (
     strip,
 )
 from mmjax.interop.architectures.blocks import repeated
-from mmjax.interop.architectures.settings import activation, settings
+from mmjax.interop.architectures.settings import activation, settings, transformer_options
 from mmjax.interop.architectures.text.bert import refuse_others
-from mmjax.interop.encoding import hearing
+from mmjax.interop.encoding import front_ends
 from mmjax.interop.weights.layout import (
     Rules,
     convolution,
@@ -113,27 +117,23 @@ def feature_rules(c: SimpleNamespace) -> Rules:
     return rules
 
 
-def tower_of(config: Any, dtype: Any, where: str, replaced: bool) -> tuple[Wav2Vec2Tower, Rules]:
+def backbone_of(
+    config: Any, dtype: Any, where: str, replaced: bool
+) -> tuple[Wav2Vec2Backbone, Rules]:
     """The module and its layout; `replaced`: whether the file has a vector for masked frames."""
     c = checked(config, where)
-    tower = Wav2Vec2Tower(
-        width=c.hidden_size,
-        layers=c.num_hidden_layers,
-        heads=c.num_attention_heads,
-        mlp_width=c.intermediate_size,
+    backbone = Wav2Vec2Backbone(
+        **transformer_options(c, dtype, where),
         channels=tuple(c.conv_dim),
         sizes=tuple(c.conv_kernel),
         strides=tuple(c.conv_stride),
         positions=c.num_conv_pos_embeddings,
         groups=c.num_conv_pos_embedding_groups,
-        activation=activation(c.hidden_act, where),
-        epsilon=c.layer_norm_eps,
         convolution_norm=c.feat_extract_norm,
         convolution_bias=c.conv_bias,
         convolution_activation=activation(c.feat_extract_activation, where),
         stable=c.do_stable_layer_norm,
         replaced=replaced,
-        dtype=dtype,
     )
     block = [
         *qkv("attention/qkv", [f"attention.{part}_proj" for part in "qkv"], c.hidden_size),
@@ -155,7 +155,7 @@ def tower_of(config: Any, dtype: Any, where: str, replaced: bool) -> tuple[Wav2V
         *norm("norm", "encoder.layer_norm"),
         *repeated(block, "blocks", "encoder.layers", c.num_hidden_layers),
     ]
-    return tower, rules
+    return backbone, rules
 
 
 def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
@@ -164,29 +164,41 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     where = str(checkpoint.path)
     names = {canonical(name): name for name in checkpoint.weights}
     replaced = "masked_spec_embed" in names
-    tower, rules = tower_of(checkpoint.config, dtype, where, replaced)
-    windows = {"sizes": tower.sizes, "strides": tower.strides}
-    module, part = tower, Part(tower, "", hearing.wav2vec2, windows, hearing.wav2vec2_options)
+    backbone, rules = backbone_of(checkpoint.config, dtype, where, replaced)
+    windows = {"sizes": backbone.sizes, "strides": backbone.strides}
+    module, part = (
+        backbone,
+        Part(backbone, "", front_ends.wav2vec2, windows, front_ends.wav2vec2_options),
+    )
     if "lm_head.weight" in names:
         letters = checkpoint.weights[names["lm_head.weight"]].shape[0]
-        module, part = Transcriber(tower, letters, dtype), part._replace(path="tower")
-        rules = [*prefixed(rules, "tower/"), *dense("head", "lm_head")]
+        module = Classifier(backbone, letters, dtype, "tokens")
+        part = part._replace(path="tower")
+        rules = [*prefixed(rules, "tower/"), *dense("classifier", "lm_head")]
     elif names.keys() >= ONE_ANSWER and not any(name.startswith("tdnn.") for name in names):
         classes, middle = checkpoint.weights[names["classifier.weight"]].shape
         weighted = "layer_weights" in names
-        module = SpeechClassifier(tower, middle, classes, weighted, dtype)
+        module = Classifier(
+            backbone,
+            classes,
+            dtype,
+            "mean",
+            token_mask=real_frames,
+            weighted=weighted,
+            width=middle,
+        )
         part = part._replace(path="tower")
         rules = [
             *prefixed(rules, "tower/"),
-            *dense("projector", "projector"),
+            *dense("hidden", "projector"),
             *dense("classifier", "classifier"),
             *(same("weights", "layer_weights") if weighted else ()),
         ]
     samples = SECOND
-    while frames_of(samples, tower.sizes, tower.strides) < 1:
+    while frames_of(samples, backbone.sizes, backbone.strides) < 1:
         samples *= 2
     shapes = {"input_values": jax.ShapeDtypeStruct((1, samples), jnp.float32)}
-    inputs = input_names(tower)
+    inputs = input_names(backbone)
     return Architecture("wav2vec2", module, rules, shapes, canonical, {"audio": part}, inputs)
 
 

@@ -1,19 +1,21 @@
 """Whisper (Radford et al. 2022, https://arxiv.org/abs/2212.04356) as transformers has it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from mmjax.backbones.audio.spectrogram import WhisperClassifier, WhisperEncoder
-from mmjax.backbones.audio.whisper import WhisperDecoder, WhisperModel
+from mmjax.backbones.audio.whisper import WhisperBackbone, WhisperModel
+from mmjax.backbones.classifier import Classifier
 from mmjax.backbones.stack import check_heads
+from mmjax.backbones.text.decoder import TextDecoder
 from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part, has_type, strip
 from mmjax.interop.architectures.blocks import repeated
 from mmjax.interop.architectures.settings import activation, settings
-from mmjax.interop.encoding import hearing
+from mmjax.interop.encoding import front_ends
 from mmjax.interop.weights.layout import (
+    Rule,
     Rules,
     convolution,
     dense,
@@ -42,11 +44,25 @@ CONFIG = {
 }
 
 
-def encoder_of(config: Mapping[str, Any], dtype: Any, where: str) -> tuple[WhisperEncoder, Rules]:
+def block_rules(width: int, between: Sequence[Rule] = ()) -> Rules:
+    """Of self-attention, what is between, and the mlp."""
+    names = [f"self_attn.{part}_proj" for part in "qkv"]
+    return [
+        *norm("attention_norm", "self_attn_layer_norm"),
+        *qkv("attention/qkv", names, width, biased=(True, False, True)),
+        *dense("attention/out", "self_attn.out_proj"),
+        *between,
+        *norm("mlp_norm", "final_layer_norm"),
+        *dense("mlp_in", "fc1"),
+        *dense("mlp_out", "fc2"),
+    ]
+
+
+def encoder_of(config: Mapping[str, Any], dtype: Any, where: str) -> tuple[WhisperBackbone, Rules]:
     """The module and its layout below "encoder."."""
     c = settings(config, CONFIG, where)
     check_heads(where, c.d_model, c.encoder_attention_heads)
-    encoder = WhisperEncoder(
+    encoder = WhisperBackbone(
         width=c.d_model,
         layers=c.encoder_layers,
         heads=c.encoder_attention_heads,
@@ -56,33 +72,24 @@ def encoder_of(config: Mapping[str, Any], dtype: Any, where: str) -> tuple[Whisp
         activation=activation(c.activation_function, where),
         dtype=dtype,
     )
-    names = [f"self_attn.{part}_proj" for part in "qkv"]
-    block = [
-        *norm("attention_norm", "self_attn_layer_norm"),
-        *qkv("attention/qkv", names, c.d_model, biased=(True, False, True)),
-        *dense("attention/out", "self_attn.out_proj"),
-        *norm("mlp_norm", "final_layer_norm"),
-        *dense("mlp_in", "fc1"),
-        *dense("mlp_out", "fc2"),
-    ]
     rules = [
-        *convolution("conv1", "conv1", 1),
-        *convolution("conv2", "conv2", 1),
+        *convolution("conv_0", "conv1", 1),
+        *convolution("conv_1", "conv2", 1),
         *same("positions", "embed_positions.weight"),
-        *repeated(block, "blocks", "layers", c.encoder_layers),
-        *norm("norm", "layer_norm"),
+        *repeated(block_rules(c.d_model), "transformer", "layers", c.encoder_layers),
+        *norm("transformer/norm", "layer_norm"),
     ]
     return encoder, rules
 
 
 def decoder_of(
     config: Mapping[str, Any], dtype: Any, where: str, logits: str | None
-) -> tuple[WhisperDecoder, Rules]:
+) -> tuple[TextDecoder, Rules]:
     """The module and its layout below "decoder."; `logits` is as of the module."""
     c = settings(config, CONFIG, where)
     check_heads(where, c.d_model, c.decoder_attention_heads)
     width = c.d_model
-    decoder = WhisperDecoder(
+    decoder = TextDecoder(
         width=width,
         layers=c.decoder_layers,
         heads=c.decoder_attention_heads,
@@ -93,34 +100,26 @@ def decoder_of(
         logits=logits,
         dtype=dtype,
     )
-    names = [f"self_attn.{part}_proj" for part in "qkv"]
-    heard = ["encoder_attn.k_proj", "encoder_attn.v_proj"]
-    block = [
-        *norm("attention_norm", "self_attn_layer_norm"),
-        *qkv("qkv", names, width, biased=(True, False, True)),
-        *dense("out", "self_attn.out_proj"),
+    pair = ["encoder_attn.k_proj", "encoder_attn.v_proj"]
+    cross = [
         *norm("cross_norm", "encoder_attn_layer_norm"),
-        *dense("cross_q", "encoder_attn.q_proj"),
-        *side_by_side("cross_kv", heard, (width, width), (False, True)),
-        *dense("cross_out", "encoder_attn.out_proj"),
-        *norm("mlp_norm", "final_layer_norm"),
-        *dense("mlp_in", "fc1"),
-        *dense("mlp_out", "fc2"),
+        *dense("cross/q", "encoder_attn.q_proj"),
+        *side_by_side("cross/kv", pair, (width, width), (False, True)),
+        *dense("cross/out", "encoder_attn.out_proj"),
     ]
     rules = [
         *same("words", "embed_tokens.weight"),
         *same("positions", "embed_positions.weight"),
-        *norm("norm", "layer_norm"),
+        *norm("transformer/norm", "layer_norm"),
+        *repeated(block_rules(width, cross), "transformer", "layers", c.decoder_layers),
     ]
-    for layer in range(c.decoder_layers):
-        rules += prefixed(block, f"block_{layer}/", f"layers.{layer}.")
     return decoder, rules
 
 
 def model_of(
     config: Mapping[str, Any], dtype: Any, where: str, logits: str | None
 ) -> tuple[WhisperModel, Rules]:
-    """Both halves and their layout; `logits` is as of the decoder."""
+    """Encoder and decoder and their layout; `logits` is as of the decoder."""
     encoder, rules = encoder_of(config, dtype, where)
     decoder, more = decoder_of(config, dtype, where, logits)
     rules = [*prefixed(rules, "encoder/", "encoder."), *prefixed(more, "decoder/", "decoder.")]
@@ -154,7 +153,7 @@ def config_of(model: WhisperModel) -> dict[str, Any]:
 
 
 def architecture(family: str, model: WhisperModel, rules: Rules, canonical: Any) -> Architecture:
-    """Of both halves."""
+    """Of encoder and decoder."""
     shapes = {
         "input_features": features(model.encoder),
         "decoder_input_ids": jax.ShapeDtypeStruct((1, 1), jnp.int32),
@@ -163,12 +162,12 @@ def architecture(family: str, model: WhisperModel, rules: Rules, canonical: Any)
     return Architecture(family, model, rules, shapes, canonical, parts)
 
 
-def part_of(encoder: WhisperEncoder, path: str) -> Part:
-    """How a recipe hears with it."""
-    return Part(encoder, path, hearing.whisper, {"bins": encoder.bins})
+def part_of(encoder: WhisperBackbone, path: str) -> Part:
+    """How a recipe encodes audio with it."""
+    return Part(encoder, path, front_ends.whisper, {"bins": encoder.bins})
 
 
-def features(encoder: WhisperEncoder) -> jax.ShapeDtypeStruct:
+def features(encoder: WhisperBackbone) -> jax.ShapeDtypeStruct:
     """One recording of the length that an encoder was trained with."""
     return jax.ShapeDtypeStruct((1, encoder.bins, 2 * encoder.positions), jnp.float32)
 
@@ -178,7 +177,7 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     alone, as the file says."""
     where, weights = str(checkpoint.path), checkpoint.weights
     if not any("decoder." in name for name in weights):
-        return heard_only(checkpoint, dtype)
+        return encoder_only(checkpoint, dtype)
     tied = settings(checkpoint.config, CONFIG, where).tie_word_embeddings
     logits = "tied" if tied else "own" if "proj_out.weight" in weights else None
 
@@ -190,7 +189,7 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     return architecture("whisper", model, rules, canonical)
 
 
-def heard_only(checkpoint: Checkpoint, dtype: Any) -> Architecture:
+def encoder_only(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     """The encoder, with its classifier if the file has it."""
     where, weights = str(checkpoint.path), checkpoint.weights
     encoder, rules = encoder_of(checkpoint.config, dtype, where)
@@ -202,12 +201,12 @@ def heard_only(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     if "classifier.weight" in weights and "projector.weight" in weights:
         labels, width = weights["classifier.weight"].shape
         weighted = settings(checkpoint.config, CONFIG, where).use_weighted_layer_sum
-        module = WhisperClassifier(encoder, width, labels, weighted, dtype)
-        part = part_of(encoder, "encoder")
+        module = Classifier(encoder, labels, dtype, "mean", weighted=weighted, width=width)
+        part = part_of(encoder, "tower")
         rules = [
-            *prefixed(rules, "encoder/"),
-            *dense("projector", "projector"),
-            *dense("logits", "classifier"),
+            *prefixed(rules, "tower/"),
+            *dense("hidden", "projector"),
+            *dense("classifier", "classifier"),
             *(same("weights", "layer_weights") if weighted else ()),
         ]
     shapes, parts = {"input_features": features(encoder)}, {"audio": part}

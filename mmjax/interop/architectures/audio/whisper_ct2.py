@@ -82,7 +82,7 @@ def norm(ours: str, theirs: str) -> Rules:
 
 
 def layout(model: WhisperModel) -> Rules:
-    """Of both halves; the projections of an attention are one there, too."""
+    """Of encoder and decoder; the projections of an attention are one there, too."""
 
     def linear(ours: str, theirs: str) -> Rules:
         return [
@@ -90,41 +90,33 @@ def layout(model: WhisperModel) -> Rules:
             for rule in dense(ours, theirs)
         ]
 
-    mlp = [
+    block = [
+        *norm("attention_norm", "self_attention/layer_norm"),
+        *linear("attention/qkv", "self_attention/linear_0"),
+        *linear("attention/out", "self_attention/linear_1"),
         *norm("mlp_norm", "ffn/layer_norm"),
         *linear("mlp_in", "ffn/linear_0"),
         *linear("mlp_out", "ffn/linear_1"),
     ]
-    before = norm("attention_norm", "self_attention/layer_norm")
-    heard = [
-        *before,
-        *linear("attention/qkv", "self_attention/linear_0"),
-        *linear("attention/out", "self_attention/linear_1"),
-        *mlp,
-    ]
-    said = [
-        *before,
-        *linear("qkv", "self_attention/linear_0"),
-        *linear("out", "self_attention/linear_1"),
+    cross = [
         *norm("cross_norm", "attention/layer_norm"),
-        *linear("cross_q", "attention/linear_0"),
-        *linear("cross_kv", "attention/linear_1"),
-        *linear("cross_out", "attention/linear_2"),
-        *mlp,
+        *linear("cross/q", "attention/linear_0"),
+        *linear("cross/kv", "attention/linear_1"),
+        *linear("cross/out", "attention/linear_2"),
     ]
     rules: Rules = same("decoder/words", "decoder/embeddings/weight")
-    for name in ("conv1", "conv2"):
-        for rule in convolution(f"encoder/{name}", f"encoder/{name}", 1):
+    for layer in range(2):
+        for rule in convolution(f"encoder/conv_{layer}", f"encoder/conv{layer + 1}", 1):
             rules.append(rule._replace(theirs=(rule.theirs[0].replace(".", "/"),)))
-    halves = (
-        ("encoder", "blocks/block_", heard, model.encoder.layers),
-        ("decoder", "block_", said, model.decoder.layers),
-    )
-    for half, ours, block, layers in halves:
-        rules += same(f"{half}/positions", f"{half}/position_encodings/encodings")
-        rules += norm(f"{half}/norm", f"{half}/layer_norm")
+    for part, rest, layers in (
+        ("encoder", [], model.encoder.layers),
+        ("decoder", cross, model.decoder.layers),
+    ):
+        rules += same(f"{part}/positions", f"{part}/position_encodings/encodings")
+        rules += norm(f"{part}/transformer/norm", f"{part}/layer_norm")
         for layer in range(layers):
-            rules += prefixed(block, f"{half}/{ours}{layer}/", f"{half}/layer_{layer}/")
+            ours, theirs = f"{part}/transformer/block_{layer}/", f"{part}/layer_{layer}/"
+            rules += prefixed(block + rest, ours, theirs)
     return rules
 
 

@@ -1,1 +1,1 @@
-"""Families of models of several kinds of input."""
+"""Architectures of models with several kinds of input."""

@@ -1,10 +1,9 @@
 """Checkpoints of big_vision (https://github.com/google-research/big_vision), .npz files.
 
-Image models, also those of the ViT paper's own library, and two-tower models (SigLIP). Such a file
-has no config: all is read off its arrays. They do not tell tokens pooled by their mean from ones
-that are not pooled (mean is assumed) nor how texts are pooled (the last token, as in all published
-models). `numpy.savez(path, **interop.weights_of(model))` writes the names and shapes that were
-read.
+Image models, also those of the ViT paper's own library, and SigLIP. Such a file has no config: all
+is read off its arrays. They do not tell tokens pooled by their mean from ones that are not pooled
+(mean is assumed) nor how texts are pooled (the last token, as in all published models).
+`numpy.savez(path, **interop.weights_of(model))` writes the names and shapes that were read.
 """
 
 import math
@@ -15,13 +14,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmjax.backbones.dual.big_vision import ImageModel, TwoTowers
-from mmjax.backbones.dual.open_clip import FeatureTower
-from mmjax.backbones.text.text import TextTower
-from mmjax.backbones.vision.vit import VisionTower
+from mmjax.backbones.classifier import ImageModel
+from mmjax.backbones.dual.dual import DualEncoder, Given, Projected
+from mmjax.backbones.text.transformer import TextBackbone
+from mmjax.backbones.vision.vit import VisionTransformer
 from mmjax.errors import UserError
 from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part
 from mmjax.interop.weights.layout import Rule, Rules, prefixed, reshaped, same
+from mmjax.nn.layers.dense import Dense
 
 ROOTS = ("params/", "opt/target/")  # of training in both libraries; other arrays are its state
 # The modules of a block: the ViT paper's library numbered them across kinds.
@@ -30,6 +30,11 @@ COUNTS = {
     f"{ATTENTION}_0": (f"{ATTENTION}_0", "LayerNorm_1", "MlpBlock_0"),
     f"{ATTENTION}_1": (f"{ATTENTION}_1", "LayerNorm_2", "MlpBlock_3"),
 }
+# big_vision's names of the logarithm of the factor and of the bias, and of its inputs and outputs,
+# beside those of transformers' SigLIP.
+SCALARS = {"t": "logit_scale", "b": "logit_bias"}
+INPUTS = (Given("image", "vision", "pixel_values"), Given("text", "text", "input_ids"))
+ALIASES = (("zimg", "image_embeds"), ("ztxt", "text_embeds"), *SCALARS.items())
 SETTINGS = {"activation": "gelu", "epsilon": 1e-6}
 
 
@@ -115,8 +120,8 @@ def attention(kernel: str, bias: str, out: str, theirs: str, heads: int) -> Rule
     ]
 
 
-def blocks(start: str, shapes: Shapes) -> tuple[dict[str, Any], Rules]:
-    """Of the encoder below `start`: what a tower is made with, and the layout."""
+def blocks(start: str, shapes: Shapes, ours: str) -> tuple[dict[str, Any], Rules]:
+    """Of the encoder below `start`: the sizes of the transformer called `ours`, and its layout."""
     scanned = f"{start}/encoderblock/LayerNorm_0/scale" in shapes
     first = f"{start}/encoderblock{'' if scanned else '_0'}"
     kinds = [kind for kind in COUNTS if f"{first}/{kind}/query/kernel" in shapes]
@@ -135,20 +140,20 @@ def blocks(start: str, shapes: Shapes) -> tuple[dict[str, Any], Rules]:
     ]
     if scanned:
         layers = shapes.of(f"{first}/LayerNorm_0/scale", 2)[0]
-        found = prefixed(rules, "blocks/block/", f"{first}/")
+        found = prefixed(rules, f"{ours}/block/", f"{first}/")
     else:
         each = f"{start}/encoderblock_"
         layers = len({n[len(each) :].split("/")[0] for n in shapes.weights if n.startswith(each)})
         found = []
         for layer in range(layers):
-            found += prefixed(rules, f"blocks/block_{layer}/", f"{each}{layer}/")
+            found += prefixed(rules, f"{ours}/block_{layer}/", f"{each}{layer}/")
     hidden = shapes.of(f"{first}/{mlp}/Dense_0/kernel", 2 + scanned)[-1]
     sizes = {"width": width, "layers": layers, "heads": heads, "mlp_width": hidden}
-    return sizes | {"scanned": scanned}, [*found, *norm("norm", f"{start}/encoder_norm")]
+    return sizes | {"scan": scanned}, found
 
 
 def map_head(heads: int) -> Rules:
-    """Of `mmjax.backbones.vision.vit.AttentionHead`."""
+    """Of `mmjax.backbones.vision.pooling.AttentionHead`."""
     attend = f"MAPHead_0/{ATTENTION}_0"
     return [
         *same("head/probe", "MAPHead_0/probe"),
@@ -159,21 +164,21 @@ def map_head(heads: int) -> Rules:
     ]
 
 
-def features(tower: Any, rules: Rules, shapes: Shapes, start: str) -> tuple[FeatureTower, Rules]:
-    """The tower below `start` with its head, if it has one."""
-    width = None
+def features(backbone: Any, rules: Rules, shapes: Shapes, start: str) -> tuple[Projected, Rules]:
+    """The backbone below `start` with its head, if it has one."""
+    layer = None
     rules = prefixed(rules, "tower/")
     if f"{start}head/kernel" in shapes:
-        width = shapes.of(f"{start}head/kernel", 2)[1]
+        layer = Dense(shapes.of(f"{start}head/kernel", 2)[1], dtype=backbone.dtype)
         rules += dense("projection", "head")
-    return FeatureTower(tower, width, bias=True, dtype=tower.dtype), prefixed(rules, "", start)
+    return Projected(backbone, layer), prefixed(rules, "", start)
 
 
-def image_tower(shapes: Shapes, start: str, dtype: Any) -> tuple[FeatureTower, Rules]:
+def image_backbone(shapes: Shapes, start: str, dtype: Any) -> tuple[Projected, Rules]:
     """The ViT below `start`, and its layout."""
     inner = shapes.below(start)
     *sides, channels, width = inner.of("embedding/kernel", 4)
-    sizes, rules = blocks("Transformer", inner)
+    sizes, rules = blocks("Transformer", inner, "transformer")
     places = [
         name
         for name in (
@@ -194,7 +199,7 @@ def image_tower(shapes: Shapes, start: str, dtype: Any) -> tuple[FeatureTower, R
             f"{shapes.where}: {cells} positions, pooled by {pool!r}{', pre_logits' * rep}: mmjax"
             " has no such ViT"
         )
-    tower = VisionTower(
+    backbone = VisionTransformer(
         **sizes,
         **SETTINGS,
         patch_size=tuple(sides),
@@ -206,6 +211,7 @@ def image_tower(shapes: Shapes, start: str, dtype: Any) -> tuple[FeatureTower, R
         dtype=dtype,
     )
     rules += [
+        *norm("transformer/norm", "Transformer/encoder_norm"),
         *reshaped(
             "patches/projection/kernel",
             "embedding/kernel",
@@ -218,16 +224,16 @@ def image_tower(shapes: Shapes, start: str, dtype: Any) -> tuple[FeatureTower, R
         *(map_head(sizes["heads"]) if pool == "attention" else ()),
         *(dense("pooler", "pre_logits") if rep else ()),
     ]
-    return features(tower, rules, shapes, start)
+    return features(backbone, rules, shapes, start)
 
 
-def text_tower(shapes: Shapes, dtype: Any) -> tuple[FeatureTower, Rules]:
-    """The text half, and its layout."""
+def text_backbone(shapes: Shapes, dtype: Any) -> tuple[Projected, Rules]:
+    """The text backbone, and its layout."""
     inner = shapes.below("txt/")
-    sizes, rules = blocks("Encoder_0", inner)
+    sizes, rules = blocks("Encoder_0", inner, "transformer")
     words, width = inner.of("Embed_0/embedding", 2)
     length = inner.of("pos_embedding", 3)[1]
-    tower = TextTower(
+    backbone = TextBackbone(
         **sizes,
         **SETTINGS,
         vocabulary_size=words,
@@ -236,37 +242,47 @@ def text_tower(shapes: Shapes, dtype: Any) -> tuple[FeatureTower, Rules]:
         dtype=dtype,
     )
     rules += [
-        *same("words", "Embed_0/embedding"),
-        *reshaped("positions", "pos_embedding", (length, width), (1, length, width)),
+        *norm("transformer/norm", "Encoder_0/encoder_norm"),
+        *same("words/embedding", "Embed_0/embedding"),
+        *reshaped("positions/embedding", "pos_embedding", (length, width), (1, length, width)),
     ]
-    return features(tower, rules, shapes, "txt/")
+    return features(backbone, rules, shapes, "txt/")
 
 
 def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
-    """An image model, or two towers."""
+    """An image model, or two backbones."""
     where = str(checkpoint.path)
     canonical = canonical_of(checkpoint.weights)
     found = {canonical(name): tensor for name, tensor in checkpoint.weights.items()}
     found.pop("", None)
     shapes = Shapes(found, where)
     two = "img/embedding/kernel" in shapes
-    vision, rules = image_tower(shapes, "img/" if two else "", dtype)
-    tower = vision.tower
-    size = [cells * side for cells, side in zip(tower.grid, tower.patch_size, strict=True)]
+    vision, rules = image_backbone(shapes, "img/" if two else "", dtype)
+    backbone = vision.tower
+    size = [cells * side for cells, side in zip(backbone.grid, backbone.patch_size, strict=True)]
     channels = shapes.of("img/embedding/kernel" if two else "embedding/kernel", 4)[2]
     example = {"image": jax.ShapeDtypeStruct((1, *size, channels), jnp.float32)}
-    parts = {"image": Part(tower, "vision/tower" if two else "tower/tower")}
+    parts = {"image": Part(backbone, "vision/tower" if two else "tower")}
     if two:
-        text, more = text_tower(shapes, dtype)
+        text, more = text_backbone(shapes, dtype)
         scalars = ("t", "b") if "b" in shapes else ("t",)
         rules = [*prefixed(rules, "vision/"), *prefixed(more, "text/")]
         for name in scalars:
-            rules += same(name, name)
-        module: Any = TwoTowers(vision, text, "b" in shapes)
+            rules += same(SCALARS[name], name)
+        module: Any = DualEncoder(
+            text,
+            vision,
+            inputs=INPUTS,
+            bias="b" in shapes,
+            scalars=(1,),
+            epsilon=1e-8,
+            channels_last=True,
+            aliases=ALIASES,
+        )
         example["text"] = jax.ShapeDtypeStruct((1, text.tower.positions), jnp.int32)
         parts["text"] = Part(text.tower, "text/tower")
     else:
-        module, rules = ImageModel(vision), prefixed(rules, "tower/")
+        module = ImageModel(backbone, vision.projection)
     extra = sorted(set(found) - {name for rule in rules for name in rule.theirs})
     if extra:
         raise UserError(

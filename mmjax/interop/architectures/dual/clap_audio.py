@@ -1,4 +1,4 @@
-"""CLAP's half for sounds as transformers stores it; see `mmjax.interop.architectures.dual.clap`."""
+"""The audio backbone of CLAP as transformers stores it; see `clap`."""
 
 from collections.abc import Mapping
 from types import SimpleNamespace
@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mmjax.backbones.audio.clap_audio import ClapAudioTower
+from mmjax.backbones.audio.clap_audio import ClapAudioBackbone
 from mmjax.backbones.audio.clap_fusion import PARTS
 from mmjax.backbones.stack import check_heads
 from mmjax.errors import UserError
@@ -50,7 +50,7 @@ AUDIO_ONLY = {
 
 
 def checked(config: Mapping[str, Any], where: str) -> SimpleNamespace:
-    """The settings of the audio tower.
+    """The settings of the audio backbone.
 
     Raises:
         UserError: a config that mmjax, or the original, cannot run.
@@ -104,11 +104,13 @@ def check_fusion(config: Mapping[str, Any], c: SimpleNamespace, where: str) -> N
         )
 
 
-def audio_tower(config: Mapping[str, Any], dtype: Any, where: str) -> tuple[ClapAudioTower, Rules]:
-    """The audio half, and its layout below "audio_encoder."."""
+def audio_backbone(
+    config: Mapping[str, Any], dtype: Any, where: str
+) -> tuple[ClapAudioBackbone, Rules]:
+    """The audio backbone, and its layout below "audio_encoder."."""
     c = checked(config, where)
     width = c.patch_embeds_hidden_size
-    tower = ClapAudioTower(
+    backbone = ClapAudioBackbone(
         size=c.spec_size,
         bins=c.num_mel_bins,
         width=width,
@@ -141,7 +143,7 @@ def audio_tower(config: Mapping[str, Any], dtype: Any, where: str) -> tuple[Clap
             ours, theirs = f"stages/merge_{stage}", f"layers.{stage}.downsample"
             rules += norm(f"{ours}/norm", f"{theirs}.norm")
             rules += matrix(f"{ours}/reduction", f"{theirs}.reduction.weight")
-    return tower, rules
+    return backbone, rules
 
 
 def batch_norm(ours: str, theirs: str) -> Rules:
@@ -191,12 +193,12 @@ def swin_block(width: int, biased: bool) -> Rules:
     ]
 
 
-def spectrogram(tower: ClapAudioTower) -> dict[str, jax.ShapeDtypeStruct]:
+def spectrogram(backbone: ClapAudioBackbone) -> dict[str, jax.ShapeDtypeStruct]:
     """The longest that the model takes, and with fusion whether it is of a longer sound."""
-    frames = tower.size // tower.bins * tower.size
-    channels = 1 if tower.fusion is None else 1 + PARTS
+    frames = backbone.size // backbone.bins * backbone.size
+    channels = 1 if backbone.fusion is None else 1 + PARTS
     shapes = {
-        "input_features": jax.ShapeDtypeStruct((1, channels, frames, tower.bins), jnp.float32)
+        "input_features": jax.ShapeDtypeStruct((1, channels, frames, backbone.bins), jnp.float32)
     }
     longer = {"is_longer": jax.ShapeDtypeStruct((1, 1), jnp.int32)}
-    return shapes if tower.fusion is None else shapes | longer
+    return shapes if backbone.fusion is None else shapes | longer

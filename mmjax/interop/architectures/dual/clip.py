@@ -2,20 +2,13 @@
 
 from typing import Any
 
-from mmjax.backbones.stack import check_heads
-from mmjax.backbones.text.text import TextTower
-from mmjax.backbones.vision.vit import VisionTower
-from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part, has_type
+from mmjax.backbones.text.transformer import TextBackbone
+from mmjax.backbones.vision.vit import VisionTransformer
+from mmjax.interop.architecture import Architecture, Checkpoint, Family, has_type
 from mmjax.interop.architectures.blocks import modern_blocks
-from mmjax.interop.architectures.dual.dual import (
-    Half,
-    both_halves,
-    classifies,
-    example,
-    one_half,
-    with_classifier,
-)
-from mmjax.interop.architectures.settings import activation, pair, section, settings
+from mmjax.interop.architectures.dual import dual
+from mmjax.interop.architectures.dual.dual import Side, text_transformer
+from mmjax.interop.architectures.settings import pair, settings, transformer_options
 from mmjax.interop.weights.layout import Rules, norm, patches, reshaped, same
 
 VISION = {
@@ -42,25 +35,18 @@ TEXT = {
 }
 
 
-def vision_tower(config: dict, dtype: Any, where: str) -> tuple[VisionTower, Rules]:
-    """The image half, and its layout below "vision_model."."""
+def vision_backbone(config: dict, dtype: Any, where: str) -> tuple[VisionTransformer, Rules]:
+    """The image backbone, and its layout below "vision_model."."""
     c = settings(config, VISION, where)
-    check_heads(where, c.hidden_size, c.num_attention_heads)
     sides, size = pair(c.patch_size), pair(c.image_size)
-    tower = VisionTower(
-        width=c.hidden_size,
-        layers=c.num_hidden_layers,
-        heads=c.num_attention_heads,
-        mlp_width=c.intermediate_size,
+    backbone = VisionTransformer(
+        **transformer_options(c, dtype, where),
         patch_size=sides,
         grid=(size[0] // sides[0], size[1] // sides[1]),
-        activation=activation(c.hidden_act, where),
-        epsilon=c.layer_norm_eps,
         patch_bias=False,
-        input_norm=True,
-        closing_norm=False,
+        pre_norm=True,
+        final_norm=False,
         pooling="class_norm",
-        dtype=dtype,
     )
     width = c.hidden_size
     rules = [
@@ -73,60 +59,29 @@ def vision_tower(config: dict, dtype: Any, where: str) -> tuple[VisionTower, Rul
             bias=False,
         ),
         *same("positions", "embeddings.position_embedding.weight"),
-        *norm("input_norm", "pre_layrnorm"),
-        *modern_blocks("blocks", "encoder.layers", c.num_hidden_layers, width),
+        *norm("pre_norm", "pre_layrnorm"),
+        *modern_blocks("transformer", "encoder.layers", c.num_hidden_layers, width),
         *norm("norm", "post_layernorm"),
     ]
-    return tower, rules
+    return backbone, rules
 
 
-def text_tower(config: dict, dtype: Any, where: str) -> tuple[TextTower, Rules]:
-    """The text half, and its layout below "text_model."."""
+def text_backbone(config: dict, dtype: Any, where: str) -> tuple[TextBackbone, Rules]:
+    """The text backbone, and its layout below "text_model."."""
     c = settings(config, TEXT, where)
-    check_heads(where, c.hidden_size, c.num_attention_heads)
-    tower = TextTower(
-        width=c.hidden_size,
-        layers=c.num_hidden_layers,
-        heads=c.num_attention_heads,
-        mlp_width=c.intermediate_size,
-        vocabulary_size=c.vocab_size,
-        positions=c.max_position_embeddings,
-        activation=activation(c.hidden_act, where),
-        epsilon=c.layer_norm_eps,
-        causal=True,
-        pooling="end",
-        end_id=c.eos_token_id,
-        dtype=dtype,
-    )
-    rules = [
-        *same("words", "embeddings.token_embedding.weight"),
-        *same("positions", "embeddings.position_embedding.weight"),
-        *modern_blocks("blocks", "encoder.layers", c.num_hidden_layers, c.hidden_size),
-        *norm("norm", "final_layer_norm"),
-    ]
-    return tower, rules
+    return text_transformer(c, dtype, where, causal=True, pooling="end", end_id=c.eos_token_id)
 
 
-HALVES = (
-    Half("image", "vision", "vision_model.", "vision_config", vision_tower, "visual_projection"),
-    Half("text", "text", "text_model.", "text_config", text_tower, "text_projection"),
+SIDES = (
+    Side("image", "vision", "vision_model.", "vision_config", vision_backbone, "visual_projection"),
+    Side("text", "text", "text_model.", "text_config", text_backbone, "text_projection"),
 )
 
 
 def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
-    """CLIPModel, one half with or without its projection, or CLIPForImageClassification, as
-    config.json and the file say."""
-    kind = checkpoint.config["model_type"]
-    for half in HALVES:
-        if kind == f"clip_{half.path}_model":
-            return one_half("clip", checkpoint, half, dtype)
-    if classifies(checkpoint):
-        where = str(checkpoint.path)
-        config = section(checkpoint.config, "vision_config", where)
-        tower, rules = vision_tower(config, dtype, where)
-        shapes = example({"image": tower})
-        return with_classifier("clip", checkpoint, Part(tower), rules, shapes, dtype, lead=1)
-    return both_halves("clip", checkpoint, HALVES, dtype, projected=True, bias=False)
+    """CLIPModel, one of its backbones with or without its projection, or
+    CLIPForImageClassification."""
+    return dual.build("clip", checkpoint, SIDES, dtype, lead=1)
 
 
 FAMILY = Family("clip", has_type("clip", "clip_vision_model", "clip_text_model"), build)

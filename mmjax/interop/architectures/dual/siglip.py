@@ -2,21 +2,13 @@
 
 from typing import Any
 
-from mmjax.backbones.stack import check_heads
-from mmjax.backbones.text.text import TextTower
-from mmjax.backbones.vision.vit import VisionTower
-from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part, has_type
+from mmjax.backbones.text.transformer import TextBackbone
+from mmjax.backbones.vision.vit import VisionTransformer
+from mmjax.interop.architecture import Architecture, Checkpoint, Family, has_type
 from mmjax.interop.architectures.blocks import modern_blocks
-from mmjax.interop.architectures.dual import clip
-from mmjax.interop.architectures.dual.dual import (
-    Half,
-    both_halves,
-    classifies,
-    example,
-    one_half,
-    with_classifier,
-)
-from mmjax.interop.architectures.settings import activation, pair, section, settings
+from mmjax.interop.architectures.dual import clip, dual
+from mmjax.interop.architectures.dual.dual import Side, text_transformer
+from mmjax.interop.architectures.settings import pair, settings, transformer_options
 from mmjax.interop.weights.layout import Rules, dense, norm, patches, same, transposed
 
 VISION = clip.VISION | {
@@ -38,7 +30,7 @@ TEXT = clip.TEXT | {
 
 
 def head() -> Rules:
-    """Of `mmjax.backbones.vision.vit.AttentionHead`."""
+    """Of `mmjax.backbones.vision.pooling.AttentionHead`."""
     return [
         *same("head/probe", "head.probe"),
         *transposed("head/qkv_kernel", "head.attention.in_proj_weight", (1, 0)),
@@ -50,80 +42,45 @@ def head() -> Rules:
     ]
 
 
-def vision_tower(config: dict, dtype: Any, where: str) -> tuple[VisionTower, Rules]:
-    """The image half, and its layout below "vision_model."."""
+def vision_backbone(config: dict, dtype: Any, where: str) -> tuple[VisionTransformer, Rules]:
+    """The image backbone, and its layout below "vision_model."."""
     c = settings(config, VISION, where)
-    check_heads(where, c.hidden_size, c.num_attention_heads)
     sides, size = pair(c.patch_size), pair(c.image_size)
-    tower = VisionTower(
-        width=c.hidden_size,
-        layers=c.num_hidden_layers,
-        heads=c.num_attention_heads,
-        mlp_width=c.intermediate_size,
+    backbone = VisionTransformer(
+        **transformer_options(c, dtype, where),
         patch_size=sides,
         grid=(size[0] // sides[0], size[1] // sides[1]),
-        activation=activation(c.hidden_act, where),
-        epsilon=c.layer_norm_eps,
         class_token=False,
         pooling="attention" if c.vision_use_head else None,
-        dtype=dtype,
     )
     rules = [
         *patches("patches/projection", "embeddings.patch_embedding", sides, c.num_channels),
         *same("positions", "embeddings.position_embedding.weight"),
-        *modern_blocks("blocks", "encoder.layers", c.num_hidden_layers, c.hidden_size),
-        *norm("norm", "post_layernorm"),
+        *modern_blocks("transformer", "encoder.layers", c.num_hidden_layers, c.hidden_size),
+        *norm("transformer/norm", "post_layernorm"),
         *(head() if c.vision_use_head else ()),
     ]
-    return tower, rules
+    return backbone, rules
 
 
-def text_tower(config: dict, dtype: Any, where: str) -> tuple[TextTower, Rules]:
-    """The text half, and its layout below "text_model."."""
+def text_backbone(config: dict, dtype: Any, where: str) -> tuple[TextBackbone, Rules]:
+    """The text backbone, and its layout below "text_model."."""
     c = settings(config, TEXT, where)
-    check_heads(where, c.hidden_size, c.num_attention_heads)
-    tower = TextTower(
-        width=c.hidden_size,
-        layers=c.num_hidden_layers,
-        heads=c.num_attention_heads,
-        mlp_width=c.intermediate_size,
-        vocabulary_size=c.vocab_size,
-        positions=c.max_position_embeddings,
-        activation=activation(c.hidden_act, where),
-        epsilon=c.layer_norm_eps,
-        pooling="last",
-        head_width=c.projection_size,
-        dtype=dtype,
+    backbone, rules = text_transformer(
+        c, dtype, where, pooling="last", head_width=c.projection_size
     )
-    rules = [
-        *same("words", "embeddings.token_embedding.weight"),
-        *same("positions", "embeddings.position_embedding.weight"),
-        *modern_blocks("blocks", "encoder.layers", c.num_hidden_layers, c.hidden_size),
-        *norm("norm", "final_layer_norm"),
-        *dense("head", "head"),
-    ]
-    return tower, rules
+    return backbone, [*rules, *dense("head", "head")]
 
 
-HALVES = (
-    Half("image", "vision", "vision_model.", "vision_config", vision_tower),
-    Half("text", "text", "text_model.", "text_config", text_tower),
+SIDES = (
+    Side("image", "vision", "vision_model.", "vision_config", vision_backbone),
+    Side("text", "text", "text_model.", "text_config", text_backbone),
 )
 
 
 def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
-    """SiglipModel, one half, or SiglipForImageClassification, as config.json and the file say."""
-    kind = checkpoint.config["model_type"]
-    for half in HALVES:
-        if kind == f"siglip_{half.path}_model":
-            return one_half("siglip", checkpoint, half, dtype)
-    if classifies(checkpoint):
-        where = str(checkpoint.path)
-        config = section(checkpoint.config, "vision_config", where)
-        tower, rules = vision_tower(config, dtype, where)
-        shapes = example({"image": tower})
-        return with_classifier("siglip", checkpoint, Part(tower), rules, shapes, dtype)
-    return both_halves("siglip", checkpoint, HALVES, dtype, projected=False, bias=True)
+    """SiglipModel, one of its backbones, or SiglipForImageClassification."""
+    return dual.build("siglip", checkpoint, SIDES, dtype, bias=True)
 
 
 FAMILY = Family("siglip", has_type("siglip", "siglip_vision_model", "siglip_text_model"), build)

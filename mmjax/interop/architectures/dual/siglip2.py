@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mmjax.backbones.stack import check_heads
-from mmjax.backbones.vision.naflex import NaflexDual, NaflexTower
+from mmjax.backbones.dual.dual import DualEncoder, Given, Projected
+from mmjax.backbones.vision.naflex import NaflexTower
 from mmjax.errors import UserError
 from mmjax.interop.architecture import (
     Architecture,
@@ -21,9 +21,15 @@ from mmjax.interop.architecture import (
 )
 from mmjax.interop.architectures.blocks import modern_blocks
 from mmjax.interop.architectures.dual import siglip
-from mmjax.interop.architectures.dual.dual import canonical, classifies, one_half, with_classifier
-from mmjax.interop.architectures.settings import activation, section, settings
-from mmjax.interop.encoding.encoder import pictures
+from mmjax.interop.architectures.dual.dual import (
+    INPUTS,
+    canonical,
+    classifies,
+    one_side,
+    with_classifier,
+)
+from mmjax.interop.architectures.settings import section, settings, transformer_options
+from mmjax.interop.encoding.encoder import images
 from mmjax.interop.weights.layout import Rules, dense, norm, prefixed, same
 from mmjax.nn.layers.embedding import fold_patches
 
@@ -40,7 +46,7 @@ def patched(
     Raises:
         UserError: sides that are no multiples of a patch's.
     """
-    inputs, rows = pictures(value, mask, mean=mean, std=std)
+    inputs, rows = images(value, mask, mean=mean, std=std)
     grid = fold_patches(jnp.moveaxis(inputs["pixel_values"], 1, 3), side)
     count = grid.shape[1] * grid.shape[2]
     shapes = jnp.broadcast_to(jnp.array(grid.shape[1:3]), (len(value), 2))
@@ -52,31 +58,24 @@ def patched(
     }, rows
 
 
-def vision_tower(config: Any, dtype: Any, where: str) -> tuple[NaflexTower, Part, Rules]:
-    """The image half, how raw pictures enter it, and its layout below "vision_model.".
+def vision_backbone(config: Any, dtype: Any, where: str) -> tuple[NaflexTower, Part, Rules]:
+    """The image backbone, how raw images enter it, and its layout below "vision_model.".
 
     Raises:
         UserError: positions of no square grid, or patches that are not square.
     """
     c = settings(config, VISION, where)
-    check_heads(where, c.hidden_size, c.num_attention_heads)
     side = math.isqrt(c.num_patches)
     if side**2 != c.num_patches or not isinstance(c.patch_size, int):
         raise UserError(
             f"{where}: num_patches={c.num_patches} and patch_size={c.patch_size} in config.json:"
             " the positions must be of a square grid, and the patches square"
         )
-    tower = NaflexTower(
-        width=c.hidden_size,
-        layers=c.num_hidden_layers,
-        heads=c.num_attention_heads,
-        mlp_width=c.intermediate_size,
+    backbone = NaflexTower(
+        **transformer_options(c, dtype, where),
         features=c.num_channels * c.patch_size**2,
         side=side,
-        activation=activation(c.hidden_act, where),
-        epsilon=c.layer_norm_eps,
         head=c.vision_use_head,
-        dtype=dtype,
     )
     rules = [
         *dense("patches", "embeddings.patch_embedding"),
@@ -85,54 +84,57 @@ def vision_tower(config: Any, dtype: Any, where: str) -> tuple[NaflexTower, Part
         *norm("norm", "post_layernorm"),
         *(siglip.head() if c.vision_use_head else ()),
     ]
-    return tower, Part(tower, "", patched, PIXELS | {"side": c.patch_size}), rules
+    return backbone, Part(backbone, "", patched, PIXELS | {"side": c.patch_size}), rules
 
 
-def example(tower: NaflexTower) -> dict[str, jax.ShapeDtypeStruct]:
+def example(backbone: NaflexTower) -> dict[str, jax.ShapeDtypeStruct]:
     """One picture of the grid that the positions were learned for."""
-    count = tower.side**2
+    count = backbone.side**2
     return {
-        "pixel_values": jax.ShapeDtypeStruct((1, count, tower.features), jnp.float32),
+        "pixel_values": jax.ShapeDtypeStruct((1, count, backbone.features), jnp.float32),
         "pixel_attention_mask": jax.ShapeDtypeStruct((1, count), jnp.int32),
         "spatial_shapes": jax.ShapeDtypeStruct((1, 2), jnp.int32),
     }
 
 
 def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
-    """Siglip2Model, one half, or Siglip2ForImageClassification, as config.json and the file say."""
+    """Siglip2Model, one of its backbones, or Siglip2ForImageClassification."""
     where, kind = str(checkpoint.path), checkpoint.config["model_type"]
-    text = siglip.HALVES[1]
+    text = siglip.SIDES[1]
     if kind == "siglip2_text_model":
-        return one_half("siglip2", checkpoint, text, dtype)
+        return one_side("siglip2", checkpoint, text, dtype)
     if kind == "siglip2_vision_model":
-        tower, part, rules = vision_tower(checkpoint.config, dtype, where)
+        backbone, part, rules = vision_backbone(checkpoint.config, dtype, where)
 
         def bare(name: str) -> str:
             return canonical(strip(("vision_model.",), name))
 
-        shapes, inputs = example(tower), input_names(tower)
-        return Architecture("siglip2", tower, rules, shapes, bare, {"image": part}, inputs)
-    vision, part, rules = vision_tower(
+        shapes, inputs = example(backbone), input_names(backbone)
+        return Architecture("siglip2", backbone, rules, shapes, bare, {"image": part}, inputs)
+    vision, part, rules = vision_backbone(
         section(checkpoint.config, "vision_config", where), dtype, where
     )
     if classifies(checkpoint):
         return with_classifier("siglip2", checkpoint, part, rules, example(vision), dtype)
     if not vision.head:
         raise UserError(
-            f"{where}: vision_use_head=false in config.json: without its head the image half has no"
+            f"{where}: vision_use_head=false in config.json: without its head the images have no"
             " embeddings to compare with those of texts"
         )
     config = section(checkpoint.config, "text_config", where)
-    words, text_rules = siglip.text_tower(config, dtype, where)
+    words, text_rules = siglip.text_backbone(config, dtype, where)
     rules = [
-        *prefixed(rules, "vision/", "vision_model."),
-        *prefixed(text_rules, "text/", "text_model."),
+        *prefixed(rules, "vision/tower/", "vision_model."),
+        *prefixed(text_rules, "text/tower/", "text_model."),
         *same("logit_scale", "logit_scale"),
         *same("logit_bias", "logit_bias"),
     ]
     shapes = {"input_ids": jax.ShapeDtypeStruct((1, words.positions), jnp.int32)}
-    parts = {"image": part._replace(path="vision"), "text": Part(words, "text")}
-    model = NaflexDual(vision, words)
+    parts = {"image": part._replace(path="vision/tower"), "text": Part(words, "text/tower")}
+    beside = tuple(Given(name, "vision") for name in ("pixel_attention_mask", "spatial_shapes"))
+    model = DualEncoder(
+        Projected(words), Projected(vision), inputs=INPUTS + beside, bias=True, scalars=(1,)
+    )
     return Architecture("siglip2", model, rules, shapes | example(vision), canonical, parts)
 
 

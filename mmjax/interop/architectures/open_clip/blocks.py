@@ -9,7 +9,7 @@ from mmjax.interop.weights.layout import Rules, dense, fused_qkv, norm, same
 
 # What changes the numbers and mmjax does not have, with what is said of it.
 REFUSED = {
-    "hf_model_name": "a tower from transformers",
+    "hf_model_name": "a backbone from transformers",
     "attentional_pool": "attentional pooling",
     "embed_cls": "a class token in the text (CoCa)",
     "block_type": "another kind of block",
@@ -24,7 +24,7 @@ REFUSED = {
 
 
 def check(config: Mapping[str, Any], where: str) -> None:
-    """Raises UserError for a tower that mmjax does not build."""
+    """Raises UserError for a backbone that mmjax does not build."""
     for key, what in REFUSED.items():
         if config.get(key) not in (None, False, "default"):
             raise UserError(f"{where}: {key}={config[key]!r}: mmjax does not build {what}")
@@ -51,8 +51,8 @@ def epsilon(config: Any, where: str) -> float:
     return float(given.get("eps", 1e-5))
 
 
-def blocks(layers: int, prefix: str, *, scaled: bool = False) -> Rules:
-    """Of a tower of open_clip; `scaled`: the branches have learned factors."""
+def blocks(ours: str, layers: int, prefix: str, *, scaled: bool = False) -> Rules:
+    """Of a transformer at the path `ours`; `scaled`: the branches have learned factors."""
     block = [
         *norm("attention_norm", "ln_1"),
         *fused_qkv("attention/qkv", "attn.in_proj"),
@@ -63,4 +63,4 @@ def blocks(layers: int, prefix: str, *, scaled: bool = False) -> Rules:
     ]
     if scaled:
         block += [*same("attention_scale", "ls_1.gamma"), *same("mlp_scale", "ls_2.gamma")]
-    return repeated(block, "tower/blocks", f"{prefix}transformer.resblocks", layers)
+    return repeated(block, ours, f"{prefix}transformer.resblocks", layers)

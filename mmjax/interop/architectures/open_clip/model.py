@@ -9,22 +9,30 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mmjax.backbones.dual.open_clip import FeatureTower, OpenClip
+from mmjax.backbones.dual.dual import DualEncoder, Given, Projected
 from mmjax.backbones.vision.modified_resnet import ModifiedResNetTower
 from mmjax.errors import UserError
 from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part
 from mmjax.interop.architectures.dual.dual import picture
 from mmjax.interop.architectures.open_clip import openai as openai_clip
-from mmjax.interop.architectures.open_clip.resnet import resnet_tower
-from mmjax.interop.architectures.open_clip.text import text_tower
-from mmjax.interop.architectures.open_clip.timm import TRUNK, timm_tower
-from mmjax.interop.architectures.open_clip.vit import vit_tower
+from mmjax.interop.architectures.open_clip.resnet import resnet_backbone
+from mmjax.interop.architectures.open_clip.text import text_backbone
+from mmjax.interop.architectures.open_clip.timm import TRUNK, timm_backbone
+from mmjax.interop.architectures.open_clip.vit import vit_backbone
 from mmjax.interop.architectures.settings import section
 from mmjax.interop.architectures.vision.resnet import COUNTER, real_pictures
 from mmjax.interop.weights.checkpoint import read_config_file
 from mmjax.interop.weights.layout import Rules, prefixed, same
 
-# What prepares pictures for a tower, where it is not what all others have.
+INPUTS = (Given("image", "vision", "pixel_values"), Given("text", "text", "input_ids"))
+# open_clip's names of outputs, beside those of transformers' CLIP.
+ALIASES = (
+    ("image_features", "image_embeds"),
+    ("text_features", "text_embeds"),
+    ("logit_scale", "logit_scale"),
+    ("logit_bias", "logit_bias"),
+)
+# What prepares pictures for a backbone, where it is not what all others have.
 PREPARE = {ModifiedResNetTower: real_pictures}
 
 
@@ -78,43 +86,50 @@ def config_of(checkpoint: Checkpoint, weights: Mapping[str, Any], where: str) ->
     return openai_clip.model_cfg(weights, where, quick_gelu=quick)
 
 
-def image_tower(
+def image_backbone(
     config: Mapping[str, Any],
     weights: Mapping[str, Any],
     width: int,
     quick: bool,
     dtype: Any,
     where: str,
-) -> tuple[FeatureTower, Rules]:
-    """The image half, `width` that of its features, and its layout.
+) -> tuple[Projected, Rules]:
+    """The image backbone, `width` that of its features, and its layout.
 
     As in open_clip a name of timm counts before the sizes, and a list of layers is a ResNet.
     """
     if config.get("timm_model_name"):
-        return timm_tower(config, weights, width, dtype, where)
+        return timm_backbone(config, weights, width, dtype, where)
     if isinstance(config.get("layers"), list):
-        return resnet_tower(config, width, dtype, where)
-    return vit_tower(config, width, quick, dtype, where)
+        return resnet_backbone(config, width, dtype, where)
+    return vit_backbone(config, width, quick, dtype, where)
 
 
 def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
-    """CLIP or CustomTextCLIP of open_clip, with ViT, ResNet and timm's ViT (SigLIP) as towers."""
+    """CLIP or CustomTextCLIP of open_clip, with a ViT, a ResNet or timm's ViT (SigLIP)."""
     where = str(checkpoint.path)
     weights = {canonical(name): tensor for name, tensor in checkpoint.weights.items()}
     config = config_of(checkpoint, weights, where)
     if "multimodal_cfg" in config:
-        raise UserError(f"{where}: CoCa: mmjax builds the two towers of open_clip's CLIP only")
+        raise UserError(f"{where}: CoCa: mmjax builds the two backbones of open_clip's CLIP only")
     width, quick = config.get("embed_dim"), config.get("quick_gelu", False)
     if type(width) is not int or not isinstance(quick, bool):
         raise UserError(f"{where}: embed_dim={width!r}, quick_gelu={quick!r} in its config")
     part = section(config, "vision_cfg", where)
-    vision, rules = image_tower(part, weights, width, quick, dtype, where)
-    text, text_rules = text_tower(section(config, "text_cfg", where), width, quick, dtype, where)
+    vision, rules = image_backbone(part, weights, width, quick, dtype, where)
+    text, text_rules = text_backbone(section(config, "text_cfg", where), width, quick, dtype, where)
     rules = [*prefixed(rules, "vision/"), *prefixed(text_rules, "text/")]
     biased = "logit_bias" in weights
     for name in ("logit_scale", "logit_bias")[: 1 + biased]:
         rules += same(name, name)
-    model = OpenClip(vision, text, biased, weights["logit_scale"].shape)
+    model = DualEncoder(
+        text,
+        vision,
+        inputs=INPUTS,
+        bias=biased,
+        scalars=weights["logit_scale"].shape,
+        aliases=ALIASES if biased else ALIASES[:-1],
+    )
     shapes = {
         "image": picture(vision.tower),
         "text": jax.ShapeDtypeStruct((1, text.tower.positions), jnp.int32),

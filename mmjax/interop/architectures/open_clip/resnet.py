@@ -1,9 +1,9 @@
-"""The ResNet towers of open_clip and of OpenAI's CLIP: RN50, RN101, RN50x4 and their like."""
+"""The ResNet backbones of open_clip and of OpenAI's CLIP: RN50, RN101, RN50x4 and their like."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from mmjax.backbones.dual.open_clip import FeatureTower
+from mmjax.backbones.dual.dual import Projected
 from mmjax.backbones.stack import check_heads
 from mmjax.backbones.vision.modified_resnet import ModifiedResNetTower
 from mmjax.errors import UserError
@@ -17,7 +17,7 @@ SIDES = (1, 3, 1)  # of the convolutions of a block
 
 
 def rules_of(layers: tuple[int, ...]) -> Rules:
-    """The layout of a tower of so many blocks, below "visual."."""
+    """The layout of a backbone of so many blocks, below "visual."."""
     rules: Rules = []
     for layer in range(len(SIDES)):
         rules += conv_norm(f"stem_{layer}", (f"conv{layer + 1}", f"bn{layer + 1}"), 3)
@@ -36,10 +36,10 @@ def rules_of(layers: tuple[int, ...]) -> Rules:
     return rules
 
 
-def resnet_tower(
+def resnet_backbone(
     config: Mapping[str, Any], width: int, dtype: Any, where: str
-) -> tuple[FeatureTower, Rules]:
-    """The image half, `width` that of its features, and its layout.
+) -> tuple[Projected, Rules]:
+    """The image backbone, `width` that of its features, and its layout.
 
     Raises:
         UserError: other than four stages, heads that do not divide, or images of no cell.
@@ -58,5 +58,5 @@ def resnet_tower(
     grid = tuple(size // side for size, side in sides)
     if 0 in grid:
         raise UserError(f"{where}: image_size={c.image_size!r}: the last map would have no cell")
-    tower = ModifiedResNetTower(c.width, layers, heads, width, grid, dtype)
-    return FeatureTower(tower, dtype=dtype), prefixed(rules_of(layers), "tower/", "visual.")
+    backbone = ModifiedResNetTower(c.width, layers, heads, width, grid, dtype)
+    return Projected(backbone), prefixed(rules_of(layers), "tower/", "visual.")

@@ -1,15 +1,16 @@
-"""The text towers of open_clip and of OpenAI's CLIP."""
+"""The text backbones of open_clip and of OpenAI's CLIP."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from mmjax.backbones.dual.open_clip import FeatureTower
+from mmjax.backbones.dual.dual import Projected
 from mmjax.backbones.stack import check_heads
-from mmjax.backbones.text.text import TextTower
+from mmjax.backbones.text.transformer import TextBackbone
 from mmjax.errors import UserError
 from mmjax.interop.architectures.open_clip.blocks import activation, blocks, check, epsilon
 from mmjax.interop.architectures.settings import settings
 from mmjax.interop.weights.layout import Rules, dense, norm, same
+from mmjax.nn.layers.dense import Dense
 
 TEXT = {
     "context_length": 77,
@@ -30,10 +31,10 @@ TEXT = {
 TEXTS = {"argmax": "highest", "eos": "equal", "first": "first", "last": "final"}
 
 
-def text_tower(
+def text_backbone(
     config: Mapping[str, Any], width: int, quick: bool, dtype: Any, where: str
-) -> tuple[FeatureTower, Rules]:
-    """The text half, `width` that of its features, and its layout."""
+) -> tuple[Projected, Rules]:
+    """The text backbone, `width` that of its features, and its layout."""
     check(config, where)
     c = settings(config, TEXT, where)
     check_heads(where, c.width, c.heads)
@@ -42,7 +43,7 @@ def text_tower(
             f"{where}: pool_type={c.pool_type!r}, ls_init_value={c.ls_init_value!r} of texts:"
             f" mmjax has {', '.join(TEXTS)} without layer scale"
         )
-    tower = TextTower(
+    backbone = TextBackbone(
         width=c.width,
         layers=c.layers,
         heads=c.heads,
@@ -57,16 +58,16 @@ def text_tower(
         dtype=dtype,
     )
     rules = [
-        *same("tower/words", "token_embedding.weight"),
-        *same("tower/positions", "positional_embedding"),
-        *blocks(c.layers, ""),
-        *norm("tower/norm", "ln_final"),
+        *same("tower/words/embedding", "token_embedding.weight"),
+        *same("tower/positions/embedding", "positional_embedding"),
+        *blocks("tower/transformer", c.layers, ""),
+        *norm("tower/transformer/norm", "ln_final"),
     ]
     if c.proj_type == "none":
-        return FeatureTower(tower, dtype=dtype), rules
+        return Projected(backbone), rules
     rules += (
         dense("projection", "text_projection")
         if c.proj_bias
         else same("projection/kernel", "text_projection")
     )
-    return FeatureTower(tower, width, c.proj_bias, dtype), rules
+    return Projected(backbone, Dense(width, c.proj_bias, dtype)), rules

@@ -1,15 +1,16 @@
-"""The ViT towers of open_clip and of OpenAI's CLIP."""
+"""The ViT backbones of open_clip and of OpenAI's CLIP."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from mmjax.backbones.dual.open_clip import FeatureTower
+from mmjax.backbones.dual.dual import Projected
 from mmjax.backbones.stack import check_heads
-from mmjax.backbones.vision.vit import VisionTower
+from mmjax.backbones.vision.vit import VisionTransformer
 from mmjax.errors import UserError
 from mmjax.interop.architectures.open_clip.blocks import activation, blocks, check, epsilon
 from mmjax.interop.architectures.settings import pair, settings
 from mmjax.interop.weights.layout import Rules, norm, patches, reshaped, same
+from mmjax.nn.layers.dense import Dense
 
 VISION = {
     "layers": 12,
@@ -33,10 +34,10 @@ PICTURES = {
 }
 
 
-def vit_tower(
+def vit_backbone(
     config: Mapping[str, Any], width: int, quick: bool, dtype: Any, where: str
-) -> tuple[FeatureTower, Rules]:
-    """The image half, `width` that of its features, and its layout."""
+) -> tuple[Projected, Rules]:
+    """The image backbone, `width` that of its features, and its layout."""
     check(config, where)
     c = settings(config, VISION, where)
     heads = c.width // max(c.head_width, 1)
@@ -44,7 +45,7 @@ def vit_tower(
     if (c.pool_type, c.final_ln_after_pool) not in PICTURES:
         raise UserError(f"{where}: pool_type={c.pool_type!r} of pictures: mmjax has tok and avg")
     sides, size = pair(c.patch_size), pair(c.image_size)
-    tower = VisionTower(
+    backbone = VisionTransformer(
         width=c.width,
         layers=c.layers,
         heads=heads,
@@ -56,8 +57,8 @@ def vit_tower(
         epsilon=epsilon(c, where),
         layer_scale=c.ls_init_value,
         patch_bias=False,
-        input_norm=not c.no_ln_pre,
-        closing_norm=not c.final_ln_after_pool,
+        pre_norm=not c.no_ln_pre,
+        final_norm=not c.final_ln_after_pool,
         pooling=PICTURES[c.pool_type, c.final_ln_after_pool],
         dtype=dtype,
     )
@@ -65,9 +66,11 @@ def vit_tower(
         *reshaped("tower/class_token", "visual.class_embedding", (1, c.width), (c.width,)),
         *patches("tower/patches/projection", "visual.conv1", sides, bias=False),
         *same("tower/positions", "visual.positional_embedding"),
-        *(() if c.no_ln_pre else norm("tower/input_norm", "visual.ln_pre")),
-        *blocks(c.layers, "visual.", scaled=c.ls_init_value is not None),
-        *norm("tower/norm", "visual.ln_post"),
+        *(() if c.no_ln_pre else norm("tower/pre_norm", "visual.ln_pre")),
+        *blocks("tower/transformer", c.layers, "visual.", scaled=c.ls_init_value is not None),
+        *norm(
+            "tower/norm" if c.final_ln_after_pool else "tower/transformer/norm", "visual.ln_post"
+        ),
         *same("projection/kernel", "visual.proj"),
     ]
-    return FeatureTower(tower, width, dtype=dtype), rules
+    return Projected(backbone, Dense(width, use_bias=False, dtype=dtype)), rules

@@ -1,1 +1,1 @@
-"""Families of models that read."""
+"""Architectures of text models."""

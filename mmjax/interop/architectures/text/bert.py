@@ -7,12 +7,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mmjax.backbones.stack import check_heads
-from mmjax.backbones.text.text import TextTower
+from mmjax.backbones.text.transformer import TextBackbone
 from mmjax.errors import UserError
 from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part, has_type, strip
 from mmjax.interop.architectures.blocks import repeated
-from mmjax.interop.architectures.settings import activation, settings
+from mmjax.interop.architectures.settings import settings, transformer_options
 from mmjax.interop.architectures.text.heads import with_head
 from mmjax.interop.weights.layout import Rules, dense, norm, qkv, same
 
@@ -76,8 +75,8 @@ def canonical(prefixes: Sequence[str]) -> Callable[[str], str]:
 def embeddings(types: int) -> Rules:
     """Of words, positions, kinds of words if there are any, and the norm after their sum."""
     return [
-        *same("words", "embeddings.word_embeddings.weight"),
-        *same("positions", "embeddings.position_embeddings.weight"),
+        *same("words/embedding", "embeddings.word_embeddings.weight"),
+        *same("positions/embedding", "embeddings.position_embeddings.weight"),
         *(same("token_types", "embeddings.token_type_embeddings.weight") if types else ()),
         *norm("embedding_norm", "embeddings.LayerNorm"),
     ]
@@ -94,7 +93,7 @@ def post_norm_blocks(layers: int, width: int) -> Rules:
         *dense("mlp_out", "output.dense"),
         *norm("mlp_norm", "output.LayerNorm"),
     ]
-    return repeated(block, "blocks", "encoder.layer", layers)
+    return repeated(block, "transformer", "encoder.layer", layers)
 
 
 def distilled_blocks(layers: int, width: int) -> Rules:
@@ -107,10 +106,10 @@ def distilled_blocks(layers: int, width: int) -> Rules:
         *dense("mlp_out", "ffn.lin2"),
         *norm("mlp_norm", "output_layer_norm"),
     ]
-    return repeated(block, "blocks", "transformer.layer", layers)
+    return repeated(block, "transformer", "transformer.layer", layers)
 
 
-def text_tower(
+def text_backbone(
     config: Mapping[str, Any],
     dtype: Any,
     where: str,
@@ -118,7 +117,7 @@ def text_tower(
     pooled: bool,
     padding: int | None = None,
     blocks: Callable[[int, int], Rules] = post_norm_blocks,
-) -> tuple[TextTower, Rules]:
+) -> tuple[TextBackbone, Rules]:
     """The module and its layout.
 
     Args:
@@ -134,30 +133,22 @@ def text_tower(
     """
     c = settings(config, CONFIG, where)
     refuse_others(config, ONLY, where)
-    check_heads(where, c.hidden_size, c.num_attention_heads)
-    tower = TextTower(
-        width=c.hidden_size,
-        layers=c.num_hidden_layers,
-        heads=c.num_attention_heads,
-        mlp_width=c.intermediate_size,
+    backbone = TextBackbone(
+        **transformer_options(c, dtype, where),
         vocabulary_size=c.vocab_size,
         positions=c.max_position_embeddings,
-        activation=activation(c.hidden_act, where),
-        epsilon=c.layer_norm_eps,
         norm="post",
         embedding_norm=True,
-        closing_norm=False,
         token_types=c.type_vocab_size,
         padding=padding,
         pooling="tanh" if pooled else None,
-        dtype=dtype,
     )
     rules = [
         *embeddings(c.type_vocab_size),
         *blocks(c.num_hidden_layers, c.hidden_size),
         *(dense("pooler", "pooler.dense") if pooled else ()),
     ]
-    return tower, rules
+    return backbone, rules
 
 
 def has_pooler(checkpoint: Checkpoint, plain: Callable[[str], str]) -> bool:
@@ -165,31 +156,31 @@ def has_pooler(checkpoint: Checkpoint, plain: Callable[[str], str]) -> bool:
     return any(plain(name) == "pooler.dense.weight" for name in checkpoint.weights)
 
 
-def example(tower: TextTower) -> dict[str, jax.ShapeDtypeStruct]:
+def example(backbone: TextBackbone) -> dict[str, jax.ShapeDtypeStruct]:
     """A text as long as the model takes."""
-    longest = tower.positions - (0 if tower.padding is None else tower.padding + 1)
+    longest = backbone.positions - (0 if backbone.padding is None else backbone.padding + 1)
     return {"input_ids": jax.ShapeDtypeStruct((1, longest), jnp.int32)}
 
 
 def alone(
     family: str,
-    tower: TextTower,
+    backbone: TextBackbone,
     rules: Rules,
     plain: Callable[[str], str],
     inputs: tuple[str, ...] = INPUTS,
 ) -> Architecture:
-    """A text tower as a whole model."""
-    padding = {} if tower.padding is None else {"padding": tower.padding}
-    parts = {"text": Part(tower, options=padding)}
-    return Architecture(family, tower, rules, example(tower), plain, parts, inputs)
+    """A text backbone as a whole model."""
+    padding = {} if backbone.padding is None else {"padding": backbone.padding}
+    parts = {"text": Part(backbone, options=padding)}
+    return Architecture(family, backbone, rules, example(backbone), plain, parts, inputs)
 
 
 def encoder(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     """BertModel, with its pooler if the file has one."""
     plain = canonical(("bert.",))
     pooled = has_pooler(checkpoint, plain)
-    tower, rules = text_tower(checkpoint.config, dtype, str(checkpoint.path), pooled=pooled)
-    return alone("bert", tower, rules, plain)
+    backbone, rules = text_backbone(checkpoint.config, dtype, str(checkpoint.path), pooled=pooled)
+    return alone("bert", backbone, rules, plain)
 
 
 def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
@@ -203,9 +194,9 @@ def distilled(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     config = {DISTILLED.get(key, key): value for key, value in checkpoint.config.items()}
     config |= {"type_vocab_size": 0, "layer_norm_eps": 1e-12}
     where = str(checkpoint.path)
-    tower, rules = text_tower(config, dtype, where, pooled=False, blocks=distilled_blocks)
+    backbone, rules = text_backbone(config, dtype, where, pooled=False, blocks=distilled_blocks)
     inputs = tuple(name for name in INPUTS if name != "token_type_ids")
-    return alone("distilbert", tower, rules, canonical(("distilbert.",)), inputs)
+    return alone("distilbert", backbone, rules, canonical(("distilbert.",)), inputs)
 
 
 def build_distilled(checkpoint: Checkpoint, dtype: Any) -> Architecture:

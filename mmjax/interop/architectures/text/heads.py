@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmjax.backbones.classifier import Classifier
-from mmjax.backbones.text.heads import FirstClassifier, WordClassifier
 from mmjax.interop.architecture import Architecture, Checkpoint
 from mmjax.interop.weights.layout import dense, prefixed
 
@@ -25,24 +24,26 @@ def with_head(architecture: Architecture, checkpoint: Checkpoint, dtype: Any) ->
     """
     found = {architecture.canonical(n): x for n, x in checkpoint.weights.items()}
     said = next(iter(checkpoint.config.get("architectures") or ()), "")
-    tower = architecture.module
+    backbone = architecture.module
     if said.endswith("ForMultipleChoice"):
         return architecture
     for between, (name, activation) in BETWEEN.items():
         if f"{between}.weight" in found and f"{name}.weight" in found:
             width, classes = found[f"{between}.weight"].shape[0], found[f"{name}.weight"].shape[0]
-            module = FirstClassifier(tower, classes, width, activation, dtype)
+            module = Classifier(
+                backbone, classes, dtype, "first", width=width, activation=activation
+            )
             rules = [*dense("hidden", between), *dense("classifier", name)]
             return _around(architecture, module, rules)
     name = "qa_outputs" if "qa_outputs.weight" in found else "classifier"
     if f"{name}.weight" not in found:
         return architecture
     classes = found[f"{name}.weight"].shape[0]
-    pooled = tower.pooling is not None and not said.endswith("ForTokenClassification")
+    pooled = backbone.pooling is not None and not said.endswith("ForTokenClassification")
     if name == "classifier" and pooled:
-        module = Classifier(tower, classes, dtype)
+        module = Classifier(backbone, classes, dtype)
     else:
-        module = WordClassifier(tower, classes, name == "qa_outputs", dtype)
+        module = Classifier(backbone, classes, dtype, "tokens", spans=name == "qa_outputs")
     return _around(architecture, module, dense("classifier", name))
 
 

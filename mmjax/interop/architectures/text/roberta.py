@@ -5,7 +5,7 @@ https://arxiv.org/abs/1911.03894): BERT whose positions do not count padding."""
 from collections.abc import Mapping
 from typing import Any
 
-from mmjax.backbones.text.text import TextTower
+from mmjax.backbones.text.transformer import TextBackbone
 from mmjax.errors import UserError
 from mmjax.interop.architecture import Architecture, Checkpoint, Family, has_type
 from mmjax.interop.architectures.text import bert
@@ -16,9 +16,9 @@ DEFAULTS = {"vocab_size": 50265, "pad_token_id": 1}
 TYPES = ("roberta", "xlm-roberta", "camembert")
 
 
-def text_tower(
+def text_backbone(
     config: Mapping[str, Any], dtype: Any, where: str, *, pooled: bool
-) -> tuple[TextTower, Rules]:
+) -> tuple[TextBackbone, Rules]:
     """The module and its layout.
 
     Raises:
@@ -31,15 +31,15 @@ def text_tower(
             f"{where}: pad_token_id={padding!r} and max_position_embeddings={positions!r} in"
             " config.json leave no position for a word: is the file damaged?"
         )
-    return bert.text_tower(config, dtype, where, pooled=pooled, padding=padding)
+    return bert.text_backbone(config, dtype, where, pooled=pooled, padding=padding)
 
 
 def encoder(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     """RobertaModel, with its pooler if the file has one."""
     plain = bert.canonical(("roberta.",))
     pooled = bert.has_pooler(checkpoint, plain)
-    tower, rules = text_tower(checkpoint.config, dtype, str(checkpoint.path), pooled=pooled)
-    return bert.alone("roberta", tower, rules, plain)
+    backbone, rules = text_backbone(checkpoint.config, dtype, str(checkpoint.path), pooled=pooled)
+    return bert.alone("roberta", backbone, rules, plain)
 
 
 def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:

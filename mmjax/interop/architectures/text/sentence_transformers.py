@@ -4,7 +4,7 @@ a text transformer, and in folders of their own what makes one vector of its tok
 from collections.abc import Mapping
 from typing import Any
 
-from mmjax.backbones.text.sentence import POOLINGS, Norm, Projection, SentenceTower
+from mmjax.backbones.text.sentence import POOLINGS, Norm, Projection, SentenceBackbone
 from mmjax.errors import UserError
 from mmjax.interop.architecture import Architecture, Checkpoint, Family
 from mmjax.interop.architectures.text import bert, roberta
@@ -102,7 +102,7 @@ def projection(config: Mapping[str, Any], folder: str, where: str) -> tuple[Proj
 
 
 def step_of(module: Module, config: Mapping[str, Any], where: str) -> tuple[list[Any], Rules]:
-    """What a module after the pooling adds to the steps of a `SentenceTower`, and its layout.
+    """What a module after the pooling adds to the steps of a `SentenceBackbone`, and its layout.
 
     Raises:
         UserError: see `projection`.
@@ -169,11 +169,11 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
         more, layout = step_of(module, *config(module))
         steps += more
         rules += layout
-    tower = SentenceTower(text.module, names, tuple(steps), dtype, excluded)
+    backbone = SentenceBackbone(text.module, names, tuple(steps), dtype, excluded)
     part = text.parts["text"]._replace(path="tower")
     return Architecture(
         "sentence_transformers",
-        tower,
+        backbone,
         rules,
         text.example,
         text.canonical,

@@ -5,7 +5,7 @@ import math
 import re
 from typing import Any
 
-from mmjax.backbones.vision.vit import VisionTower
+from mmjax.backbones.vision.vit import VisionTransformer
 from mmjax.errors import UserError
 from mmjax.interop.architecture import Architecture, Checkpoint, Family, has_type, strip
 from mmjax.interop.architectures.blocks import repeated
@@ -80,7 +80,7 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     names = {canonical(name) for name in checkpoint.weights}
     sides, width = pair(c.patch_size), c.hidden_size
     hidden, rows = mlp(c, names)
-    tower = VisionTower(
+    tower = VisionTransformer(
         width=width,
         layers=c.num_hidden_layers,
         heads=c.num_attention_heads,
@@ -110,8 +110,8 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
         *vit.embeddings((), width, sides, c.num_channels),
         *(same("mask_token", "embeddings.mask_token") if tower.mask_token else ()),
         *vit.positions(width, tower.grid[0] * tower.grid[1]),
-        *repeated(block, "blocks", "encoder.layer", c.num_hidden_layers),
-        *norm("norm", "layernorm"),
+        *repeated(block, "transformer", "encoder.layer", c.num_hidden_layers),
+        *norm("transformer/norm", "layernorm"),
     ]
     if tower.registers:
         table = (tower.registers, width)

@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
-from mmjax.backbones.vision.convnet import MobileNetTower
+from mmjax.backbones.vision.mobilenet import MobileNet
 from mmjax.errors import UserError
 from mmjax.interop.architecture import Architecture, Checkpoint, Family
 from mmjax.interop.architectures.vision import resnet
@@ -81,7 +81,7 @@ def blocks_of(weights: Weights, where: str) -> list[list[Pairs]]:
 def stage_of(
     blocks: list[Pairs], stride: int, weights: Weights, where: str
 ) -> tuple[int, int, int, int, int]:
-    """A stage of `MobileNetTower`."""
+    """A stage of `mmjax.backbones.vision.mobilenet.MobileNet`."""
     expansions = []
     for pairs in blocks[:2]:
         depthwise = weights[f"{pairs['depthwise'][0]}.weight"].shape
@@ -119,15 +119,15 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     for needed in (f"{stem[0]}.weight", f"{last[0]}.weight"):
         if needed not in names:
             raise UserError(f"{where}: {needed!r} is missing: is the file incomplete?")
-    tower = MobileNetTower(
-        names[f"{stem[0]}.weight"].shape[0],
+    tower = MobileNet(
         tuple(
             stage_of(blocks, stride, names, where)
             for blocks, stride in zip(stages, STRIDES, strict=True)
         ),
-        names[f"{last[0]}.weight"].shape[0],
-        names[f"{stem[0]}.weight"].shape[1],
-        dtype,
+        first=names[f"{stem[0]}.weight"].shape[0],
+        last=names[f"{last[0]}.weight"].shape[0],
+        image_channels=names[f"{stem[0]}.weight"].shape[1],
+        dtype=dtype,
     )
     rules = rules_of(stages, stem, last)
     resnet.check_known(names, rules, where, "MobileNetV2")

@@ -13,12 +13,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mmjax.backbones.vision.convnet import ConvClassifier, ResNetTower
+from mmjax.backbones.classifier import Classifier
+from mmjax.backbones.vision.resnet import ResNet
 from mmjax.encoders.image.pixels import IMAGENET_MEAN, IMAGENET_STD
 from mmjax.errors import UserError
 from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part, strip
 from mmjax.interop.architectures.settings import settings
-from mmjax.interop.encoding.encoder import pictures
+from mmjax.interop.encoding.encoder import images
 from mmjax.interop.formats.tensors import Weights
 from mmjax.interop.weights.layout import Rule, Rules, convolution, dense, norm, prefixed, same
 from mmjax.nn.layers.batch_norm import STATISTICS
@@ -79,7 +80,7 @@ def real_pictures(
     value: jax.Array, mask: jax.Array | None, *, mean: Any, std: Any
 ) -> tuple[dict[str, jax.Array], jax.Array]:
     """uint8 [R H W 3] -> pixel_values [R 3 H W], and for the batch norms which are real."""
-    inputs, rows = pictures(value, mask, mean=mean, std=std)
+    inputs, rows = images(value, mask, mean=mean, std=std)
     return {**inputs, "real": rows}, rows
 
 
@@ -123,7 +124,7 @@ def conv_norm(ours: str, theirs: tuple[str, str], side: int, *, depthwise: bool 
 def stages_of(
     weights: Weights, naming: Naming, first_stride: int, where: str
 ) -> tuple[tuple[int, int, tuple[tuple[int, int], ...]], ...]:
-    """The stages of `ResNetTower`, by the sizes of the first block of each.
+    """The stages of `ResNet`, by the sizes of the first block of each.
 
     Raises:
         UserError: blocks of other convolutions than those of the paper.
@@ -150,10 +151,10 @@ def stages_of(
     raise AssertionError
 
 
-def rules_of(tower: ResNetTower, naming: Naming) -> Rules:
+def rules_of(tower: ResNet, naming: Naming) -> Rules:
     """The layout of a tower."""
     rules = conv_norm("stem", naming.stem, 7)
-    width = tower.stem
+    width = tower.channels
     for stage, (count, stride, convolutions) in enumerate(tower.stages):
         for block in range(count):
             ours = f"stage_{stage}_block_{block}"
@@ -214,14 +215,14 @@ def with_classifier(
 ) -> Architecture:
     """The tower, and its classifier if the file has one; `naming`: to canonical names."""
     module, path = tower, ""
-    encoder = tower.clone(maps=False) if isinstance(tower, ResNetTower) else tower
+    encoder = tower.clone(maps=False) if isinstance(tower, ResNet) else tower
     if f"{classifier}.weight" in names:
         classes = names[f"{classifier}.weight"].shape[0]
-        module, path = ConvClassifier(tower, classes, tower.dtype), "tower"
+        module, path = Classifier(tower, classes, tower.dtype), "tower"
         rules = [*prefixed(rules, "tower/"), *dense("classifier", classifier)]
-    shapes = {"pixel_values": jax.ShapeDtypeStruct((1, tower.channels, 64, 64), jnp.float32)}
+    shapes = {"pixel_values": jax.ShapeDtypeStruct((1, tower.image_channels, 64, 64), jnp.float32)}
     part = Part(encoder, path, real_pictures, PIXELS)
-    parts = {"image": part} if tower.channels == 3 else {}
+    parts = {"image": part} if tower.image_channels == 3 else {}
     return Architecture(family, module, rules, shapes, naming, parts, ("pixel_values",))
 
 
@@ -248,10 +249,10 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
             f"{where}: its first convolution {naming.stem[0]!r} is not one of 7x7 pixels:"
             " mmjax has only ResNets with such a stem"
         )
-    tower = ResNetTower(
-        stem.shape[0],
+    tower = ResNet(
         stages_of(names, naming, first_stride, where),
-        stem.shape[1],
+        stem.shape[0],
+        image_channels=stem.shape[1],
         maps=theirs,
         dtype=dtype,
     )

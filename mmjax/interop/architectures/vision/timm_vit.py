@@ -10,7 +10,7 @@ from typing import Any
 
 from mmjax.backbones.classifier import Classifier
 from mmjax.backbones.stack import check_heads
-from mmjax.backbones.vision.vit import VisionTower
+from mmjax.backbones.vision.vit import VisionTransformer
 from mmjax.errors import UserError
 from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part
 from mmjax.interop.architectures.blocks import repeated
@@ -82,7 +82,7 @@ def grid_of(
 
 
 def attention_pool(width: int) -> Rules:
-    """Of `mmjax.backbones.vision.vit.AttentionHead`; the query is projected apart there."""
+    """Of `mmjax.backbones.vision.pooling.AttentionHead`; the query is projected apart there."""
     layers = ("attn_pool.q", "attn_pool.kv")
     fused = side_by_side("head/qkv", layers, (width, 2 * width), (True, True))
     return [
@@ -124,7 +124,7 @@ def check_parts(rules: Rules, names: Iterable[str], where: str) -> None:
 
 def transformer(
     config: Mapping[str, Any], names: Mapping[str, Any], where: str, dtype: Any
-) -> tuple[VisionTower, Rules]:
+) -> tuple[VisionTransformer, Rules]:
     """timm's VisionTransformer without its classifier, and its layout.
 
     Args:
@@ -152,7 +152,7 @@ def transformer(
     hidden, inner = (names[f"blocks.0.mlp.{name}.weight"].shape for name in ("fc1", "fc2"))
     gated = hidden[0] == 2 * inner[1]
     layers = len({name.split(".")[1] for name in names if name.startswith("blocks.")})
-    tower = VisionTower(
+    tower = VisionTransformer(
         width=width,
         layers=layers,
         heads=c.num_heads,
@@ -170,15 +170,15 @@ def transformer(
         class_position=placed,
         registers=registers,
         register_position=placed,
-        input_norm="norm_pre.weight" in names,
-        closing_norm="norm.weight" in names,
+        pre_norm="norm_pre.weight" in names,
+        final_norm="norm.weight" in names,
         pooling=POOLINGS[pooled],
         dtype=dtype,
     )
     rules = [
         *patches("patches/projection", "patch_embed.proj", sides, channels, bias=tower.patch_bias),
         *reshaped("positions", "pos_embed", (cells, width), (1, cells, width)),
-        *repeated(block(names), "blocks", "blocks", layers),
+        *repeated(block(names), "transformer", "blocks", layers),
         *(attention_pool(width) if c.global_pool == "map" else ()),
     ]
     for ours, theirs, count in (
@@ -187,7 +187,11 @@ def transformer(
     ):
         if count:
             rules += reshaped(ours, theirs, (count, width), (1, count, width))
-    for ours, theirs in (("input_norm", "norm_pre"), ("norm", "norm"), ("norm", "fc_norm")):
+    for ours, theirs in (
+        ("pre_norm", "norm_pre"),
+        ("transformer/norm", "norm"),
+        ("norm", "fc_norm"),
+    ):
         if f"{theirs}.weight" in names:
             rules += norm(ours, theirs)
     return tower, rules

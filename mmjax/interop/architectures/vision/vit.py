@@ -6,7 +6,7 @@ from typing import Any
 
 from mmjax.backbones.classifier import Classifier
 from mmjax.backbones.stack import check_heads
-from mmjax.backbones.vision.vit import VisionTower
+from mmjax.backbones.vision.vit import VisionTransformer
 from mmjax.errors import UserError
 from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part, has_type, strip
 from mmjax.interop.architectures.blocks import repeated
@@ -94,7 +94,7 @@ def positions(width: int, cells: int) -> Rules:
 def with_classifier(
     family: str,
     checkpoint: Checkpoint,
-    tower: VisionTower,
+    tower: VisionTransformer,
     rules: Rules,
     channels: int,
     naming: Any,
@@ -119,7 +119,7 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     sides, size = pair(c.patch_size), pair(c.image_size)
     names = {canonical(name): tensor for name, tensor in checkpoint.weights.items()}
     pooled = "pooler.dense.weight" in names and "classifier.weight" not in names
-    tower = VisionTower(
+    tower = VisionTransformer(
         width=c.hidden_size,
         layers=c.num_hidden_layers,
         heads=c.num_attention_heads,
@@ -146,8 +146,8 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     rules = [
         *embeddings(names, width, sides, c.num_channels),
         *positions(width, tower.grid[0] * tower.grid[1]),
-        *repeated(block, "blocks", "encoder.layer", c.num_hidden_layers),
-        *norm("norm", "layernorm"),
+        *repeated(block, "transformer", "encoder.layer", c.num_hidden_layers),
+        *norm("transformer/norm", "layernorm"),
         *(dense("pooler", "pooler.dense") if pooled else ()),
     ]
     return with_classifier("vit", checkpoint, tower, rules, c.num_channels, canonical)

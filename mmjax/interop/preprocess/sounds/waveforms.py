@@ -20,7 +20,7 @@ def read(
     Args:
         value: a path, of which channels are averaged and another rate is resampled; or an array of
             floats [S], -1..1.
-        rate: what the model hears, in Hz.
+        rate: what the model takes, in Hz.
         sampling_rate: of an array, in Hz.
         name: of an array, for messages; a file is called by its path.
 
@@ -47,7 +47,7 @@ def _from_array(value: Any, rate: int, sampling_rate: int | None, name: str) -> 
     if sampling_rate != rate:
         given = "without sampling_rate" if sampling_rate is None else f"at {sampling_rate} Hz"
         raise UserError(
-            f"{name} {given}: this model hears {rate} Hz; pass sampling_rate={rate} if it is,"
+            f"{name} {given}: this model takes {rate} Hz; pass sampling_rate={rate} if it is,"
             " else resample it or pass the file"
         )
     return value

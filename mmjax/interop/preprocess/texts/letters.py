@@ -1,4 +1,4 @@
-"""From the letters that a CTC model hears in each frame to text (Graves et al. 2006,
+"""From the letters of a CTC model in each frame to text (Graves et al. 2006,
 https://doi.org/10.1145/1143844.1143891), as Wav2Vec2CTCTokenizer of transformers."""
 
 import itertools

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mmjax.interop.architecture import Architecture
-from mmjax.interop.preprocess.id_limits import text_tower
+from mmjax.interop.preprocess.id_limits import text_backbone
 from mmjax.interop.preprocess.texts.processor import text_processor
 from mmjax.interop.preprocess.texts.text_arrays import TextProcessor
 
@@ -24,12 +24,12 @@ def text_reader(path: Path, config: Mapping[str, Any], architecture: Architectur
     Raises:
         UserError: see `mmjax.interop.preprocess.texts.processor.text_processor`.
     """
-    folder, tower = path if path.is_dir() else path.parent, text_tower(architecture)
+    folder, backbone = path if path.is_dir() else path.parent, text_backbone(architecture)
     longest = vocabulary = None
-    if tower is not None:
-        unused = 0 if tower.padding is None else tower.padding + 1
-        longest = tower.positions - unused if tower.positions else None
-        vocabulary = tower.vocabulary_size
+    if backbone is not None:
+        unused = 0 if backbone.padding is None else backbone.padding + 1
+        longest = backbone.positions - unused if backbone.positions else None
+        vocabulary = backbone.vocabulary_size
     processor = text_processor(
         folder, config, family=architecture.family, longest=longest, vocabulary=vocabulary
     )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from mmjax.errors import UserError
 from mmjax.interop.preprocess.texts.codecs import Codec
 
-_STEP, _WINDOW = 0.02, 30.0  # seconds: one timestamp, and what the model hears at once
+_STEP, _WINDOW = 0.02, 30.0  # seconds: one timestamp, and what the model takes at once
 _TIME = re.compile(r"<\|\d+\.\d+\|>")
 
 

@@ -1,4 +1,4 @@
-"""Waveforms -> the inputs of CLAP, in the graph; see `mmjax.interop.encoding.hearing`."""
+"""Waveforms -> the inputs of CLAP, in the graph; see `mmjax.interop.encoding.front_ends`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from mmjax.errors import UserError
-from mmjax.interop.encoding.hearing import check, lengths, settings_of
+from mmjax.interop.encoding.front_ends import check, lengths, settings_of
 from mmjax.interop.preprocess.sounds.waveforms import band_filters
 from mmjax.nn.audio.spectrogram import frames, power_spectrum
 
@@ -19,7 +19,7 @@ THIRDS = 3
 def clap_options(
     config: Mapping[str, Any], where: str, *, bins: int, fused: bool
 ) -> dict[str, Any]:
-    """Options of `clap` by the contents of preprocessor_config.json; see `hearing.settings_of`.
+    """Options of `clap` by the contents of preprocessor_config.json; see `front_ends.settings_of`.
 
     Args:
         config, where: of the checkpoint.
@@ -64,8 +64,8 @@ def clap(
 ) -> tuple[dict[str, Array], Bool[Array, " B"]]:
     """input_features [B 1 T F] in dB, or [B 4 T F] and is_longer [B 1] for models with fusion.
 
-    As ClapFeatureExtractor, but nothing is drawn. Of a longer sound a model without fusion hears
-    the beginning; one with fusion hears the whole, shrunk, and the middle one of the parts that
+    As ClapFeatureExtractor, but nothing is drawn. Of a longer sound a model without fusion takes
+    the beginning; one with fusion takes the whole, shrunk, and the middle one of the parts that
     could be drawn from each third of it. Where no sound of a batch is longer, the extractor calls
     one of them longer all the same; here none is, so that a sound's tokens depend on it alone.
 
@@ -75,7 +75,7 @@ def clap(
         fused: whether the model has fusion.
         sample_rate: in Hz.
         size, hop: of the windows, in samples.
-        most: how many samples the model hears; T is 1 + most // hop.
+        most: how many samples the model takes; T is 1 + most // hop.
         band: from where to where the mel filters reach, in Hz.
         padding: of shorter sounds: "repeatpad" (as often as it fits, then silence), "repeat" or
             "pad" (silence).
@@ -83,13 +83,13 @@ def clap(
     check(value, sample_rate)
     length = lengths(value, mask)
     silent = value if mask is None else jnp.where(mask, value, 0.0)
-    heard = jnp.maximum(length, most) if fused else jnp.full_like(length, most)
+    kept = jnp.maximum(length, most) if fused else jnp.full_like(length, most)
     ends = {"repeatpad": jnp.maximum(most // jnp.maximum(length, 1), 1) * length}
-    ends |= {"repeat": heard, "pad": length}
+    ends |= {"repeat": kept, "pad": length}
     # Which sample each place of the windows holds: around both ends they are mirrored.
     longest = max(value.shape[1], most) if fused else most
-    at = abs(jnp.arange(-(size // 2), longest + size // 2)) % (2 * (heard[:, None] - 1))
-    at = jnp.minimum(at, 2 * (heard[:, None] - 1) - at)
+    at = abs(jnp.arange(-(size // 2), longest + size // 2)) % (2 * (kept[:, None] - 1))
+    at = jnp.minimum(at, 2 * (kept[:, None] - 1) - at)
     x = jnp.take_along_axis(silent, at % jnp.maximum(length, 1)[:, None], axis=1)
     x = frames(jnp.where(at < ends[padding][:, None], x, 0.0), size, hop)
     power = power_spectrum(x * jnp.asarray(np.hanning(size + 1)[:-1], jnp.float32), size)
@@ -99,7 +99,7 @@ def clap(
     x, real = 10 * jnp.log10(jnp.maximum(mel, 1e-10)), length > 0
     if not fused:
         return {"input_features": x[:, None], "real": real}, real
-    count, total = 1 + most // hop, 1 + heard // hop
+    count, total = 1 + most // hop, 1 + kept // hop
     inputs = {"input_features": four(x, total, count), "is_longer": (total > count)[:, None]}
     return {**inputs, "real": real}, real
 

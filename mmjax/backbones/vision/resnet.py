@@ -1,4 +1,5 @@
-"""Residual networks: the trunk without the classifier, on pictures of any number of channels."""
+"""Residual networks without the classifier, on pictures of any number of channels: those of
+torchvision, timm and transformers, and those of encoders of images and spectrograms."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -8,11 +9,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from mmjax.backbones.vision.maps import channels_last, features_of
 from mmjax.errors import UserError
 from mmjax.nn.layers.conv_norm import ConvNorm
 from mmjax.nn.layers.convolution import max_pool
 from mmjax.nn.layers.options import choose
 
+Convolutions = tuple[tuple[int, int], ...]
 # A block's convolutions: (side, channels of the output in units of the stage's channels).
 BASIC = ((3, 1), (3, 1))
 BOTTLENECK = ((1, 1), (3, 1), (1, 4))
@@ -32,6 +35,30 @@ STEMS: Mapping[str, tuple[int, int, Callable[[Array], Array]]] = {
 }
 
 
+def stages_of(depth: int, channels: int = 64) -> tuple[tuple[int, int, Convolutions], ...]:
+    """The four stages of the paper's networks.
+
+    Stage i has channels * 2**i channels, or four times as many in bottlenecks (depth 50 and more).
+    The sides of the last map are those of the picture divided by 32, or by 8 with the small stem,
+    rounded up.
+
+    Args:
+        depth: 10, 18, 34, 50, 101 or 152: number of layers with weights, the classifier included.
+        channels: of the first stage; 64 in the paper.
+
+    Raises:
+        UserError: an unknown depth.
+    """
+    if depth not in DEPTHS:
+        known = ", ".join(map(str, DEPTHS))
+        raise UserError(f"resnet: unknown depth {depth}: choose one of {known}")
+    block, repeats = DEPTHS[depth]
+    return tuple(
+        (count, 2 if stage else 1, tuple((side, f * channels * 2**stage) for side, f in block))
+        for stage, count in enumerate(repeats)
+    )
+
+
 class ResidualBlock(nn.Module):
     """relu(x + convolutions(x)), each convolution with a norm, and a ReLU between them.
 
@@ -45,7 +72,7 @@ class ResidualBlock(nn.Module):
         dtype: type of the computation; norms are in float32.
     """
 
-    convolutions: tuple[tuple[int, int], ...]
+    convolutions: Convolutions
     stride: int = 1
     norm: str = "batch"
     dtype: Any = jnp.float32
@@ -76,66 +103,81 @@ class ResidualBlock(nn.Module):
         return jax.nn.relu(x + y)
 
 
-class ResNetTrunk(nn.Module):
-    """A stem and four stages of residual blocks (He et al. 2016, https://arxiv.org/abs/1512.03385).
-
-    Stage i has channels * 2**i channels, or four times as many in bottlenecks (depth 50 and more).
-    The sides of the last map are those of the picture divided by 32, or by 8 with the small stem,
-    rounded up.
+class ResNet(nn.Module):
+    """A stem and stages of residual blocks (He et al. 2016, https://arxiv.org/abs/1512.03385).
 
     Attributes:
-        depth: 10, 18, 34, 50, 101 or 152: number of layers with weights, the classifier included.
+        stages: of residual blocks: their number, the stride of the first, and (side, channels of
+            the output) of the convolutions of each; see `stages_of`.
+        channels: of the stem.
         norm: "batch" (in training a row's output depends on the other real rows; running statistics
             in the collection "batch_stats"), or "group", "layer" or "none", which do not mix rows.
         stem: "standard" (7x7 convolution of stride 2, 3x3 max pooling of stride 2), or "small" for
             small pictures (3x3 convolution of stride 1, no pooling).
-        channels: of the stem and the first stage; 64 in the paper.
+        image_channels: C, of published models.
+        maps: whether published models give maps, [B D h w] and [B D 1 1], as those of transformers.
         dtype: type of the computation; norms are in float32.
     """
 
-    depth: int = 18
+    stages: tuple[tuple[int, int, Convolutions], ...]
+    channels: int = 64
     norm: str = "batch"
     stem: str = "standard"
-    channels: int = 64
+    image_channels: int = 3
+    maps: bool = False
     dtype: Any = jnp.float32
 
-    @nn.compact
     def __call__(
         self,
-        x: Float[Array, "R H W channels"],
-        mask: Bool[Array, " R"] | None = None,
+        pixel_values: Float[Array, "B C H W"],
+        real: Bool[Array, " B"] | None = None,
+        *,
+        output_hidden_states: bool = False,
+        deterministic: bool = True,
+    ) -> dict[str, Any]:
+        """Images -> last_hidden_state [B N D], the last map row by row, and its mean pooler_output
+        [B D]; the hidden states are the map before the first stage and after each.
+
+        Raises:
+            UserError: images of other channels.
+        """
+        x = channels_last(pixel_values, self.image_channels)
+        states = self.encode(x, real, deterministic=deterministic)
+        return features_of(states, maps=self.maps).named(output_hidden_states)
+
+    @nn.compact
+    def encode(
+        self,
+        x: Float[Array, "B H W C"],
+        mask: Bool[Array, " B"] | None = None,
         *,
         deterministic: bool = True,
-    ) -> Float[Array, "R y x out"]:
-        """The last map.
+    ) -> list[Float[Array, "B _ _ _"]]:
+        """The maps before the first stage and after each.
 
         Args:
-            x: pictures; zeros where they are masked.
+            x: pictures of any number of channels; zeros where they are masked.
             mask: which pictures are real, for a batch norm. None: all are. What comes out for the
                 others is finite and of no meaning.
             deterministic: False in training.
 
         Raises:
-            UserError: an unknown depth, norm or stem.
+            UserError: an unknown norm or stem.
         """
-        if self.depth not in DEPTHS:
-            known = ", ".join(map(str, DEPTHS))
-            raise UserError(f"resnet: unknown depth {self.depth}: choose one of {known}")
-        block, repeats = DEPTHS[self.depth]
         side, stride, pool = choose(STEMS, self.stem, "stem")
         x = ConvNorm(self.channels, side, stride, self.norm, dtype=self.dtype, name="stem")(
             x, mask, deterministic=deterministic
         )
-        x = pool(x)
-        for stage, count in enumerate(repeats):
-            channels = self.channels * 2**stage
-            convolutions = tuple((side, factor * channels) for side, factor in block)
-            for layer in range(count):
+        states = [pool(x)]
+        for stage, (count, stride, convolutions) in enumerate(self.stages):
+            x = states[-1]
+            for block in range(count):
                 x = ResidualBlock(
                     convolutions,
-                    stride=2 if stage and not layer else 1,
+                    stride=1 if block else stride,
                     norm=self.norm,
                     dtype=self.dtype,
-                    name=f"stage_{stage}_block_{layer}",
+                    name=f"stage_{stage}_block_{block}",
                 )(x, mask, deterministic=deterministic)
-        return x
+            states.append(x)
+        return states

@@ -1,6 +1,6 @@
 """Waveforms -> the inputs of published audio models, in the graph; see `encoder.PREPARE`.
 
-CLAP's are in `mmjax.interop.encoding.hearing_clap`.
+CLAP's are in `mmjax.interop.encoding.front_ends_clap`.
 """
 
 import functools
@@ -21,7 +21,7 @@ RATE = 16_000  # Hz, of all models whose options have no `sample_rate`
 
 
 def check(value: Shaped[Array, "B S"], rate: int = RATE) -> None:
-    """Raises UserError for a waveform that is not float32; `rate`: what the model hears, in Hz."""
+    """Raises UserError for a waveform that is not float32; `rate`: what the model takes, in Hz."""
     if value.dtype != jnp.float32:
         raise UserError(
             f"audio: expected a float32 waveform with values -1 to 1 at {rate} Hz, got"
@@ -34,12 +34,12 @@ def resampled(
     mask: Bool[Array, "B S"] | None,
     *,
     rate: int,
-    heard: int,
+    target: int,
     prepare: Callable[..., tuple[dict[str, Array], Array]],
 ) -> tuple[dict[str, Array], Array]:
-    """Waveforms at `rate` -> what `prepare` makes of them at `heard`, in Hz."""
+    """Waveforms at `rate` -> what `prepare` makes of them at `target`, in Hz."""
     check(value, rate)
-    return prepare(*resample(value, mask, rate=rate, target=heard))
+    return prepare(*resample(value, mask, rate=rate, target=target))
 
 
 def lengths(value: Float[Array, "B S"], mask: Bool[Array, "B S"] | None) -> Int[Array, " B"]:
@@ -80,11 +80,11 @@ def whisper(
     The published models were trained on 30 s, silence included, which they attend to.
     """
     check(value)
-    heard = functools.partial(log_mel, convention="whisper", sample_rate=RATE, bins=bins)
+    front_end = functools.partial(log_mel, convention="whisper", sample_rate=RATE, bins=bins)
     mask = jnp.ones(value.shape, bool) if mask is None else mask
     silent = jnp.where(mask, value, 0.0)
     # Masked frames would be zeros, which no silence is.
-    (x, _), (_, real) = heard(silent, None), heard(silent, mask)
+    (x, _), (_, real) = front_end(silent, None), front_end(silent, mask)
     tokens = strided_mask(real, 2, -(-x.shape[1] // 2))
     return {"input_features": jnp.swapaxes(x, 1, 2)}, tokens
 
@@ -152,7 +152,7 @@ def wav2vec2(
         value, mask: the waveform, and which samples are real.
         sizes, strides: of the model's convolutions, in frames of their inputs.
         normalised: whether sounds get a mean of 0 and a variance of 1.
-        masked: whether the model gets an attention mask. Else it hears the silence behind a sound,
+        masked: whether the model gets an attention mask. Else it reads the silence behind a sound,
             and the tokens of the sound depend on how long that is, as they do in the original.
         sample_rate: of the waveform, in Hz.
     """

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from mmjax.errors import UserError
-from mmjax.interop.encoding import hearing, hearing_clap
+from mmjax.interop.encoding import front_ends, front_ends_clap
 from mmjax.interop.preprocess.sounds.processor import sound_processor
 
-RATE = hearing.RATE
+RATE = front_ends.RATE
 SOUND = np.random.default_rng(0).normal(0, 0.1, RATE).astype(np.float32)  # a second
 MASK = np.arange(2 * RATE) < RATE
 
@@ -27,7 +27,7 @@ def test_whisper_hears_what_its_extractor_does():
     config = {"feature_extractor_type": "WhisperFeatureExtractor", "feature_size": 80}
     expected = sound_processor(config)([SOUND], sampling_rate=RATE)["input_features"]
     mask = jnp.asarray(np.arange(30 * RATE) < RATE)[None]
-    inputs, real = hearing.whisper(padded(0.5, seconds=30), mask, bins=80)
+    inputs, real = front_ends.whisper(padded(0.5, seconds=30), mask, bins=80)
     np.testing.assert_allclose(inputs["input_features"], expected, atol=1e-4)
     assert real.shape == (1, 1500)
     assert abs(int(real.sum()) - 50) <= 1  # 50 tokens a second
@@ -39,8 +39,8 @@ def test_whisper_hears_what_its_extractor_does():
 def test_ast_hears_what_its_extractor_does(changes):
     config = {"feature_extractor_type": "ASTFeatureExtractor", "sampling_rate": RATE, **changes}
     expected = sound_processor(config)([SOUND], sampling_rate=RATE)["input_values"]
-    options = hearing.ast_options(config, "here")
-    hear = jax.jit(functools.partial(hearing.ast, bins=128, frames=1024, **options))
+    options = front_ends.ast_options(config, "here")
+    hear = jax.jit(functools.partial(front_ends.ast, bins=128, frames=1024, **options))
     inputs, real = hear(padded(0.5), jnp.asarray(MASK)[None])
     # A frame at the end of the sound is partly real: only there the two may differ.
     whole, scale = 1 + (RATE - 400) // 160, 0.5 / options["std"]
@@ -52,9 +52,9 @@ def test_ast_hears_what_its_extractor_does(changes):
 
 def test_ast_without_a_file_is_as_published():
     config = {"feature_extractor_type": "ASTFeatureExtractor", "sampling_rate": RATE}
-    assert hearing.ast_options({}, "here") == {}
-    hear = functools.partial(hearing.ast, padded(0.0), None, bins=128, frames=300)
-    as_published = hear(**hearing.ast_options(config, "here"))[0]["input_values"]
+    assert front_ends.ast_options({}, "here") == {}
+    hear = functools.partial(front_ends.ast, padded(0.0), None, bins=128, frames=300)
+    as_published = hear(**front_ends.ast_options(config, "here"))[0]["input_values"]
     np.testing.assert_allclose(hear()[0]["input_values"], as_published, atol=1e-5)
 
 
@@ -79,14 +79,14 @@ def rows(*lengths, rest=0.5):
 
 
 def wav2vec2(value, mask, **changes):
-    options = hearing.wav2vec2_options(WAVES | changes, "here")
-    return jax.jit(functools.partial(hearing.wav2vec2, **WINDOWS, **options))(value, mask)
+    options = front_ends.wav2vec2_options(WAVES | changes, "here")
+    return jax.jit(functools.partial(front_ends.wav2vec2, **WINDOWS, **options))(value, mask)
 
 
 def clap(value, mask, *, fused=False, **changes):
     config = CLAP | {"truncation": "fusion" if fused else "rand_trunc"} | changes
-    options = hearing_clap.clap_options(config, "here", bins=64, fused=fused)
-    return jax.jit(functools.partial(hearing_clap.clap, **options))(value, mask)
+    options = front_ends_clap.clap_options(config, "here", bins=64, fused=fused)
+    return jax.jit(functools.partial(front_ends_clap.clap, **options))(value, mask)
 
 
 @pytest.mark.parametrize("normalised", [False, True])
@@ -148,8 +148,8 @@ def test_clap_hears_what_its_extractor_does(fused, padding, monkeypatch):
 @pytest.mark.parametrize(
     "hear",
     [
-        lambda value, mask: hearing.whisper(value, mask, bins=80),
-        lambda value, mask: hearing.ast(value, mask, bins=128, frames=300),
+        lambda value, mask: front_ends.whisper(value, mask, bins=80),
+        lambda value, mask: front_ends.ast(value, mask, bins=128, frames=300),
         wav2vec2,
         lambda value, mask: wav2vec2(value, mask, return_attention_mask=True),
         clap,
@@ -210,7 +210,7 @@ def test_what_is_masked_within_a_sound_is_silence():
     ],
 )
 def test_a_file_of_another_model_is_refused_in_one_line(options, config, said):
-    read = hearing_clap.clap_options if options else hearing.wav2vec2_options
+    read = front_ends_clap.clap_options if options else front_ends.wav2vec2_options
     with pytest.raises(UserError, match=said) as error:
         read(config, "here", **options)
     assert "\n" not in str(error.value)
@@ -219,6 +219,6 @@ def test_a_file_of_another_model_is_refused_in_one_line(options, config, said):
 def test_newer_and_older_files_say_the_same():
     nested = {"processor_class": "Wav2Vec2Processor", "feature_extractor": WAVES}
     older = {key: value for key, value in WAVES.items() if key != "feature_extractor_type"}
-    read = [hearing.wav2vec2_options(config, "here") for config in (WAVES, nested, older)]
+    read = [front_ends.wav2vec2_options(config, "here") for config in (WAVES, nested, older)]
     assert read[0] == read[1] == read[2]
     assert read[0] == {"normalised": True, "masked": False, "sample_rate": RATE}

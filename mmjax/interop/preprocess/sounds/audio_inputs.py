@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int
 
 from mmjax.backbones.audio import speech
-from mmjax.backbones.audio.wav2vec2 import Wav2Vec2Tower, frames_of
+from mmjax.backbones.audio.wav2vec2 import Wav2Vec2Backbone, frames_of
 from mmjax.errors import UserError
 from mmjax.interop.loading import Pretrained
 from mmjax.interop.preprocess import processors
@@ -41,7 +41,7 @@ WHISPERS = ("whisper", "whisper_ct2")
 WINDOW, HOP, PART, STEP, COVERED = 400, 160, 160, 77, 0.75
 
 
-class Heard(NamedTuple):
+class ModelInputs(NamedTuple):
     """What a model is given of some inputs.
 
     inputs: by the names of its library, a row for each input or for each part of one.
@@ -54,23 +54,23 @@ class Heard(NamedTuple):
     owners: Int[np.ndarray, " R"] | None = None
 
 
-Listener = Callable[[Sequence[Float32[np.ndarray, "..."]]], Heard]
+Prepare = Callable[[Sequence[Float32[np.ndarray, "..."]]], ModelInputs]
 
 
-class Ears(NamedTuple):
-    """How a model hears.
+class AudioReader(NamedTuple):
+    """How waveforms become the inputs of a model.
 
     rate: in Hz.
     least: the fewest samples.
-    listen: sounds of that rate -> its inputs.
-    most: the most samples that are heard at once, of models that hear longer ones by windows.
+    prepare: sounds of that rate -> its inputs.
+    longest: the most samples at once, of models that take longer ones in windows.
     whole: a sound -> all of its spectrogram [F T], of such models.
     """
 
     rate: int
     least: int
-    listen: Listener
-    most: int | None = None
+    prepare: Prepare
+    longest: int | None = None
     whole: Callable[[np.ndarray], np.ndarray] | None = None
 
     def read(self, values: Sequence[Any], first: int = 0) -> list[Float32[np.ndarray, "..."]]:
@@ -86,22 +86,22 @@ class Ears(NamedTuple):
             check_length(value, found[-1], self.least, self.rate, f"audio[{place}]")
         return found
 
-    def __call__(self, values: Sequence[Any], first: int = 0) -> Heard:
+    def __call__(self, values: Sequence[Any], first: int = 0) -> ModelInputs:
         """What the model is given of sounds; see `read`."""
-        return self.listen(self.read(values, first))
+        return self.prepare(self.read(values, first))
 
 
-def ears(model: Pretrained) -> Ears:
-    """How a published model hears.
+def audio_reader(model: Pretrained) -> AudioReader:
+    """How waveforms become the inputs of a published model.
 
     Raises:
         UserError: no file says it, or one says what is of another model.
     """
     family = model.architecture.family
     if family == "silero":
-        return Ears(RATE, 1, silero)
+        return AudioReader(RATE, 1, silero)
     if family == "resemblyzer":
-        return Ears(RATE, 1, functools.partial(partials, bins=model.module.bins))
+        return AudioReader(RATE, 1, functools.partial(partials, bins=model.module.bins))
     config, wanted = extractor_config(model), EXTRACTORS[family]
     name, values = sound_settings(config, wanted)
     if name != wanted:
@@ -112,14 +112,14 @@ def ears(model: Pretrained) -> Ears:
     rate, process = values["sampling_rate"], sound_processor(config, wanted)
     if family == "wav2vec2":
         tower = model.architecture.parts["audio"].module
-        listen = functools.partial(waves, process=process, rate=rate, tower=tower)
-        return Ears(rate, tower.least(), listen)
-    listen = functools.partial(each, process=process, rate=rate)
+        prepare = functools.partial(waves, process=process, rate=rate, tower=tower)
+        return AudioReader(rate, tower.least(), prepare)
+    prepare = functools.partial(each, process=process, rate=rate)
     if family not in WHISPERS:
-        return Ears(rate, LEAST.get(name, 1), listen)
+        return AudioReader(rate, LEAST.get(name, 1), prepare)
     hop = values["hop_length"]
     most = (values["chunk_length"] * rate // hop + 1) * hop - 1  # samples that are no frame more
-    return Ears(rate, 1, listen, most, functools.partial(whisper_features, values))
+    return AudioReader(rate, 1, prepare, most, functools.partial(whisper_features, values))
 
 
 def extractor_config(model: Pretrained) -> Mapping[str, Any]:
@@ -141,28 +141,28 @@ def extractor_config(model: Pretrained) -> Mapping[str, Any]:
     )
 
 
-def each(sounds: Sequence[np.ndarray], *, process: Callable, rate: int) -> Heard:
-    """Of models that hear sounds of one length only: AST, CLAP and Whisper.
+def each(sounds: Sequence[np.ndarray], *, process: Callable, rate: int) -> ModelInputs:
+    """Of models that take sounds of one length only: AST, CLAP and Whisper.
 
     Whisper's attention mask is left out, since the model takes none: what follows a sound in its
-    30 s is heard, as in its training.
+    30 s is read, as in its training.
     """
     found = process(sounds, rate, alone=True)
-    return Heard({name: x for name, x in found.items() if name != "attention_mask"})
+    return ModelInputs({name: x for name, x in found.items() if name != "attention_mask"})
 
 
 def waves(
-    sounds: Sequence[np.ndarray], *, process: Callable, rate: int, tower: Wav2Vec2Tower
-) -> Heard:
+    sounds: Sequence[np.ndarray], *, process: Callable, rate: int, tower: Wav2Vec2Backbone
+) -> ModelInputs:
     """Of wav2vec 2.0, which is told the `lengths`, whether or not it was trained with masks."""
     rows = process(sounds, rate, alone=True)["input_values"]
     width, lengths = bucket(rows.shape[1]), np.array([len(x) for x in sounds], np.int32)
     counts = frames_of(lengths, tower.sizes, tower.strides)
     real = np.arange(frames_of(width, tower.sizes, tower.strides)) < counts[:, None]
-    return Heard({"input_values": padded(list(rows), width), "lengths": lengths}, real)
+    return ModelInputs({"input_values": padded(list(rows), width), "lengths": lengths}, real)
 
 
-def silero(sounds: Sequence[np.ndarray]) -> Heard:
+def silero(sounds: Sequence[np.ndarray]) -> ModelInputs:
     """Of Silero VAD; its last frame is filled with silence, and what is masked changes no state."""
     width = -(-bucket(max(map(len, sounds))) // speech.FRAME) * speech.FRAME
     lengths = np.array([len(x) for x in sounds])[:, None]
@@ -170,10 +170,10 @@ def silero(sounds: Sequence[np.ndarray]) -> Heard:
         "input_values": padded(sounds, width),
         "attention_mask": (np.arange(width) < lengths).astype(np.int32),
     }
-    return Heard(inputs, np.arange(width // speech.FRAME) < -(-lengths // speech.FRAME))
+    return ModelInputs(inputs, np.arange(width // speech.FRAME) < -(-lengths // speech.FRAME))
 
 
-def partials(sounds: Sequence[np.ndarray], *, bins: int) -> Heard:
+def partials(sounds: Sequence[np.ndarray], *, bins: int) -> ModelInputs:
     """Of Resemblyzer: parts of 1.6 s every 0.77 s, whose embeddings are averaged.
 
     As its `embed_utterance`. The loudness is not changed and silence not cut out, as its
@@ -193,7 +193,7 @@ def partials(sounds: Sequence[np.ndarray], *, bins: int) -> Heard:
         mels = mel_energies(x, window, filters, HOP, centred=False).astype(np.float32)
         parts += [mels[start : start + PART] for start in starts]
         owners += [owner] * len(starts)
-    return Heard({"mels": np.stack(parts)}, owners=np.array(owners))
+    return ModelInputs({"mels": np.stack(parts)}, owners=np.array(owners))
 
 
 def bucket(length: int) -> int:
