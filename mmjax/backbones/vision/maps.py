@@ -1,4 +1,4 @@
-"""From and to the layouts of published convolutional networks."""
+"""From and to the layouts of published networks of images and clips."""
 
 from collections.abc import Sequence
 
@@ -17,6 +17,30 @@ def channels_last(pixel_values: Float[Array, "B C H W"], channels: int) -> Float
             " give images [B channels H W]"
         )
     return jnp.moveaxis(pixel_values, 1, 3)
+
+
+def clips_last(
+    pixel_values: Float[Array, "B T C H W"],
+    clip: tuple[int, int, int],
+    channels: int,
+    tubelet: tuple[int, int, int],
+) -> Float[Array, "B _ _ _ C"]:
+    """Clips without what is left after the last whole tubelet, in time, below and at the right.
+
+    Raises:
+        UserError: a clip of other frames, rows and columns than `clip`, or of other channels.
+    """
+    _, frames, given, *size = pixel_values.shape
+    if (frames, *size) != clip or given != channels:
+        found, wanted = (
+            f"{t} frames of {y}x{x} and {c} channels"
+            for t, y, x, c in ((frames, *size, given), (*clip, channels))
+        )
+        raise UserError(
+            f"pixel_values: {found}, but the model takes {wanted}: sample and resize the clips"
+        )
+    t, y, x = (length - length % side for length, side in zip(clip, tubelet, strict=True))
+    return jnp.moveaxis(pixel_values, 2, 4)[:, :t, :y, :x]
 
 
 def features_of(states: Sequence[Float[Array, "B _ _ _"]], *, maps: bool = False) -> Features:

@@ -117,7 +117,7 @@ class Vit(nn.Module):
         size = {"width": width, "layers": layers, "heads": heads}
         backbone = VisionTransformer(**shared(self, VisionTransformer) | size)
         nn.share_scope(self, backbone)
-        x, _, _ = backbone.encode(pixels, deterministic=deterministic)
+        x = backbone.encode(pixels, deterministic=deterministic).tokens
         grid = (x.shape[0], *(side // self.patch_size for side in pixels.shape[1:3]), width)
         patches = window_mean(x[:, backbone.lead :].reshape(grid), self.pool)
         patches = patches.reshape(grid[0], -1, width)

@@ -17,8 +17,12 @@ def modern_blocks(ours: str, theirs: str, layers: int, width: int) -> Rules:
 
 
 def repeated(block: Rules, ours: str, theirs: str, layers: int) -> Rules:
-    """The layout of one block, for each of them: OURS/block_N/... and THEIRS.N.…"""
+    """The layout of one block, for each of them: OURS/block_N/... and THEIRS.N.…
+
+    With ours="": block_N/...
+    """
     rules: Rules = []
     for layer in range(layers):
-        rules += prefixed(block, f"{ours}/block_{layer}/", f"{theirs}.{layer}.")
+        path = f"{ours}/block_{layer}/".removeprefix("/")
+        rules += prefixed(block, path, f"{theirs}.{layer}.")
     return rules

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.backbones.classifier import Classifier
-from mmjax.backbones.vision.video import VideoTower
+from mmjax.backbones.vision.vivit import Vivit
 from mmjax.errors import UserError
 from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part, has_type, strip
 from mmjax.interop.architectures.blocks import repeated
@@ -41,7 +41,7 @@ def canonical(name: str) -> str:
 
 
 def sizes(config: Any, tubelet: Any, where: str) -> dict[str, tuple[int, int, int]]:
-    """The clip and the tubelet of a `VideoTower`.
+    """The clip and the tubelet of a backbone.
 
     Raises:
         UserError: no three whole numbers, or a clip smaller than a tubelet.
@@ -76,7 +76,7 @@ def block(attention: Rules) -> Rules:
 
 def with_classifier(
     family: str,
-    tower: VideoTower,
+    tower: Any,
     rules: Rules,
     names: Mapping[str, Any],
     naming: Any,
@@ -89,7 +89,7 @@ def with_classifier(
         module, part = Classifier(tower, classes, tower.dtype), Part(tower, "tower")
         rules = [*prefixed(rules, "tower/"), *dense("classifier", "classifier")]
     frames, *size = tower.clip
-    shape = jax.ShapeDtypeStruct((1, frames, tower.channels, *size), jnp.float32)
+    shape = jax.ShapeDtypeStruct((1, frames, tower.image_channels, *size), jnp.float32)
     shapes = {"pixel_values": shape}
     return Architecture(family, module, rules, shapes, naming, {"video": part}, inputs)
 
@@ -104,18 +104,17 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     classifies = "classifier.weight" in names
     pooled = "pooler.dense.weight" in names and not classifies
     width = c.hidden_size
-    tower = VideoTower(
+    tower = Vivit(
         width=width,
         layers=c.num_hidden_layers,
         heads=c.num_attention_heads,
         mlp_width=c.intermediate_size,
         **sizes(c, given, where),
-        channels=c.num_channels,
+        image_channels=c.num_channels,
         activation=activation(FAST.get(c.hidden_act, c.hidden_act), where),
         epsilon=c.layer_norm_eps,
         qkv_bias=c.qkv_bias,
-        learned=True,
-        pooling="first" if classifies else "first_dense" if pooled else None,
+        pooling="class" if classifies else "class_dense" if pooled else None,
         pooler_width=names["pooler.dense.weight"].shape[0] if pooled else None,
         pooler_activation=activation(FAST.get(c.pooler_act, c.pooler_act), where),
         dtype=dtype,
@@ -125,16 +124,16 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
         count *= length // side
     embedding = "embeddings.patch_embeddings.projection"
     rules = [
-        *patches("tubelets", embedding, tower.tubelet, c.num_channels),
-        *reshaped("class_token", "embeddings.cls_token", (1, width), (1, 1, width)),
+        *patches("tubelets/projection", embedding, tower.tubelet, c.num_channels),
+        *reshaped("stack/class_token", "embeddings.cls_token", (1, width), (1, 1, width)),
         *vit.positions(width, count),
         *repeated(
             block(vit.attention(width, bias=c.qkv_bias)),
-            "blocks",
+            "stack/transformer",
             "encoder.layer",
             c.num_hidden_layers,
         ),
-        *norm("norm", "layernorm"),
+        *norm("stack/transformer/norm", "layernorm"),
         *(dense("pooler", "pooler.dense") if pooled else ()),
     ]
     inputs = ("pixel_values", "attention_mask")
