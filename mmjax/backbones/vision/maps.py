@@ -1,9 +1,10 @@
 """From and to the layouts of published networks of images and clips."""
 
-from collections.abc import Sequence
+from typing import Any
 
+import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from mmjax.backbones.features import Features
 from mmjax.errors import UserError
@@ -43,15 +44,37 @@ def clips_last(
     return jnp.moveaxis(pixel_values, 2, 4)[:, :t, :y, :x]
 
 
-def features_of(states: Sequence[Float[Array, "B _ _ _"]], *, maps: bool = False) -> Features:
-    """The cells of the last map [B h w D] as tokens, their mean, and those of all maps.
+class MapBackbone(nn.Module):
+    """A convolutional network by the names and in the layout of transformers.
 
-    With `maps` they stay maps, [B D h w] and [B D 1 1], as in transformers.
+    Subclasses have a method `encode`, which gives the maps [B h w D], and the attributes
+    `image_channels` (of the images) and `maps` (whether they stay maps, [B D h w], and the pooled
+    vector is [B D 1 1]).
     """
-    last = states[-1]
-    pooled = jnp.mean(last, axis=(1, 2), dtype=jnp.float32).astype(last.dtype)
-    if maps:
-        views = tuple(jnp.moveaxis(x, 3, 1) for x in states)
-        return Features(views[-1], pooled[:, :, None, None], views)
-    views = tuple(x.reshape(x.shape[0], -1, x.shape[3]) for x in states)
-    return Features(views[-1], pooled, views)
+
+    def __call__(
+        self,
+        pixel_values: Float[Array, "B C H W"],
+        real: Bool[Array, " B"] | None = None,
+        *,
+        output_hidden_states: bool = False,
+        deterministic: bool = True,
+    ) -> dict[str, Any]:
+        """Images -> last_hidden_state [B N D], the last map row by row, and its mean pooler_output
+        [B D]; the hidden states are all maps.
+
+        `real`: whose statistics the batch norms take in training. None: those of all.
+
+        Raises:
+            UserError: images of other channels.
+        """
+        x = channels_last(pixel_values, self.image_channels)
+        states = self.encode(x, real, deterministic=deterministic)
+        last = states[-1]
+        pooled = jnp.mean(last, axis=(1, 2), dtype=jnp.float32).astype(last.dtype)
+        if self.maps:
+            views = tuple(jnp.moveaxis(x, 3, 1) for x in states)
+            pooled = pooled[:, :, None, None]
+        else:
+            views = tuple(x.reshape(x.shape[0], -1, x.shape[3]) for x in states)
+        return Features(views[-1], pooled, views).named(output_hidden_states)

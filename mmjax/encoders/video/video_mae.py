@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
 from mmjax.backbones.vision import video_mae
+from mmjax.encoders.image.vit import inner_size
 from mmjax.encoders.video.frames import normalise, real_frames, zero_frames
-from mmjax.encoders.video.sizes import inner_size
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.masking import zero_masked
 from mmjax.nn.layers.options import choose, shared

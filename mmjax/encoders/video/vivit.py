@@ -5,11 +5,11 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Shaped
+from jaxtyping import Array, Bool, Float
 
 from mmjax.backbones.vision import vivit
-from mmjax.encoders.video.frames import normalise, real_frames, zero_frames
-from mmjax.encoders.video.sizes import inner_size
+from mmjax.encoders.image.vit import inner_size
+from mmjax.encoders.video.frames import VideoEncoder, real_frames, zero_frames
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.masking import zero_masked
 from mmjax.nn.layers.options import choose, shared
@@ -21,7 +21,7 @@ SUMMARIES: Mapping[str, bool] = {"class": True, "mean": False}
 OUTPUTS: Mapping[str, bool] = {"sequence": True, "summary": False}
 
 
-class Vivit(nn.Module):
+class Vivit(VideoEncoder):
     """uint8 clips [R T H W 3] -> a token for each tubelet ("joint") or each time ("factorised").
 
     Masked frames are grey (zeros after normalisation). A tubelet is real if any of its frames is:
@@ -66,22 +66,6 @@ class Vivit(nn.Module):
     dtype: Any = jnp.float32
     remat: bool = False
 
-    def __call__(
-        self,
-        value: Shaped[Array, "R T H W 3"],
-        mask: Bool[Array, "R T"] | None = None,
-        *,
-        deterministic: bool = True,
-    ) -> Tokens:
-        """Clips [R T H W 3] and which frames are there -> Tokens [R N D].
-
-        Raises:
-            UserError: not uint8, an unknown option, sizes that do not divide as the attributes
-                say, or a longer clip than at initialisation.
-        """
-        pixels = normalise(value, self.dtype, self.pixel_mean, self.pixel_std)
-        return self.from_pixels(pixels, mask, deterministic=deterministic)
-
     @nn.compact
     def from_pixels(
         self,
@@ -90,7 +74,12 @@ class Vivit(nn.Module):
         *,
         deterministic: bool = True,
     ) -> Tokens:
-        """The same from normalised pixels, of which a gradient may be taken."""
+        """Normalised clips [R T H W 3] and which of their frames are there -> Tokens [R N D].
+
+        Raises:
+            UserError: an unknown option, sizes that do not divide as the attributes say, or a
+                longer clip than at initialisation.
+        """
         mask = real_frames(mask, pixels)
         inner, layers, heads = inner_size(self.size, self.width, self.layers, self.heads)
         options = shared(self, vivit.Vivit)

@@ -16,7 +16,13 @@ from mmjax.interop.architectures.dual.dual import (
     one_half,
     with_classifier,
 )
-from mmjax.interop.architectures.settings import activation, pair, section, settings
+from mmjax.interop.architectures.settings import (
+    activation,
+    patch_sizes,
+    section,
+    settings,
+    transformer_sizes,
+)
 from mmjax.interop.weights.layout import Rules, dense, norm, patches, same, transposed
 
 VISION = clip.VISION | {
@@ -53,23 +59,17 @@ def head() -> Rules:
 def vision_tower(config: dict, dtype: Any, where: str) -> tuple[VisionTransformer, Rules]:
     """The image half, and its layout below "vision_model."."""
     c = settings(config, VISION, where)
-    check_heads(where, c.hidden_size, c.num_attention_heads)
-    sides, size = pair(c.patch_size), pair(c.image_size)
     tower = VisionTransformer(
-        width=c.hidden_size,
-        layers=c.num_hidden_layers,
-        heads=c.num_attention_heads,
-        mlp_width=c.intermediate_size,
-        patch_size=sides,
-        grid=(size[0] // sides[0], size[1] // sides[1]),
-        activation=activation(c.hidden_act, where),
-        epsilon=c.layer_norm_eps,
+        **transformer_sizes(c, where),
+        **patch_sizes(c),
         class_token=False,
         pooling="attention" if c.vision_use_head else None,
         dtype=dtype,
     )
     rules = [
-        *patches("patches/projection", "embeddings.patch_embedding", sides, c.num_channels),
+        *patches(
+            "patches/projection", "embeddings.patch_embedding", tower.patch_size, c.num_channels
+        ),
         *same("positions", "embeddings.position_embedding.weight"),
         *modern_blocks("transformer", "encoder.layers", c.num_hidden_layers, c.hidden_size),
         *norm("transformer/norm", "post_layernorm"),

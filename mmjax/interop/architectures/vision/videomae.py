@@ -7,7 +7,7 @@ from mmjax.backbones.vision.video_mae import VideoMae
 from mmjax.errors import UserError
 from mmjax.interop.architecture import Architecture, Checkpoint, Family, has_type, strip
 from mmjax.interop.architectures.blocks import repeated
-from mmjax.interop.architectures.settings import activation, pair, settings
+from mmjax.interop.architectures.settings import pair, settings, transformer_sizes
 from mmjax.interop.architectures.vision import vit, vivit
 from mmjax.interop.weights.layout import dense, norm, patches, qkv
 
@@ -60,14 +60,9 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     pooling = "mean" if c.use_mean_pooling else "first"
     width = c.hidden_size
     tower = VideoMae(
-        width=width,
-        layers=c.num_hidden_layers,
-        heads=c.num_attention_heads,
-        mlp_width=c.intermediate_size,
+        **transformer_sizes(c, where),
         **vivit.sizes(c, (c.tubelet_size, *pair(c.patch_size)), where),
         image_channels=c.num_channels,
-        activation=activation(c.hidden_act, where),
-        epsilon=c.layer_norm_eps,
         qkv_bias=c.qv_bias,
         final_norm=normed,
         pooling=pooling if classifies else None,
