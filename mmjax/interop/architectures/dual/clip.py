@@ -8,7 +8,7 @@ from mmjax.interop.architecture import Architecture, Checkpoint, Family, has_typ
 from mmjax.interop.architectures.blocks import modern_blocks
 from mmjax.interop.architectures.dual import dual
 from mmjax.interop.architectures.dual.dual import Side, text_transformer
-from mmjax.interop.architectures.settings import pair, settings, transformer_options
+from mmjax.interop.architectures.settings import patch_sizes, settings, transformer_options
 from mmjax.interop.weights.layout import Rules, norm, patches, reshaped, same
 
 VISION = {
@@ -38,11 +38,9 @@ TEXT = {
 def vision_backbone(config: dict, dtype: Any, where: str) -> tuple[VisionTransformer, Rules]:
     """The image backbone, and its layout below "vision_model."."""
     c = settings(config, VISION, where)
-    sides, size = pair(c.patch_size), pair(c.image_size)
     backbone = VisionTransformer(
         **transformer_options(c, dtype, where),
-        patch_size=sides,
-        grid=(size[0] // sides[0], size[1] // sides[1]),
+        **patch_sizes(c),
         patch_bias=False,
         pre_norm=True,
         final_norm=False,
@@ -54,7 +52,7 @@ def vision_backbone(config: dict, dtype: Any, where: str) -> tuple[VisionTransfo
         *patches(
             "patches/projection",
             "embeddings.patch_embedding",
-            sides,
+            backbone.patch_size,
             c.num_channels,
             bias=False,
         ),
