@@ -58,7 +58,7 @@ class Run:
         )
         gather = functools.partial(sharding.gather_fsdp, mesh=experiment.mesh)
         step = functools.partial(
-            train_step,
+            sharding.within(experiment.mesh, train_step),
             model=experiment.model,
             task=experiment.task,
             weights=experiment.weights,
