@@ -64,7 +64,7 @@ class Run:
         )
         gather = functools.partial(sharding.gather_fsdp, mesh=experiment.mesh)
         step = functools.partial(
-            train_step,
+            sharding.within(experiment.mesh, train_step),
             model=experiment.model,
             tasks=experiment.tasks,
             weights=experiment.weights,

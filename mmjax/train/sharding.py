@@ -1,6 +1,7 @@
 """One program for all sizes: a mesh with axes data, fsdp and tensor, and what lies where."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
@@ -64,6 +65,17 @@ def make_mesh(*, data: int, fsdp: int, tensor: int, rows: tuple[int, ...], devic
         )
     grid = np.asarray(devices[: data * model]).reshape(data, fsdp, tensor)
     return Mesh(grid, AXES, axis_types=(AxisType.Auto,) * 3)
+
+
+def within(mesh: Mesh, function: Callable) -> Callable:
+    """The same, traced with the mesh set, for what asks how many devices share a batch."""
+
+    @functools.wraps(function)
+    def run(*args, **options):
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            return function(*args, **options)
+
+    return run
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mmjax.nn import kernels
+from mmjax.nn.layers import attention as module
 from mmjax.nn.layers.attention import attention
 
 fused = pytest.importorskip("jax._src.cudnn.fused_attention_stablehlo")
@@ -27,30 +29,38 @@ def example(dtype=jnp.bfloat16, queries=6, keys=6, size=8):
 
 @pytest.fixture
 def on_gpu(monkeypatch):
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(module, "_has_cuda", lambda: True)
+    monkeypatch.setattr(fused, "check_cudnn_version", lambda: 91_000)
+    monkeypatch.setattr(fused, "check_compute_capability", lambda _: True)
 
 
 @pytest.fixture
 def calls(monkeypatch):
-    """A GPU on which XLA's own kernel stands in for cuDNN's; the options of each call."""
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    """A GPU's form, in which XLA's own kernel stands in for cuDNN's; the options of each call."""
+    monkeypatch.setattr(module, "_has_cuda", lambda: True)
     kernel, found = jax.nn.dot_product_attention, []
 
     def stand_in(*qkv, implementation, **options):
         found.append((implementation, options))
         return kernel(*qkv, implementation="xla", **options)
 
+    def cuda(*args, default, **forms):
+        return forms.get("cuda", default)(*args)
+
     monkeypatch.setattr(jax.nn, "dot_product_attention", stand_in)
+    monkeypatch.setattr(jax.lax, "platform_dependent", cuda)
     return found
+
+
+def kernels_of(lowered):
+    return set(re.findall(r"__cudnn\$\w+", lowered.as_text()))
 
 
 @pytest.mark.usefixtures("on_gpu")
 @pytest.mark.parametrize("lengths", [(6, 6), (5, 6), (6, 5), (5, 5)])
 @pytest.mark.parametrize("kind", ["plain", "mask", "causal", "bias"])
-def test_lowers_to_the_kernel_of_cudnn(monkeypatch, kind, lengths):
+def test_lowers_to_the_kernel_of_cudnn(kind, lengths):
     """With its backward pass, which takes no odd lengths by itself."""
-    monkeypatch.setattr(fused, "check_cudnn_version", lambda: 91_000)
-    monkeypatch.setattr(fused, "check_compute_capability", lambda _: True)
     mask = MASK[:, : lengths[1]] if kind == "mask" else None
     bias = jnp.ones((1, 2, *lengths)) if kind == "bias" else None
 
@@ -58,15 +68,20 @@ def test_lowers_to_the_kernel_of_cudnn(monkeypatch, kind, lengths):
         y = attention(*qkv, mask, causal=kind == "causal", bias=bias)
         return (y**2).sum().astype(jnp.float32)
 
-    # A new program each time: what was traced for the CPU is of no use here.
-    step = jax.jit(jax.grad(loss, (0, 1, 2)))
-    lowered = (
-        step.trace(*example(jnp.bfloat16, *lengths)).lower(lowering_platforms=("cuda",)).as_text()
-    )
-    found = set(re.findall(r"__cudnn\$\w+", lowered))
+    traced = jax.jit(jax.grad(loss, (0, 1, 2))).trace(*example(jnp.bfloat16, *lengths))
+    found = kernels_of(traced.lower(lowering_platforms=("cuda",)))
     plain = kind == "plain" and lengths == (6, 6)
     name = "__cudnn$fmhaSoftmax" if plain else "__cudnn$fmhaScaleBiasSoftmax"
     assert found == {name, f"{name}Backward"}
+    # The same process makes programs for its CPU.
+    assert not kernels_of(traced.lower(lowering_platforms=("cpu",)))
+
+
+@pytest.mark.usefixtures("on_gpu")
+def test_the_switch_turns_it_off():
+    with kernels.use(False):
+        traced = jax.jit(lambda *qkv: attention(*qkv, MASK)).trace(*example())
+    assert not kernels_of(traced.lower(lowering_platforms=("cuda",)))
 
 
 def test_what_the_kernel_cannot_do_does_not_take_it(calls):
@@ -80,10 +95,9 @@ def test_what_the_kernel_cannot_do_does_not_take_it(calls):
     assert [implementation for implementation, _ in calls] == ["cudnn"]
 
 
-def test_cpu_does_not_take_it(calls, monkeypatch):
-    monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
-    attention(*example(), MASK)
-    assert calls == []
+def test_without_a_gpu_programs_for_one_have_none():
+    traced = jax.jit(lambda *qkv: attention(*qkv, MASK)).trace(*example())
+    assert not kernels_of(traced.lower(lowering_platforms=("cuda",)))
 
 
 @pytest.mark.parametrize("causal", [False, True])

@@ -9,8 +9,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from mmjax.errors import UserError
-from mmjax.nn.kernels.attend import attend, attend_by_head
+from mmjax.nn.kernels.attend import attend_by_head
+from mmjax.nn.kernels.switch import dispatch
 from mmjax.nn.layers.dense import Dense
+from mmjax.nn.layers.dot_product import dot_product
 from mmjax.nn.layers.rotary import rotate
 
 LONG = 2**16  # scores of a head, from which none are kept for the backward pass
@@ -35,9 +37,9 @@ def attention(
 ) -> Float[Array, "B H Q K"]:
     """softmax(q k^T / sqrt(K) + bias) v, with Q queries and N keys; heads before tokens.
 
-    On an NVIDIA GPU, bfloat16 without dropout of weights runs cuDNN's fused kernel, if the head
-    width K is one that it has. Elsewhere, long sequences (Q N of at least `LONG`) keep no scores
-    for the backward pass. Only with dropout is there a derivative in forward mode.
+    Without dropout of weights, long sequences (Q N of at least `LONG`) keep no scores for the
+    backward pass. A program for an NVIDIA GPU, made where there is one, runs cuDNN's fused kernel
+    in bfloat16 and float16, if the head width K is one that it has.
 
     Args:
         q, k, v: queries, keys and values. Masked keys and values may hold anything finite.
@@ -51,11 +53,14 @@ def attention(
         a query without a real key gives exactly zero.
     """
     allowed = allowed_keys(mask, q.shape[2], k.shape[2], causal=causal)
-    if drop is None and jax.default_backend() == "gpu" and _fits_cudnn(v):
-        return _cudnn(q, k, v, allowed, bias)
-    if drop is None and q.shape[2] * k.shape[2] >= LONG:
-        return attend_by_head(q, k, v, allowed, bias)
-    return attend(q, k, v, allowed, bias, drop)
+    if drop is not None:
+        return dot_product(q, k, v, allowed, bias, drop)
+    plain, fast = dot_product, {}
+    if q.shape[2] * k.shape[2] >= LONG:
+        plain, fast = jax.checkpoint(dot_product), {"cpu": attend_by_head}
+    if _fits_cudnn(v) and _has_cuda():
+        fast["cuda"] = _cudnn
+    return dispatch(q, k, v, allowed, bias, default=plain, **fast)
 
 
 def allowed_keys(
@@ -79,6 +84,14 @@ def allowed_keys(
 def _fits_cudnn(v):
     size = v.shape[-1]
     return v.dtype in (jnp.bfloat16, jnp.float16) and size % 8 == 0 and size <= 128
+
+
+def _has_cuda() -> bool:
+    """Whether JAX can ask cuDNN for its version, as it does when it traces a call of it."""
+    try:
+        return bool(jax.local_devices(backend="cuda"))
+    except RuntimeError:
+        return False
 
 
 def _cudnn(q, k, v, allowed, bias):

@@ -7,9 +7,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from mmjax.nn.kernels.convolve import Conv
-from mmjax.nn.kernels.depthwise import DepthwiseConv
 from mmjax.nn.layers.batch_norm import BatchNorm
+from mmjax.nn.layers.conv import Conv, DepthwiseConv
 from mmjax.nn.layers.convolution import NORMS
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.options import activation, choose

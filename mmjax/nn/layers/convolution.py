@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mmjax.errors import UserError
-from mmjax.nn.kernels.convolve import Conv
+from mmjax.nn.layers.conv import Conv
 from mmjax.nn.layers.layer_norm import LayerNorm
 from mmjax.nn.layers.options import activation, choose, initialiser
 from mmjax.nn.layers.windows import shifted

@@ -7,13 +7,9 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mmjax.nn.kernels.product import product
-
 
 class Dense(nn.Module):
     """`x @ kernel + bias` over the last axis; the same parameters as `flax.linen.Dense`.
-
-    As `product`, it has no derivative in forward mode: take second ones in reverse, too.
 
     Attributes:
         features: size of the last axis of the output.
@@ -33,7 +29,7 @@ class Dense(nn.Module):
         kernel = self.param("kernel", self.kernel_init, (width, self.features), jnp.float32)
         # On CPU the backward pass over [B*N D] takes half the time of the one over [B N D].
         flat = x.astype(self.dtype).reshape(-1, width)
-        y = product(flat, jnp.asarray(kernel, self.dtype))
+        y = jnp.matmul(flat, jnp.asarray(kernel, self.dtype))
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
             y = y + bias.astype(self.dtype)

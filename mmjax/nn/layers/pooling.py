@@ -5,33 +5,18 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from mmjax.errors import UserError
+from mmjax.nn.kernels import pooling as kernel
+from mmjax.nn.kernels.switch import dispatch
 from mmjax.nn.layers.masking import zero_masked
 
 
-@jax.custom_jvp
 def masked_sum(x: Float[Array, "B N D"], mask: Bool[Array, "B N"]) -> Float[Array, "B D"]:
     """Sum over the real tokens, in float32."""
-    return jax.lax.platform_dependent(x, mask, cpu=_sum_by_token, default=_sum_at_once)
+    return dispatch(x, mask, cpu=kernel.masked_sum, default=_plain_sum)
 
 
-def _sum_at_once(x, mask):
+def _plain_sum(x, mask):
     return jnp.sum(zero_masked(x, mask), axis=1, dtype=jnp.float32)
-
-
-def _sum_by_token(x, mask):
-    # On CPU XLA would write the real tokens to memory before it sums them: twice the time.
-    def add(token, total):
-        column = jax.lax.dynamic_index_in_dim(x, token, axis=1, keepdims=False)
-        real = jax.lax.dynamic_index_in_dim(mask, token, axis=1, keepdims=False)
-        return total + zero_masked(column, real).astype(jnp.float32)
-
-    return jax.lax.fori_loop(0, x.shape[1], add, jnp.zeros((x.shape[0], x.shape[2]), jnp.float32))
-
-
-@masked_sum.defjvp
-def _masked_sum_jvp(primals, tangents):
-    (x, mask), (d_x, _) = primals, tangents
-    return masked_sum(x, mask), _sum_at_once(d_x, mask)
 
 
 def masked_mean(x: Float[Array, "B N D"], mask: Bool[Array, "B N"]) -> Float[Array, "B D"]:

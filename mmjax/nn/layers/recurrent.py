@@ -10,13 +10,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from mmjax.errors import UserError
-from mmjax.nn.kernels.product import kernel_gradient, product
-from mmjax.nn.layers.cells import CELLS, Biases, Cell, State, apart
+from mmjax.nn.kernels import recurrence
+from mmjax.nn.kernels.switch import dispatch
+from mmjax.nn.layers.cells import CELLS, Cell, states
 from mmjax.nn.layers.masking import zero_masked
 from mmjax.nn.layers.options import choose
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def recur(
     cell: Cell,
     projected: Float[Array, "L B gates"],
@@ -25,10 +25,6 @@ def recur(
     mask: Bool[Array, "L B"],
 ) -> Float[Array, "L B D"]:
     """Runs a recurrence over L steps from a zero state; a masked step leaves the state as it is.
-
-    Only the first derivative is defined, and only in reverse. It takes the gradient of the kernel
-    from all steps at once, where that of a scan would sum it step by step, and with a batch that is
-    sharded over devices wait for all of them at each step.
 
     Args:
         cell: the recurrence.
@@ -40,71 +36,14 @@ def recur(
     Returns:
         The hidden state after each step, in float32.
     """
-    return _states(cell, projected, kernel, biases, mask)[0]
-
-
-def _times(x: Array, kernel: Array) -> Array:
-    # In bfloat16 the state would stop accumulating: it is always float32.
-    return jnp.matmul(x.astype(kernel.dtype), kernel, preferred_element_type=jnp.float32)
-
-
-def _states(
-    cell: Cell, projected: Array, kernel: Array, biases: Biases, mask: Array
-) -> tuple[Array, State]:
-    """The hidden state after each step [L B D], and the factors of each step's derivative."""
-
-    def step(state, inputs):
-        gates, real = inputs
-        gates = gates.astype(jnp.float32) + biases[0]
-        new, factors = cell.step(gates, _times(state[0], kernel) + biases[1], state)
-        state = tuple(
-            jnp.where(real[:, None], after, before)
-            for after, before in zip(new, state, strict=True)
-        )
-        return state, (state[0], factors)
-
-    start = (jnp.zeros((projected.shape[1], kernel.shape[0])),) * cell.states
-    return jax.lax.scan(step, start, (projected, mask))[1]
-
-
-def _forward(cell, projected, kernel, biases, mask):
-    hidden, factors = _states(cell, projected, kernel, biases, mask)
-    # Of the projected input its type alone is needed.
-    return hidden, (hidden, factors, kernel, mask, projected[:0])
-
-
-def _backward(cell, residuals, d_hidden):
-    hidden, factors, kernel, mask, projected = residuals
-
-    def step(later, inputs):
-        factors, real, d_hidden = inputs
-        d_state = (later[0] + d_hidden, *later[1:])
-        d_new = tuple(jnp.where(real[:, None], d, 0.0) for d in d_state)
-        d_gates, d_recurrent, d_before = cell.pull(factors, d_new)
-        earlier = [
-            jnp.where(real[:, None], new, old) for new, old in zip(d_before, d_state, strict=True)
-        ]
-        of_hidden = d_gates if d_recurrent is None else d_recurrent
-        earlier[0] = earlier[0] + _times(of_hidden, transposed)
-        return tuple(earlier), (d_gates, d_recurrent)
-
-    # Transposed once, and not in each step (one core, 64 steps: 3.0 and 2.2 ms).
-    transposed = apart(kernel.T)
-    start = (jnp.zeros(hidden.shape[1:]),) * cell.states
-    inputs = (factors, mask, d_hidden)
-    d_gates, d_recurrent = jax.lax.scan(step, start, inputs, reverse=True)[1]
-    d_recurrent = d_gates if d_recurrent is None else d_recurrent
-    before = jnp.pad(hidden[:-1], ((1, 0), (0, 0), (0, 0)))
-    d_kernel = kernel_gradient(before, d_recurrent, kernel)
-    d_biases = tuple(jnp.sum(d, (0, 1)) for d in (d_gates, d_recurrent))
-    return d_gates.astype(projected.dtype), d_kernel, d_biases, None
-
-
-recur.defvjp(_forward, _backward)
+    fast = functools.partial(recurrence.recur, cell)
+    return dispatch(
+        *(projected, kernel, biases, mask), cpu=fast, default=lambda *args: states(cell, *args)[0]
+    )
 
 
 class Projection(nn.Module):
-    """`product` with a kernel of its own; the same parameters as `flax.linen.Dense` without bias.
+    """x @ kernel; the same parameters as `flax.linen.Dense` without bias.
 
     Not our Dense: it flattens, and a batch sharded over devices would have to be gathered, as it is
     not the first axis here.
@@ -121,7 +60,7 @@ class Projection(nn.Module):
     def __call__(self, x: Float[Array, "L B I"]) -> Float[Array, "L B G"]:
         init, shape = nn.initializers.lecun_normal(), (x.shape[-1], self.features)
         kernel = self.param("kernel", init, shape, jnp.float32)
-        return product(x.astype(self.dtype), kernel.astype(self.dtype))
+        return jnp.matmul(x.astype(self.dtype), kernel.astype(self.dtype))
 
 
 class Direction(nn.Module):
