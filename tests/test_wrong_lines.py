@@ -88,7 +88,7 @@ FILES = [
     ("def get_config(v='') return 3", "SyntaxError"),
     ("import nothing_of_that_name", "nothing_of_that_name"),
     ("raise SystemExit", "SystemExit"),
-    ("def get_config(v=''): return ConfigDict()", "config.task is missing"),
+    ("def get_config(v=''): return ConfigDict()", "config.modalities is missing"),
     ("def get_config(v=''): return ConfigDict({'train': 3})", "is missing"),
     ("def get_config(v=''): return ConfigDict({'sede': 3})", "did you mean 'seed'"),
 ]
@@ -121,7 +121,6 @@ PREDICT = [
     (["--text=x", "--top=many"], "top"),
     (["--text=x", "--top=1.5"], "top"),
     (["--text"], "text"),
-    (["--txet=x"], "text"),
     (["--text=x", "more"], "more"),
     (["--inputs=missing.jsonl"], "missing.jsonl"),
     (["--inputs=/proc"], "/proc"),

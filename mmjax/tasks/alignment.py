@@ -66,6 +66,7 @@ ALIGNMENT = TaskType(
     model="aligned",
     name=NAME,
     space=EMBEDDING,
+    truth=("labels",),
     keys=("alignment", "critic", "matching", "model"),
     needs=(("alignment", "model"),),
     reads=READS,

@@ -94,6 +94,7 @@ CLASSIFICATION = TaskType(
     heads={"classification": ClassificationHead},
     targets=("a class",),
     encode=of_classes,
+    truth=("labels",),
     keys=("decision", "fusion", "head", "mixup"),
     needs=(("fusion", "decision"),),
 )

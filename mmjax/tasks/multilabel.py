@@ -101,6 +101,7 @@ MULTILABEL = TaskType(
     heads={"classification": ClassificationHead},
     targets=("several classes",),
     encode=of_classes,
+    truth=("targets",),
     keys=("decision", "fusion", "head", "mixup"),
     needs=(("fusion", "decision"),),
 )

@@ -104,11 +104,11 @@ REGRESSION = TaskType(
     heads={"regression": RegressionHead},
     targets=("a number",),
     encode=scaled,
+    truth=("targets", "truth"),
     keys=("fusion", "head"),
     needs=(("fusion",),),
     reads={
         "predictions": "{name}",
         "predicted": f"{PREDICTION}value",
-        "truth": f"{BATCH}{TARGETS}{{target}}",
     },
 )

@@ -81,8 +81,9 @@ class TaskType:
     space: where what losses compare is by default: "encoder/" or "embedding/".
     keys: the parts of a config that are for it and not for every task.
     needs: those of them that must be there, each a tuple of alternatives.
-    reads: what losses and metrics read for a parameter, in place of `usual_reads` or beside it, as
-        formats of {name} and {target}.
+    truth: the parameters of losses and metrics that are given the target.
+    reads: what losses and metrics read for other parameters, in place of `usual_reads` or beside
+        it, as formats of {name} and {target}.
     """
 
     make: Callable[..., Task]
@@ -95,36 +96,29 @@ class TaskType:
     space: str = "encoder/"
     keys: tuple[str, ...] = ()
     needs: tuple[tuple[str, ...], ...] = ()
+    truth: tuple[str, ...] = ()
     reads: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def given(self, name: str, target: str) -> dict[str, str]:
         """What a loss or a metric of a task reads for each parameter that its config leaves out."""
         own = {parameter: x.format(name=name, target=target) for parameter, x in self.reads.items()}
-        return usual_reads(name, target) | own
+        truth = dict.fromkeys(self.truth, BATCH + TARGETS + target)
+        return usual_reads(name) | truth | own
 
 
-def usual_reads(name: str, target: str) -> dict[str, str]:
-    """What parameters of losses and metrics mostly are.
-
-    Args:
-        name: of the task, and of its output.
-        target: that it is asked for.
-    """
-    truth = BATCH + TARGETS + target
+def usual_reads(name: str) -> dict[str, str]:
+    """What parameters of losses and metrics mostly are, for a task and its output of this name."""
     return {
         "component_log_variance": "fusion/component_log_variance",
         "component_mean": "fusion/component_mean",
         "component_weight": "fusion/component_weight",
         "hypotheses": f"{PREDICTION}written",
-        "labels": truth,
         "log_odds": f"{PREDICTION}log_odds",
         "log_variance": "fusion/log_variance",
         "logits": name,
         "mean": "fusion/mean",
         "predicted": f"{PREDICTION}label",
         "probabilities": f"{PREDICTION}probabilities",
-        "references": truth,
-        "targets": truth,
     }
 
 

@@ -176,6 +176,7 @@ TRANSCRIPTION = TaskType(
     targets=("a text",),
     encode=encode,
     check=check_tokens,
+    truth=("references",),
     keys=("fusion", "head"),
     reads=READS,
 )

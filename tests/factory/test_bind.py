@@ -14,10 +14,13 @@ from mmjax.factory.tables.metrics import METRICS, ROW_METRICS, SET_METRICS
 from mmjax.losses.alignment import contrastive
 from mmjax.tasks import alignment
 from mmjax.tasks.bound import named
-from mmjax.tasks.task import usual_reads
+from mmjax.tasks.classification import CLASSIFICATION
+from mmjax.tasks.multilabel import MULTILABEL as SEVERAL
 
 COUNTS = factory.Counts(np.array([90, 10, 0]), 100)
 PAIRS = ("audio", "image", "text")
+# Of a task whose target is a class, and of one with several.
+READS = SEVERAL.given("label", "label") | CLASSIFICATION.given("label", "label")
 
 
 def bound(part, table=LOSSES, modalities=("image", "text"), space="encoder/", counts=COUNTS):
@@ -30,7 +33,7 @@ def bound(part, table=LOSSES, modalities=("image", "text"), space="encoder/", co
         modalities=modalities,
         space=space,
         counts=counts,
-        reads_of_task=(usual_reads("label", "label"), ()),
+        reads_of_task=(READS, ()),
     )
 
 

@@ -13,6 +13,7 @@ from mmjax.errors import UserError
 from mmjax.inference.published import summary
 from mmjax.interop.formats.open_weights import open_weights
 from mmjax.interop.preprocess.images.processor import image_processor
+from mmjax.interop.weights.checkpoint import read_config_file
 from tests.commands import run
 from tests.interop import fakes
 
@@ -42,7 +43,7 @@ def test_embeddings_are_those_of_its_own_inputs(folder, pictures):
     model = mmjax.load(folder, batch_size=2)
     assert model.modalities == ("image", "text")
     found = model.embed(image=pictures, text=TEXTS)
-    config = interop.checkpoint.read_config_file(folder / "preprocessor_config.json")
+    config = read_config_file(folder / "preprocessor_config.json")
     pixels = image_processor(config)(pictures)["pixel_values"]
     ids = [[0, *(fakes.tokenizer().token_to_id(w) for w in text.split()), 1] for text in TEXTS]
     arrays = interop.load(folder)

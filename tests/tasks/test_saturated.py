@@ -10,11 +10,12 @@ from sklearn import metrics
 from mmjax.factory.bind import bind
 from mmjax.factory.tables.metrics import SET_METRICS
 from mmjax.metrics.whole_set import multilabel_precision_recall_f1
-from mmjax.tasks.classification import classification, log_odds
+from mmjax.tasks.classification import CLASSIFICATION, classification, log_odds
+from mmjax.tasks.multilabel import MULTILABEL as SEVERAL
 from mmjax.tasks.multilabel import multilabel
-from mmjax.tasks.task import usual_reads
 
 RNG = np.random.default_rng(0)
+READS = SEVERAL.given("label", "label") | CLASSIFICATION.given("label", "label")
 MULTILABEL = (
     "multilabel_roc_auc",
     "multilabel_average_precision",
@@ -30,7 +31,7 @@ def make(task, *names, vocabulary=()):
         modalities=("a",),
         space="encoder/",
         counts=None,
-        reads_of_task=(usual_reads("label", "label"), ()),
+        reads_of_task=(READS, ()),
     )
     return task(modalities=("a",), losses={}, metrics={}, whole_set=asked, vocabulary=vocabulary)
 

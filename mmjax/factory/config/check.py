@@ -111,6 +111,7 @@ def _modalities(tree: dict[str, Any]) -> None:
         )
     for name in names:
         lookup(with_inputs(tree), name, "config.modalities")
+    for name in names:
         if name in encoders:
             lookup(KINDS, kind_of(tree, name), f"config.encoders.{name}.kind")
 
