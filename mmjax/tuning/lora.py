@@ -10,7 +10,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array, Float
 
 from mmjax.errors import UserError
-from mmjax.nn.kernels.convolve import Conv, convolve
+from mmjax.nn.layers.conv import Conv, convolve
 from mmjax.nn.layers.dense import Dense
 from mmjax.tuning.paths import ENCODERS, NOT_ENCODERS, Sites, Tree, at, chosen, join
 

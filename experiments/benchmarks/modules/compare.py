@@ -46,7 +46,6 @@ def jax_step(module, inputs, output) -> tuple[Callable[[], None], int]:
     # Batch norms use and update the statistics of the batch, as PyTorch's do in training.
     training = {"deterministic": False, "mutable": ["batch_stats"]} if len(variables) > 1 else {}
 
-    @jax.jit
     def gradient(params, inputs):
         def loss(params):
             result = module.apply(variables | {"params": params}, *inputs, **training)
@@ -54,6 +53,8 @@ def jax_step(module, inputs, output) -> tuple[Callable[[], None], int]:
             return jnp.sum(y.astype(jnp.float32) ** 2)
 
         return jax.grad(loss)(params)
+
+    gradient = jax.jit(sharding.within(mesh, gradient))
 
     def step():
         jax.block_until_ready(gradient(params, inputs))

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from mmjax.nn.kernels.devices import sharing
 from mmjax.nn.layers.windows import windows
 
 # With at most so many pixels in an output, its gradients are products of unfolded windows.
@@ -32,10 +33,7 @@ def convolve(
 
     XLA's gradients take up to two and a half times as long where the outputs together have many
     pixels, or each has few. Windows are written out: height * width times the memory of some of
-    the images.
-
-    If several devices share the images, set the mesh (`jax.set_mesh`), as the trainer does: the
-    kernel's gradient then is summed by each before they meet.
+    the images. Devices that share them sum their own before they meet (see `devices.sharing`).
     """
     return _library(x, kernel, strides, padding)
 
@@ -56,7 +54,7 @@ def _forward(x, kernel, strides, padding):
 
 def _backward(strides, padding, residuals, d_y):
     x, kernel = residuals
-    pixels, devices = math.prod(d_y.shape[1:3]), _devices(x.shape[0])
+    pixels, devices = math.prod(d_y.shape[1:3]), sharing(x.shape[0])
     few = pixels <= FEW_PIXELS
     run = functools.partial(_unfolded if few else _library, strides=strides, padding=padding)
     if few or x.shape[0] // devices * pixels < MANY_WINDOWS:
@@ -66,12 +64,6 @@ def _backward(strides, padding, residuals, d_y):
 
 
 convolve.defvjp(_forward, _backward)
-
-
-def _devices(rows: int) -> int:
-    """How many devices share the rows, at most: those of the mesh that is set, or one."""
-    mesh = jax.sharding.get_abstract_mesh()
-    return math.gcd(rows, 1 if mesh.empty else mesh.size)
 
 
 def _kernel_gradient(x, d_y, kernel, strides, padding, devices):

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from mmjax.errors import UserError
-from mmjax.nn.kernels.attend import attend_by_head
+from mmjax.nn.kernels.attend import attend, attend_by_head
 from mmjax.nn.kernels.switch import dispatch
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.dot_product import dot_product
@@ -55,7 +55,7 @@ def attention(
     allowed = allowed_keys(mask, q.shape[2], k.shape[2], causal=causal)
     if drop is not None:
         return dot_product(q, k, v, allowed, bias, drop)
-    plain, fast = dot_product, {}
+    plain, fast = dot_product, {"cpu": attend}
     if q.shape[2] * k.shape[2] >= LONG:
         plain, fast = jax.checkpoint(dot_product), {"cpu": attend_by_head}
     if _fits_cudnn(v) and _has_cuda():

@@ -8,10 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmjax.nn.kernels.convolve import FEW_PIXELS, Conv, convolve
+from mmjax.nn.kernels import convolution
+from mmjax.nn.layers.conv import Conv, convolve
 from tests.processors import assert_library_convolutions
 
 NAMES = ("NHWC", "HWIO", "NHWC")
+
+
+@pytest.fixture(autouse=True)
+def many(monkeypatch):
+    """What is not few is many."""
+    monkeypatch.setattr(convolution, "MANY_WINDOWS", 1)
 
 
 def normal(*shape, dtype=jnp.float32, seed=0):
@@ -49,9 +56,23 @@ def test_convolve_equals_the_library(case):
     x, kernel = normal(2, *size, 3), normal(*sides, 3, 5, seed=1)
     own = output_and_gradients(lambda x, k: convolve(x, k, strides, padding), x, kernel)
     other = output_and_gradients(lambda x, k: library(x, k, strides, padding), x, kernel)
-    few = np.prod(own[1].shape[1:3]) <= FEW_PIXELS
+    few = np.prod(own[1].shape[1:3]) <= convolution.FEW_PIXELS
     assert few == ("many" not in case)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-2), own, other)
+
+
+def test_few_windows_in_many_pixels_are_the_librarys(monkeypatch):
+    x, kernel = normal(2, 9, 9, 3), normal(3, 3, 3, 5, seed=1)
+
+    def gradient(x, kernel):
+        return jax.grad(lambda k: convolve(x, k).sum())(kernel)
+
+    def program(least):
+        monkeypatch.setattr(convolution, "MANY_WINDOWS", least)
+        return jax.jit(lambda *given: gradient(*given)).lower(x, kernel).as_text()
+
+    assert "stablehlo.convolution" in program(2 * 7 * 7 + 1)
+    assert "stablehlo.convolution" not in program(2 * 7 * 7)
 
 
 @pytest.mark.parametrize("size", [4, 12])
@@ -104,7 +125,7 @@ def assert_near(a, b):
 
 
 @pytest.mark.parametrize(("batch", "size"), [(9, 16), (3, 22)])
-def test_some_pictures_at_a_time(batch, size):
+def test_some_images_at_a_time(batch, size):
     """9 of them three at a time, 3 larger ones one after the other."""
     x, kernel, around = (
         normal(batch, size, size, 64),
@@ -134,8 +155,11 @@ def test_devices_that_share_a_batch_only_sum_the_kernels_gradient(batch, size, c
         loss = lambda x, k: (convolve(x, k, (1, 1), ((1, 1), (1, 1))) ** 3).sum()  # noqa: E731
         return jax.grad(loss, (0, 1))(x, kernel)
 
-    jax.tree.map(assert_near, gradient(shared, kernel), gradient(x, kernel))
-    program = gradient.lower(shared, kernel).compile().as_text()
+    expected = gradient(x, kernel)
+    with jax.set_mesh(mesh):
+        jax.tree.map(assert_near, gradient(shared, kernel), expected)
+    with jax.set_mesh(mesh):
+        program = gradient.lower(shared, kernel).compile().as_text()
     assert len(re.findall(r" all-reduce\(", program)) == 1
     assert " all-reduce(" in program[program.index("\nENTRY") :]
     assert "all-gather" not in program
@@ -145,4 +169,4 @@ def test_devices_that_share_a_batch_only_sum_the_kernels_gradient(batch, size, c
 def test_elsewhere_it_is_the_librarys_convolution():
     """What is not CPU keeps its own convolutions: seen in the program lowered for a TPU."""
     x, kernel = normal(1, 5, 5, 2), normal(3, 3, 2, 3, seed=1)
-    assert_library_convolutions(convolve, x, kernel)
+    assert_library_convolutions(convolve, x, kernel, on_cpu=1)
