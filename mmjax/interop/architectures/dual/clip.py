@@ -8,7 +8,7 @@ from mmjax.interop.architecture import Architecture, Checkpoint, Family, has_typ
 from mmjax.interop.architectures.blocks import modern_blocks
 from mmjax.interop.architectures.dual import dual
 from mmjax.interop.architectures.dual.dual import Side, text_transformer
-from mmjax.interop.architectures.settings import pair, settings, transformer_options
+from mmjax.interop.architectures.settings import pair, settings, transformer_sizes
 from mmjax.interop.weights.layout import Rules, norm, patches, reshaped, same
 
 VISION = {
@@ -40,7 +40,8 @@ def vision_backbone(config: dict, dtype: Any, where: str) -> tuple[VisionTransfo
     c = settings(config, VISION, where)
     sides, size = pair(c.patch_size), pair(c.image_size)
     backbone = VisionTransformer(
-        **transformer_options(c, dtype, where),
+        **transformer_sizes(c, where),
+        dtype=dtype,
         patch_size=sides,
         grid=(size[0] // sides[0], size[1] // sides[1]),
         patch_bias=False,
