@@ -7,11 +7,13 @@ from jaxtyping import Array
 
 class Features(NamedTuple):
     """tokens: [B N D]. pooled: one vector of each example, [B E]; None: there is none. states: the
-    tokens before the first layer and after each, without a norm that follows the last."""
+    tokens before the first layer and after each, without a norm that follows the last. mask: which
+    tokens are real, [B N]; None: all are."""
 
     tokens: Array
     pooled: Array | None
     states: tuple[Array, ...]
+    mask: Array | None = None
 
     def named(self, output_hidden_states: bool) -> dict[str, Any]:
         """By the names of transformers; the hidden states only if they are wanted."""

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from mmjax.backbones.vision.maps import channels_last, features_of
+from mmjax.backbones.vision.maps import MapBackbone
 from mmjax.nn.layers.conv_norm import ConvNorm
 
 
@@ -53,7 +53,7 @@ class InvertedResidual(nn.Module):
         return x + y if self.stride == 1 and channels == self.channels else y
 
 
-class MobileNet(nn.Module):
+class MobileNet(MapBackbone):
     """A 3x3 convolution of stride 2, stages of inverted residual blocks, and a 1x1 convolution.
 
     Attributes:
@@ -62,7 +62,7 @@ class MobileNet(nn.Module):
         first, last: channels of the first and of the last convolution.
         norm: "batch" (in training a row's output depends on the other real rows; running statistics
             in the collection "batch_stats"), or "group", "layer" or "none", which do not mix rows.
-        image_channels: C, of published models.
+        image_channels, maps: of published models; see `MapBackbone`.
         dtype: type of the computation; norms are in float32.
     """
 
@@ -71,25 +71,8 @@ class MobileNet(nn.Module):
     last: int = 1280
     norm: str = "batch"
     image_channels: int = 3
+    maps: bool = False
     dtype: Any = jnp.float32
-
-    def __call__(
-        self,
-        pixel_values: Float[Array, "B C H W"],
-        real: Bool[Array, " B"] | None = None,
-        *,
-        output_hidden_states: bool = False,
-        deterministic: bool = True,
-    ) -> dict[str, Any]:
-        """Images -> last_hidden_state [B N D], the last map row by row, and its mean pooler_output
-        [B D]; the hidden states are the maps of `encode`.
-
-        Raises:
-            UserError: images of other channels.
-        """
-        x = channels_last(pixel_values, self.image_channels)
-        states = self.encode(x, real, deterministic=deterministic)
-        return features_of(states).named(output_hidden_states)
 
     @nn.compact
     def encode(

@@ -11,6 +11,11 @@ from mmjax.nn.layers.attention import attention, merge_heads, split_heads, split
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.layer_norm import LayerNorm
 from mmjax.nn.layers.options import activation, shared
+from mmjax.nn.layers.pooling import masked_mean
+
+# From a backbone, its last tokens [B N D] and their mask (None: all are real), within its compact
+# method, to the pooled vector [B E].
+Pooling = Callable[[nn.Module, Array, Array | None], Array]
 
 
 class AttentionHead(nn.Module):
@@ -47,36 +52,39 @@ class AttentionHead(nn.Module):
         return (y + Dense(width, dtype=self.dtype, name="mlp_out")(z))[:, 0]
 
 
-def _class(_: nn.Module, x: Array) -> Array:
+def _class(_: nn.Module, x: Array, __: Array | None) -> Array:
     return x[:, 0]
 
 
-def _dense(backbone: nn.Module, x: Array) -> Array:
+def _dense(backbone: nn.Module, x: Array, _: Array | None) -> Array:
     width = backbone.pooler_width or backbone.width
     pooler = Dense(width, dtype=backbone.dtype, name="pooler")
     return activation(backbone.pooler_activation)(pooler(x[:, 0]))
 
 
-def _mean(backbone: nn.Module, x: Array) -> Array:
-    return jnp.mean(x[:, backbone.lead :], axis=1)
+def _mean(backbone: nn.Module, x: Array, mask: Array | None) -> Array:
+    x = x[:, backbone.lead :]
+    return jnp.mean(x, axis=1) if mask is None else masked_mean(x, mask[:, backbone.lead :])
 
 
-def _class_and_mean(backbone: nn.Module, x: Array) -> Array:
-    return jnp.concatenate([x[:, 0], _mean(backbone, x)], axis=-1)
+def _class_and_mean(backbone: nn.Module, x: Array, mask: Array | None) -> Array:
+    return jnp.concatenate([x[:, 0], _mean(backbone, x, mask)], axis=-1)
 
 
-def _read(backbone: nn.Module, x: Array) -> Array:
+def _read(backbone: nn.Module, x: Array, mask: Array | None) -> Array:
     head = AttentionHead(**shared(backbone, AttentionHead), name="head")
-    return head(x[:, backbone.lead :])
+    lead = backbone.lead
+    return head(x[:, lead:], None if mask is None else mask[:, lead:])
 
 
-def _normed(pool: Callable[[nn.Module, Array], Array]) -> Callable[[nn.Module, Array], Array]:
-    return lambda backbone, x: LayerNorm(backbone.epsilon, name="norm")(pool(backbone, x))
+def _normed(pool: Pooling) -> Pooling:
+    return lambda backbone, x, mask: LayerNorm(backbone.epsilon, name="norm")(
+        pool(backbone, x, mask)
+    )
 
 
-# From the backbone and its last tokens, within its compact method, to the pooled vector. A mean and
-# the attention are over the tokens after the `lead` first ones.
-POOLINGS: Mapping[str, Callable[[nn.Module, Array], Array]] = {
+# A mean and the attention are over the real tokens after the `lead` first ones.
+POOLINGS: Mapping[str, Pooling] = {
     "attention": _read,
     "class": _class,
     "class_dense": _dense,

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from mmjax.backbones.vision.maps import channels_last, features_of
+from mmjax.backbones.vision.maps import MapBackbone
 from mmjax.errors import UserError
 from mmjax.nn.layers.conv_norm import ConvNorm
 from mmjax.nn.layers.convolution import max_pool
@@ -103,7 +103,7 @@ class ResidualBlock(nn.Module):
         return jax.nn.relu(x + y)
 
 
-class ResNet(nn.Module):
+class ResNet(MapBackbone):
     """A stem and stages of residual blocks (He et al. 2016, https://arxiv.org/abs/1512.03385).
 
     Attributes:
@@ -114,8 +114,7 @@ class ResNet(nn.Module):
             in the collection "batch_stats"), or "group", "layer" or "none", which do not mix rows.
         stem: "standard" (7x7 convolution of stride 2, 3x3 max pooling of stride 2), or "small" for
             small pictures (3x3 convolution of stride 1, no pooling).
-        image_channels: C, of published models.
-        maps: whether published models give maps, [B D h w] and [B D 1 1], as those of transformers.
+        image_channels, maps: of published models; see `MapBackbone`.
         dtype: type of the computation; norms are in float32.
     """
 
@@ -126,24 +125,6 @@ class ResNet(nn.Module):
     image_channels: int = 3
     maps: bool = False
     dtype: Any = jnp.float32
-
-    def __call__(
-        self,
-        pixel_values: Float[Array, "B C H W"],
-        real: Bool[Array, " B"] | None = None,
-        *,
-        output_hidden_states: bool = False,
-        deterministic: bool = True,
-    ) -> dict[str, Any]:
-        """Images -> last_hidden_state [B N D], the last map row by row, and its mean pooler_output
-        [B D]; the hidden states are the map before the first stage and after each.
-
-        Raises:
-            UserError: images of other channels.
-        """
-        x = channels_last(pixel_values, self.image_channels)
-        states = self.encode(x, real, deterministic=deterministic)
-        return features_of(states, maps=self.maps).named(output_hidden_states)
 
     @nn.compact
     def encode(

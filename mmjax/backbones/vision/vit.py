@@ -164,7 +164,7 @@ class VisionTransformer(nn.Module):
         x, states = stack.with_states(x, angles=angles, deterministic=deterministic)
         pooled = None
         if self.pooling is not None:
-            pooled = choose(POOLINGS, self.pooling, "pooling")(self, x).astype(self.dtype)
+            pooled = choose(POOLINGS, self.pooling, "pooling")(self, x, None).astype(self.dtype)
         return Features(x, pooled, states)
 
     def _embed(self, image: Array, hidden: Array | None) -> tuple[Array, Array | None]:

@@ -5,9 +5,9 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Shaped
+from jaxtyping import Array, Bool, Float
 
-from mmjax.encoders.image.pixels import normalise, present
+from mmjax.encoders.image.pixels import ImageEncoder, present
 from mmjax.errors import UserError
 from mmjax.nn.layers.convolution import ConvolutionBlock
 from mmjax.nn.layers.dense import Dense
@@ -25,7 +25,7 @@ OUTPUTS: Mapping[str, Callable[[Array], Array]] = {
 }
 
 
-class Cnn(nn.Module):
+class Cnn(ImageEncoder):
     """uint8 images [R H W 3] -> one token for each cell of the last grid, or one for the image.
 
     The published easy-VQA network is `Cnn(32, channels=(8, 16), downsample="max", norm="none",
@@ -64,21 +64,6 @@ class Cnn(nn.Module):
     dropout: float = 0.0
     dtype: Any = jnp.float32
 
-    def __call__(
-        self,
-        value: Shaped[Array, "R H W 3"],
-        mask: Bool[Array, " R"] | None = None,
-        *,
-        deterministic: bool = True,
-    ) -> Tokens:
-        """Images [R H W 3] and which of them are there -> Tokens [R N D].
-
-        Raises:
-            UserError: not uint8, an unknown option, or sizes that do not divide.
-        """
-        pixels = normalise(value, self.dtype, self.pixel_mean, self.pixel_std)
-        return self.from_pixels(pixels, mask, deterministic=deterministic)
-
     @nn.compact
     def from_pixels(
         self,
@@ -87,7 +72,11 @@ class Cnn(nn.Module):
         *,
         deterministic: bool = True,
     ) -> Tokens:
-        """The same from normalised pixels, of which a gradient may be taken."""
+        """Normalised images [R H W 3] and which of them are there -> Tokens [R N D].
+
+        Raises:
+            UserError: an unknown option, or sizes that do not divide.
+        """
         strides = self.strides or (2,) * len(self.channels)
         if len(strides) != len(self.channels):
             raise UserError(
@@ -112,5 +101,35 @@ class Cnn(nn.Module):
         init = initialiser(self.kernel_init)
         x = Dense(self.width, dtype=self.dtype, kernel_init=init, name="projection")(x)
         x = activation(self.output_activation)(x)
+        tokens = jnp.broadcast_to(rows[:, None], x.shape[:2])
+        return Tokens(zero_masked(x, tokens), tokens)
+
+
+class GridEncoder(ImageEncoder):
+    """What a method `grid` makes of images, whose last map [R y x C] becomes tokens [R N D].
+
+    Subclasses have that method of (images, which are real, deterministic), and the attributes
+    `width` (D), `output` (a name in OUTPUTS), `dropout` (of what enters the last dense layer) and
+    `dtype`.
+    """
+
+    @nn.compact
+    def from_pixels(
+        self,
+        pixels: Float[Array, "R H W 3"],
+        mask: Bool[Array, " R"] | None = None,
+        *,
+        deterministic: bool = True,
+    ) -> Tokens:
+        """Normalised images [R H W 3] and which of them are there -> Tokens [R N D].
+
+        Raises:
+            UserError: an unknown option.
+        """
+        rows = present(mask, pixels.shape[0])
+        x = zero_masked(pixels, jnp.broadcast_to(rows[:, None, None], pixels.shape[:3]))
+        x = choose(OUTPUTS, self.output, "output")(self.grid(x, rows, deterministic))
+        x = nn.Dropout(self.dropout, deterministic=deterministic)(x)
+        x = Dense(self.width, dtype=self.dtype, name="projection")(x)
         tokens = jnp.broadcast_to(rows[:, None], x.shape[:2])
         return Tokens(zero_masked(x, tokens), tokens)

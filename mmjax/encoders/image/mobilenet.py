@@ -4,15 +4,11 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Shaped
+from jaxtyping import Array, Float
 
 from mmjax.backbones.vision.mobilenet import MobileNet
-from mmjax.encoders.image.cnn import OUTPUTS
-from mmjax.encoders.image.pixels import IMAGENET_MEAN, IMAGENET_STD, normalise, present
-from mmjax.nn.layers.dense import Dense
-from mmjax.nn.layers.masking import zero_masked
-from mmjax.nn.layers.options import choose
-from mmjax.types import Tokens
+from mmjax.encoders.image.cnn import GridEncoder
+from mmjax.encoders.image.pixels import IMAGENET_MEAN, IMAGENET_STD
 
 # The paper's table 2: expansion, channels of the output, number of blocks, stride of the first.
 STAGES = (
@@ -34,7 +30,7 @@ def scaled(channels: int, multiplier: float) -> int:
     return rounded if rounded >= 0.9 * exact else rounded + 8
 
 
-class MobileNetV2(nn.Module):
+class MobileNetV2(GridEncoder):
     """uint8 images [R H W 3] -> one token for each cell of the last map, or one for the image.
 
     The layers are those of torchvision's mobilenet_v2 without the classifier; with the stages of
@@ -66,32 +62,8 @@ class MobileNetV2(nn.Module):
     dropout: float = 0.0
     dtype: Any = jnp.float32
 
-    def __call__(
-        self,
-        value: Shaped[Array, "R H W 3"],
-        mask: Bool[Array, " R"] | None = None,
-        *,
-        deterministic: bool = True,
-    ) -> Tokens:
-        """Images [R H W 3] and which of them are there -> Tokens [R N D].
-
-        Raises:
-            UserError: not uint8, or an unknown option.
-        """
-        pixels = normalise(value, self.dtype, self.pixel_mean, self.pixel_std)
-        return self.from_pixels(pixels, mask, deterministic=deterministic)
-
-    @nn.compact
-    def from_pixels(
-        self,
-        pixels: Float[Array, "R H W 3"],
-        mask: Bool[Array, " R"] | None = None,
-        *,
-        deterministic: bool = True,
-    ) -> Tokens:
-        """The same from normalised pixels, of which a gradient may be taken."""
-        rows = present(mask, pixels.shape[0])
-        x = zero_masked(pixels, jnp.broadcast_to(rows[:, None, None], pixels.shape[:3]))
+    def grid(self, x: Array, rows: Array, deterministic: bool) -> Float[Array, "R y x C"]:
+        """The last map."""
         stages = tuple(
             (count, stride, expansion, expansion, scaled(channels, self.width_multiplier))
             for expansion, channels, count, stride in self.stages
@@ -100,9 +72,4 @@ class MobileNetV2(nn.Module):
         last = scaled(LAST, max(1.0, self.width_multiplier))
         backbone = MobileNet(stages, first, last, self.norm, dtype=self.dtype)
         nn.share_scope(self, backbone)
-        x = backbone.encode(x, rows, deterministic=deterministic)[-1]
-        x = choose(OUTPUTS, self.output, "output")(x)
-        x = nn.Dropout(self.dropout, deterministic=deterministic)(x)
-        x = Dense(self.width, dtype=self.dtype, name="projection")(x)
-        tokens = jnp.broadcast_to(rows[:, None], x.shape[:2])
-        return Tokens(zero_masked(x, tokens), tokens)
+        return backbone.encode(x, rows, deterministic=deterministic)[-1]

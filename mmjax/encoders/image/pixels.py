@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
 from mmjax.errors import UserError
+from mmjax.types import Tokens
 
 # Of the pixels in 0..1, by channel: what the published ImageNet networks normalise by.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -34,3 +36,25 @@ def normalise(
 def present(mask: Bool[Array, " R"] | None, rows: int) -> Bool[Array, " R"]:
     """`mask`, or all True if there is none."""
     return jnp.ones((rows,), bool) if mask is None else mask
+
+
+class ImageEncoder(nn.Module):
+    """What takes bytes: those of a subclass, normalised, go to its method `from_pixels`.
+
+    Subclasses have the attributes `pixel_mean`, `pixel_std` and `dtype` of `normalise`.
+    """
+
+    def __call__(
+        self,
+        value: Shaped[Array, "R H W 3"],
+        mask: Bool[Array, " R"] | None = None,
+        *,
+        deterministic: bool = True,
+    ) -> Tokens:
+        """Images [R H W 3] and which of them are there -> Tokens [R N D].
+
+        Raises:
+            UserError: not uint8, or what `from_pixels` raises.
+        """
+        pixels = normalise(value, self.dtype, self.pixel_mean, self.pixel_std)
+        return self.from_pixels(pixels, mask, deterministic=deterministic)

@@ -5,10 +5,10 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Shaped
+from jaxtyping import Array, Bool, Float
 
 from mmjax.backbones.vision.vit import VisionTransformer
-from mmjax.encoders.image.pixels import normalise, present
+from mmjax.encoders.image.pixels import ImageEncoder, present
 from mmjax.errors import UserError
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.masking import zero_masked
@@ -25,6 +25,22 @@ SIZES = {
     "L": (1024, 24, 16),
     "H": (1280, 32, 16),
 }
+
+
+def inner_size(
+    size: str | None, width: int, layers: int | None, heads: int | None
+) -> tuple[int, int, int]:
+    """Inner width, layers and heads of `size`; layers and heads that are given go before it.
+
+    Without a size: `width`, 4 and 4.
+
+    Raises:
+        UserError: an unknown size.
+    """
+    inner, depth, count = (width, 4, 4) if size is None else choose(SIZES, size, "size")
+    return inner, depth if layers is None else layers, count if heads is None else heads
+
+
 # From the class token [R 1 D] (or none: [R 0 D]) and the patches [R N D]: the tokens.
 OUTPUTS: Mapping[str, Callable[[Array, Array], Array]] = {
     "all": lambda summary, patches: jnp.concatenate([summary, patches], axis=1),
@@ -33,7 +49,7 @@ OUTPUTS: Mapping[str, Callable[[Array, Array], Array]] = {
 }
 
 
-class Vit(nn.Module):
+class Vit(ImageEncoder):
     """uint8 images [R H W 3] -> one token for each patch, or for each window of patches.
 
     Images of another size than at initialisation may follow: learned positions are interpolated.
@@ -82,22 +98,6 @@ class Vit(nn.Module):
     layer_scale: float | None = None
     remat: bool = False
 
-    def __call__(
-        self,
-        value: Shaped[Array, "R H W 3"],
-        mask: Bool[Array, " R"] | None = None,
-        *,
-        deterministic: bool = True,
-    ) -> Tokens:
-        """Images [R H W 3] and which of them are there -> Tokens [R N D].
-
-        Raises:
-            UserError: not uint8, an unknown option, options that do not fit each other, or sizes
-                that do not divide as the attributes say.
-        """
-        pixels = normalise(value, self.dtype, self.pixel_mean, self.pixel_std)
-        return self.from_pixels(pixels, mask, deterministic=deterministic)
-
     @nn.compact
     def from_pixels(
         self,
@@ -106,8 +106,13 @@ class Vit(nn.Module):
         *,
         deterministic: bool = True,
     ) -> Tokens:
-        """The same from normalised pixels, of which a gradient may be taken."""
-        width, layers, heads = self._size()
+        """Normalised images [R H W 3] and which of them are there -> Tokens [R N D].
+
+        Raises:
+            UserError: an unknown option, options that do not fit each other, or sizes that do not
+                divide as the attributes say.
+        """
+        width, layers, heads = inner_size(self.size, self.width, self.layers, self.heads)
         if self.output == "class" and (not self.class_token or self.pool != 1):
             raise UserError(
                 "vit: output 'class' is the class token alone: it needs class_token=True and pool=1"
@@ -117,7 +122,7 @@ class Vit(nn.Module):
         size = {"width": width, "layers": layers, "heads": heads}
         backbone = VisionTransformer(**shared(self, VisionTransformer) | size)
         nn.share_scope(self, backbone)
-        x, _, _ = backbone.encode(pixels, deterministic=deterministic)
+        x = backbone.encode(pixels, deterministic=deterministic).tokens
         grid = (x.shape[0], *(side // self.patch_size for side in pixels.shape[1:3]), width)
         patches = window_mean(x[:, backbone.lead :].reshape(grid), self.pool)
         patches = patches.reshape(grid[0], -1, width)
@@ -126,11 +131,3 @@ class Vit(nn.Module):
             x = Dense(self.width, dtype=self.dtype, name="projection")(x)
         tokens = jnp.broadcast_to(rows[:, None], x.shape[:2])
         return Tokens(zero_masked(x, tokens), tokens)
-
-    def _size(self) -> tuple[int, int, int]:
-        """Inner width, layers, heads."""
-        width, layers, heads = self.width, 4, 4
-        if self.size is not None:
-            width, layers, heads = choose(SIZES, self.size, "size")
-        layers = layers if self.layers is None else self.layers
-        return width, layers, heads if self.heads is None else self.heads

@@ -7,9 +7,9 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Shaped
+from jaxtyping import Array, Bool, Float
 
-from mmjax.encoders.video.frames import normalise, real_frames, zero_frames
+from mmjax.encoders.video.frames import VideoEncoder, real_frames, zero_frames
 from mmjax.errors import UserError
 from mmjax.nn.kernels.convolve import convolve
 from mmjax.nn.layers.convolution import NORMS
@@ -125,7 +125,7 @@ OUTPUTS: Mapping[str, Callable[[Array, Array], tuple[Array, Array]]] = {
 }
 
 
-class Cnn3d(nn.Module):
+class Cnn3d(VideoEncoder):
     """uint8 clips [R T H W 3] -> a token for each frame that is left, for each cell, or one.
 
     Masked frames are zeros before every convolution, like what is outside the clip, so a clip
@@ -158,21 +158,6 @@ class Cnn3d(nn.Module):
     dropout: float = 0.0
     dtype: Any = jnp.float32
 
-    def __call__(
-        self,
-        value: Shaped[Array, "R T H W 3"],
-        mask: Bool[Array, "R T"] | None = None,
-        *,
-        deterministic: bool = True,
-    ) -> Tokens:
-        """Clips [R T H W 3] and which frames are there -> Tokens [R N D].
-
-        Raises:
-            UserError: not uint8, an unknown option, or strides that are not one for each block.
-        """
-        pixels = normalise(value, self.dtype, self.pixel_mean, self.pixel_std)
-        return self.from_pixels(pixels, mask, deterministic=deterministic)
-
     @nn.compact
     def from_pixels(
         self,
@@ -181,7 +166,11 @@ class Cnn3d(nn.Module):
         *,
         deterministic: bool = True,
     ) -> Tokens:
-        """The same from normalised pixels, of which a gradient may be taken."""
+        """Normalised clips [R T H W 3] and which of their frames are there -> Tokens [R N D].
+
+        Raises:
+            UserError: an unknown option, or strides that are not one for each block.
+        """
         strides = self.strides or (2,) * len(self.channels)
         time_strides = self.time_strides or (1,) * len(self.channels)
         if not len(strides) == len(time_strides) == len(self.channels):

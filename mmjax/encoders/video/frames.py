@@ -2,12 +2,14 @@
 
 from typing import Any
 
+import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
 from mmjax.encoders.image import pixels
 from mmjax.errors import UserError
 from mmjax.nn.layers.masking import zero_masked
+from mmjax.types import Tokens
 
 
 def check_bytes(video: Shaped[Array, "R T H W 3"]) -> None:
@@ -44,3 +46,22 @@ def zero_frames(
 ) -> Float[Array, "R T H W channels"]:
     """The clip with exact zeros in the frames that are not real."""
     return zero_masked(video, jnp.broadcast_to(mask[:, :, None, None], video.shape[:4]))
+
+
+class VideoEncoder(nn.Module):
+    """As `mmjax.encoders.image.pixels.ImageEncoder`, of clips."""
+
+    def __call__(
+        self,
+        value: Shaped[Array, "R T H W 3"],
+        mask: Bool[Array, "R T"] | None = None,
+        *,
+        deterministic: bool = True,
+    ) -> Tokens:
+        """Clips [R T H W 3] and which of their frames are there -> Tokens [R N D].
+
+        Raises:
+            UserError: not uint8, or what `from_pixels` raises.
+        """
+        pixels = normalise(value, self.dtype, self.pixel_mean, self.pixel_std)
+        return self.from_pixels(pixels, mask, deterministic=deterministic)

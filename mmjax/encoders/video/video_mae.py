@@ -1,29 +1,22 @@
 """The encoder of VideoMAE (Tong et al. 2022, https://arxiv.org/abs/2203.12602)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
+from mmjax.backbones.vision import video_mae
+from mmjax.encoders.image.vit import inner_size
 from mmjax.encoders.video.frames import normalise, real_frames, zero_frames
-from mmjax.encoders.video.sizes import inner_size
 from mmjax.nn.layers.dense import Dense
-from mmjax.nn.layers.layer_norm import LayerNorm
 from mmjax.nn.layers.masking import zero_masked
-from mmjax.nn.layers.options import choose
-from mmjax.nn.layers.pooling import masked_mean
-from mmjax.nn.layers.positions import sinusoids
-from mmjax.nn.layers.transformer import Block
-from mmjax.nn.layers.tubelets import TubeletEmbedding, real_tubelets
+from mmjax.nn.layers.options import choose, shared
 from mmjax.types import Tokens
 
-# From the last block's tokens and their mask: what the closing norm gets, and its mask.
-OUTPUTS: Mapping[str, Callable[[Array, Array], tuple[Array, Array]]] = {
-    "mean": lambda x, mask: (masked_mean(x, mask)[:, None], jnp.any(mask, 1, keepdims=True)),
-    "sequence": lambda x, mask: (x, mask),
-}
+# Whether the one token that comes out is the mean of all.
+OUTPUTS: Mapping[str, bool] = {"mean": True, "sequence": False}
 
 
 class VideoMae(nn.Module):
@@ -99,32 +92,19 @@ class VideoMae(nn.Module):
         """The same from normalised pixels, of which a gradient may be taken."""
         mask = real_frames(mask, pixels)
         inner, layers, heads = inner_size(self.size, self.width, self.layers, self.heads)
-        x = TubeletEmbedding(
-            inner, self.tubelet_frames, self.patch_size, self.dtype, name="tubelets"
-        )(zero_frames(pixels, mask))
-        rows, _, height, width, _ = x.shape
-        x = x.reshape(rows, -1, inner)
-        tokens = jnp.repeat(real_tubelets(mask, self.tubelet_frames), height * width, axis=1)
-        if visible is not None:
-            tokens = tokens & visible
-        x = x + sinusoids(x.shape[1], inner).astype(x.dtype)
-        x = nn.Dropout(self.dropout, deterministic=deterministic)(x)
-
-        def run(block, x):
-            return block(x, tokens, deterministic=deterministic)
-
-        for layer in range(layers):
-            block = Block(
-                heads,
-                self.mlp_ratio,
-                self.dropout,
-                self.dtype,
-                activation="gelu_exact",
-                name=f"block_{layer}",
-            )
-            x = (nn.remat(run) if self.remat else run)(block, x)
-        x, kept = choose(OUTPUTS, self.output, "output")(x, tokens)
-        x = LayerNorm(name="norm")(x).astype(self.dtype)
+        pooled = choose(OUTPUTS, self.output, "output")
+        options = shared(self, video_mae.VideoMae)
+        options |= {"width": inner, "layers": layers, "heads": heads}
+        options["tubelet"] = (self.tubelet_frames, self.patch_size, self.patch_size)
+        backbone = video_mae.VideoMae(
+            **options, final_norm=not pooled, pooling="mean" if pooled else None
+        )
+        nn.share_scope(self, backbone)
+        video = zero_frames(pixels, mask)
+        found = backbone.encode(video, mask, visible=visible, deterministic=deterministic)
+        x, tokens = found.tokens, found.mask
+        if pooled:
+            x, tokens = found.pooled[:, None], jnp.any(tokens, 1, keepdims=True)
         if inner != self.width:
             x = Dense(self.width, dtype=self.dtype, name="projection")(x)
-        return Tokens(zero_masked(x, kept), kept)
+        return Tokens(zero_masked(x, tokens), tokens)

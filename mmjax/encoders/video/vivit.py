@@ -1,104 +1,27 @@
 """Video vision transformer (Arnab et al. 2021, https://arxiv.org/abs/2103.15691)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Shaped
+from jaxtyping import Array, Bool, Float
 
-from mmjax.encoders.video.frames import normalise, real_frames, zero_frames
-from mmjax.encoders.video.sizes import inner_size
+from mmjax.backbones.vision import vivit
+from mmjax.encoders.image.vit import inner_size
+from mmjax.encoders.video.frames import VideoEncoder, real_frames, zero_frames
 from mmjax.nn.layers.dense import Dense
-from mmjax.nn.layers.embedding import GridPositions, LearnedPositions
 from mmjax.nn.layers.masking import zero_masked
-from mmjax.nn.layers.options import choose
-from mmjax.nn.layers.pooling import masked_mean
-from mmjax.nn.layers.transformer import Transformer
-from mmjax.nn.layers.tubelets import TubeletEmbedding, TubeletPositions, real_tubelets
+from mmjax.nn.layers.options import choose, shared
 from mmjax.types import Tokens
 
-# Whether a learned token goes in front, and what speaks for the sequence [B N D] afterwards.
-SUMMARIES: Mapping[str, tuple[bool, Callable[[Array, Array], Array]]] = {
-    "class": (True, lambda x, mask: zero_masked(x[:, 0], mask[:, 0])),
-    "mean": (False, masked_mean),
-}
-OUTPUTS: Mapping[str, Callable[[Array, Array, Array], tuple[Array, Array]]] = {
-    "sequence": lambda x, mask, _: (x, mask),
-    "summary": lambda _, mask, summary: (summary[:, None], jnp.any(mask, 1, keepdims=True)),
-}
+# Whether a learned token speaks for a sequence, or the mean of the real ones.
+SUMMARIES: Mapping[str, bool] = {"class": True, "mean": False}
+# Whether all tokens come out, or the summary.
+OUTPUTS: Mapping[str, bool] = {"sequence": True, "summary": False}
 
 
-class Stack(nn.Module):
-    """A class token in front if `summary` asks for one, dropout, and a transformer.
-
-    Attributes:
-        layers, heads, mlp_ratio, dropout, dtype, remat: of the transformer.
-        summary: "class" or "mean".
-    """
-
-    layers: int
-    heads: int
-    mlp_ratio: float | int
-    dropout: float
-    dtype: Any
-    remat: bool
-    summary: str
-
-    @nn.compact
-    def __call__(
-        self, x: Float[Array, "B N D"], mask: Bool[Array, "B N"], deterministic: bool
-    ) -> tuple[Float[Array, "B n D"], Bool[Array, "B n"], Float[Array, "B D"]]:
-        """The tokens after the transformer, their mask, and the summary; n is N or N + 1."""
-        class_token, summarise = choose(SUMMARIES, self.summary, "summary")
-        if class_token:
-            init = nn.initializers.normal(0.02)
-            token = self.param("class_token", init, (1, x.shape[-1]), jnp.float32).astype(x.dtype)
-            x = jnp.concatenate([jnp.broadcast_to(token, (x.shape[0], *token.shape)), x], axis=1)
-            mask = jnp.concatenate([jnp.any(mask, axis=1, keepdims=True), mask], axis=1)
-        x = nn.Dropout(self.dropout, deterministic=deterministic)(x)
-        x = Transformer(
-            self.layers,
-            self.heads,
-            self.mlp_ratio,
-            self.dropout,
-            self.dtype,
-            remat=self.remat,
-            name="transformer",
-        )(x, mask, deterministic=deterministic)
-        return x, mask, summarise(x, mask)
-
-
-def joint(
-    encoder: "Vivit", x: Float[Array, "R t Y X D"], mask: Bool[Array, "R t"], deterministic: bool
-) -> tuple[Array, Array, Array]:
-    """The paper's model 1: attention between all tubelets of a clip."""
-    rows, _, height, width, _ = x.shape
-    x = TubeletPositions(name="positions")(x).reshape(rows, -1, x.shape[-1])
-    tokens = jnp.repeat(mask, height * width, axis=1)
-    return encoder.stack("stack")(x, tokens, deterministic)
-
-
-def factorised(
-    encoder: "Vivit", x: Float[Array, "R t Y X D"], mask: Bool[Array, "R t"], deterministic: bool
-) -> tuple[Array, Array, Array]:
-    """The paper's model 2: attention in space at each time, then between the times' summaries."""
-    grid = x.shape
-    x = GridPositions(name="positions")(x.reshape(-1, *grid[2:]))
-    x = x.reshape(x.shape[0], -1, grid[-1])
-    cells = jnp.broadcast_to(mask.reshape(-1, 1), x.shape[:2])
-    _, _, summary = encoder.stack("spatial")(x, cells, deterministic)
-    x = LearnedPositions(name="times")(summary.reshape(*grid[:2], grid[-1]))
-    return encoder.stack("temporal", encoder.temporal_layers)(x, mask, deterministic)
-
-
-MODELS: Mapping[str, Callable[..., tuple[Array, Array, Array]]] = {
-    "factorised": factorised,
-    "joint": joint,
-}
-
-
-class Vivit(nn.Module):
+class Vivit(VideoEncoder):
     """uint8 clips [R T H W 3] -> a token for each tubelet ("joint") or each time ("factorised").
 
     Masked frames are grey (zeros after normalisation). A tubelet is real if any of its frames is:
@@ -143,22 +66,6 @@ class Vivit(nn.Module):
     dtype: Any = jnp.float32
     remat: bool = False
 
-    def __call__(
-        self,
-        value: Shaped[Array, "R T H W 3"],
-        mask: Bool[Array, "R T"] | None = None,
-        *,
-        deterministic: bool = True,
-    ) -> Tokens:
-        """Clips [R T H W 3] and which frames are there -> Tokens [R N D].
-
-        Raises:
-            UserError: not uint8, an unknown option, sizes that do not divide as the attributes
-                say, or a longer clip than at initialisation.
-        """
-        pixels = normalise(value, self.dtype, self.pixel_mean, self.pixel_std)
-        return self.from_pixels(pixels, mask, deterministic=deterministic)
-
     @nn.compact
     def from_pixels(
         self,
@@ -167,29 +74,27 @@ class Vivit(nn.Module):
         *,
         deterministic: bool = True,
     ) -> Tokens:
-        """The same from normalised pixels, of which a gradient may be taken."""
+        """Normalised clips [R T H W 3] and which of their frames are there -> Tokens [R N D].
+
+        Raises:
+            UserError: an unknown option, sizes that do not divide as the attributes say, or a
+                longer clip than at initialisation.
+        """
         mask = real_frames(mask, pixels)
-        inner, _, _ = inner_size(self.size, self.width, self.layers, self.heads)
-        x = TubeletEmbedding(
-            inner, self.tubelet_frames, self.patch_size, self.dtype, name="tubelets"
-        )(zero_frames(pixels, mask))
-        run = choose(MODELS, self.model, "model")
-        found = run(self, x, real_tubelets(mask, self.tubelet_frames), deterministic)
-        x, tokens = choose(OUTPUTS, self.output, "output")(*found)
+        inner, layers, heads = inner_size(self.size, self.width, self.layers, self.heads)
+        options = shared(self, vivit.Vivit)
+        options |= {"width": inner, "layers": layers, "heads": heads}
+        backbone = vivit.Vivit(
+            **options,
+            tubelet=(self.tubelet_frames, self.patch_size, self.patch_size),
+            class_token=choose(SUMMARIES, self.summary, "summary"),
+            pooling=self.summary,
+        )
+        nn.share_scope(self, backbone)
+        found = backbone.encode(zero_frames(pixels, mask), mask, deterministic=deterministic)
+        x, tokens = found.tokens, found.mask
+        if not choose(OUTPUTS, self.output, "output"):
+            x, tokens = found.pooled[:, None], jnp.any(tokens, 1, keepdims=True)
         if inner != self.width:
             x = Dense(self.width, dtype=self.dtype, name="projection")(x)
         return Tokens(zero_masked(x, tokens), tokens)
-
-    def stack(self, name: str, layers: int | None = None) -> Stack:
-        """A transformer of this encoder, within `from_pixels`; layers None: as the spatial one."""
-        _, depth, heads = inner_size(self.size, self.width, self.layers, self.heads)
-        return Stack(
-            depth if layers is None else layers,
-            heads,
-            self.mlp_ratio,
-            self.dropout,
-            self.dtype,
-            self.remat,
-            self.summary,
-            name=name,
-        )

@@ -1,6 +1,26 @@
-"""Layouts of blocks that several families share."""
+"""What several families share: layouts of blocks, and classifiers."""
 
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+
+from mmjax.backbones.classifier import Classifier
 from mmjax.interop.weights.layout import Rules, dense, norm, prefixed, qkv
+
+
+def classified(
+    tower: nn.Module, rules: Rules, names: Mapping[str, Any], head: str = "classifier"
+) -> tuple[nn.Module, str, Rules]:
+    """A tower with the classifier on its pooled vector, if there is one among the tensors `names`.
+
+    Returns:
+        The module, the path of the tower's parameters in it, and its layout.
+    """
+    if f"{head}.weight" not in names:
+        return tower, "", rules
+    module = Classifier(tower, names[f"{head}.weight"].shape[0], tower.dtype)
+    return module, "tower", [*prefixed(rules, "tower/"), *dense("classifier", head)]
 
 
 def modern_blocks(ours: str, theirs: str, layers: int, width: int) -> Rules:
@@ -17,8 +37,12 @@ def modern_blocks(ours: str, theirs: str, layers: int, width: int) -> Rules:
 
 
 def repeated(block: Rules, ours: str, theirs: str, layers: int) -> Rules:
-    """The layout of one block, for each of them: OURS/block_N/... and THEIRS.N.…"""
+    """The layout of one block, for each of them: OURS/block_N/... and THEIRS.N.…
+
+    With ours="": block_N/...
+    """
     rules: Rules = []
     for layer in range(layers):
-        rules += prefixed(block, f"{ours}/block_{layer}/", f"{theirs}.{layer}.")
+        path = f"{ours}/block_{layer}/".removeprefix("/")
+        rules += prefixed(block, path, f"{theirs}.{layer}.")
     return rules

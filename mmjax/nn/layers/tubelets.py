@@ -13,11 +13,12 @@ from mmjax.nn.layers.embedding import resize_positions
 
 
 def fold_tubelets(
-    video: Float[Array, "R T H W channels"], frames: int, side: int
+    video: Float[Array, "R T H W channels"], frames: int, side: int | tuple[int, int]
 ) -> Float[Array, "R t Y X features"]:
     """Each block of frames x side x side becomes one cell; t = T / frames.
 
-    Features are in the order frame in the block, row, column, channel.
+    A pair of sides cuts blocks that are no squares, rows first. Features are in the order frame in
+    the block, row, column, channel.
 
     Raises:
         UserError: the clip does not split into such blocks.
@@ -28,15 +29,16 @@ def fold_tubelets(
             f"tubelet_frames: {length} frames do not split into tubelets of {frames}: pad the clip"
             " with masked frames or choose a tubelet_frames that divides its length"
         )
-    if side < 1 or height % side or width % side:
+    high, wide = (side, side) if isinstance(side, int) else side
+    if min(high, wide) < 1 or height % high or width % wide:
         raise UserError(
-            f"patch_size: {height}x{width} does not split into patches of {side}x{side}:"
+            f"patch_size: {height}x{width} does not split into patches of {high}x{wide}:"
             " resize the frames or choose a patch_size that divides both sides"
         )
-    grid = (length // frames, height // side, width // side)
-    cut = video.reshape(rows, grid[0], frames, grid[1], side, grid[2], side, channels)
+    t, y, x = (length // frames, height // high, width // wide)
+    cut = video.reshape(rows, t, frames, y, high, x, wide, channels)
     cut = jnp.transpose(cut, (0, 1, 3, 5, 2, 4, 6, 7))
-    return cut.reshape(rows, *grid, frames * side * side * channels)
+    return cut.reshape(rows, t, y, x, frames * high * wide * channels)
 
 
 def real_tubelets(mask: Bool[Array, "R T"], frames: int) -> Bool[Array, "R t"]:
@@ -56,13 +58,13 @@ class TubeletEmbedding(nn.Module):
     Attributes:
         width: D of a tubelet's vector.
         frames: length of a tubelet.
-        side: side of a tubelet in pixels.
+        side: side of a tubelet in pixels, or rows and columns.
         dtype: type of the computation.
     """
 
     width: int
     frames: int
-    side: int
+    side: int | tuple[int, int]
     dtype: Any = jnp.float32
 
     @nn.compact

@@ -8,7 +8,7 @@ from mmjax.interop.architecture import Architecture, Checkpoint, Family, has_typ
 from mmjax.interop.architectures.blocks import modern_blocks
 from mmjax.interop.architectures.dual import dual
 from mmjax.interop.architectures.dual.dual import Side, text_transformer
-from mmjax.interop.architectures.settings import pair, settings, transformer_sizes
+from mmjax.interop.architectures.settings import patch_sizes, settings, transformer_sizes
 from mmjax.interop.weights.layout import Rules, norm, patches, reshaped, same
 
 VISION = {
@@ -38,12 +38,10 @@ TEXT = {
 def vision_backbone(config: dict, dtype: Any, where: str) -> tuple[VisionTransformer, Rules]:
     """The image backbone, and its layout below "vision_model."."""
     c = settings(config, VISION, where)
-    sides, size = pair(c.patch_size), pair(c.image_size)
     backbone = VisionTransformer(
         **transformer_sizes(c, where),
+        **patch_sizes(c),
         dtype=dtype,
-        patch_size=sides,
-        grid=(size[0] // sides[0], size[1] // sides[1]),
         patch_bias=False,
         pre_norm=True,
         final_norm=False,
@@ -55,7 +53,7 @@ def vision_backbone(config: dict, dtype: Any, where: str) -> tuple[VisionTransfo
         *patches(
             "patches/projection",
             "embeddings.patch_embedding",
-            sides,
+            backbone.patch_size,
             c.num_channels,
             bias=False,
         ),

@@ -8,7 +8,7 @@ from mmjax.interop.architecture import Architecture, Checkpoint, Family, has_typ
 from mmjax.interop.architectures.blocks import modern_blocks
 from mmjax.interop.architectures.dual import clip, dual
 from mmjax.interop.architectures.dual.dual import Side, text_transformer
-from mmjax.interop.architectures.settings import pair, settings, transformer_sizes
+from mmjax.interop.architectures.settings import patch_sizes, settings, transformer_sizes
 from mmjax.interop.weights.layout import Rules, dense, norm, patches, same, transposed
 
 VISION = clip.VISION | {
@@ -45,17 +45,17 @@ def head() -> Rules:
 def vision_backbone(config: dict, dtype: Any, where: str) -> tuple[VisionTransformer, Rules]:
     """The image backbone, and its layout below "vision_model."."""
     c = settings(config, VISION, where)
-    sides, size = pair(c.patch_size), pair(c.image_size)
     backbone = VisionTransformer(
         **transformer_sizes(c, where),
+        **patch_sizes(c),
         dtype=dtype,
-        patch_size=sides,
-        grid=(size[0] // sides[0], size[1] // sides[1]),
         class_token=False,
         pooling="attention" if c.vision_use_head else None,
     )
     rules = [
-        *patches("patches/projection", "embeddings.patch_embedding", sides, c.num_channels),
+        *patches(
+            "patches/projection", "embeddings.patch_embedding", backbone.patch_size, c.num_channels
+        ),
         *same("positions", "embeddings.position_embedding.weight"),
         *modern_blocks("transformer", "encoder.layers", c.num_hidden_layers, c.hidden_size),
         *norm("transformer/norm", "post_layernorm"),

@@ -8,7 +8,7 @@ from mmjax.backbones.stack import check_heads
 from mmjax.backbones.vision.vit import VisionTransformer
 from mmjax.errors import UserError
 from mmjax.interop.architectures.open_clip.blocks import activation, blocks, check, epsilon
-from mmjax.interop.architectures.settings import pair, settings
+from mmjax.interop.architectures.settings import patch_sizes, settings
 from mmjax.interop.weights.layout import Rules, norm, patches, reshaped, same
 from mmjax.nn.layers.dense import Dense
 
@@ -44,14 +44,12 @@ def vit_backbone(
     check_heads(where, c.width, heads)
     if (c.pool_type, c.final_ln_after_pool) not in PICTURES:
         raise UserError(f"{where}: pool_type={c.pool_type!r} of pictures: mmjax has tok and avg")
-    sides, size = pair(c.patch_size), pair(c.image_size)
     backbone = VisionTransformer(
         width=c.width,
         layers=c.layers,
         heads=heads,
         mlp_width=int(c.width * c.mlp_ratio),
-        patch_size=sides,
-        grid=(size[0] // sides[0], size[1] // sides[1]),
+        **patch_sizes(c),
         antialias=True,
         activation=activation(c, quick, where),
         epsilon=epsilon(c, where),
@@ -64,7 +62,7 @@ def vit_backbone(
     )
     rules = [
         *reshaped("tower/class_token", "visual.class_embedding", (1, c.width), (c.width,)),
-        *patches("tower/patches/projection", "visual.conv1", sides, bias=False),
+        *patches("tower/patches/projection", "visual.conv1", backbone.patch_size, bias=False),
         *same("tower/positions", "visual.positional_embedding"),
         *(() if c.no_ln_pre else norm("tower/pre_norm", "visual.ln_pre")),
         *blocks("tower/transformer", c.layers, "visual.", scaled=c.ls_init_value is not None),

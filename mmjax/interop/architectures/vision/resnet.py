@@ -13,15 +13,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mmjax.backbones.classifier import Classifier
 from mmjax.backbones.vision.resnet import ResNet
 from mmjax.encoders.image.pixels import IMAGENET_MEAN, IMAGENET_STD
 from mmjax.errors import UserError
 from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part, strip
+from mmjax.interop.architectures.blocks import classified
 from mmjax.interop.architectures.settings import settings
 from mmjax.interop.encoding.encoder import images
 from mmjax.interop.formats.tensors import Weights
-from mmjax.interop.weights.layout import Rule, Rules, convolution, dense, norm, prefixed, same
+from mmjax.interop.weights.layout import Rule, Rules, convolution, norm, same
 from mmjax.nn.layers.batch_norm import STATISTICS
 
 COUNTER = "num_batches_tracked"  # PyTorch starts it at 0 where a file does not have it
@@ -214,12 +214,8 @@ def with_classifier(
     naming: Any,
 ) -> Architecture:
     """The tower, and its classifier if the file has one; `naming`: to canonical names."""
-    module, path = tower, ""
-    encoder = tower.clone(maps=False) if isinstance(tower, ResNet) else tower
-    if f"{classifier}.weight" in names:
-        classes = names[f"{classifier}.weight"].shape[0]
-        module, path = Classifier(tower, classes, tower.dtype), "tower"
-        rules = [*prefixed(rules, "tower/"), *dense("classifier", classifier)]
+    encoder = tower.clone(maps=False)
+    module, path, rules = classified(tower, rules, names, classifier)
     shapes = {"pixel_values": jax.ShapeDtypeStruct((1, tower.image_channels, 64, 64), jnp.float32)}
     part = Part(encoder, path, real_pictures, PIXELS)
     parts = {"image": part} if tower.image_channels == 3 else {}

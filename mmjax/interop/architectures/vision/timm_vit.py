@@ -8,12 +8,11 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mmjax.backbones.classifier import Classifier
 from mmjax.backbones.stack import check_heads
 from mmjax.backbones.vision.vit import VisionTransformer
 from mmjax.errors import UserError
 from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part
-from mmjax.interop.architectures.blocks import repeated
+from mmjax.interop.architectures.blocks import classified, repeated
 from mmjax.interop.architectures.dual.dual import picture
 from mmjax.interop.architectures.vision import timm_names
 from mmjax.interop.weights.layout import (
@@ -21,7 +20,6 @@ from mmjax.interop.weights.layout import (
     dense,
     norm,
     patches,
-    prefixed,
     reshaped,
     same,
     side_by_side,
@@ -202,14 +200,10 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     where = str(checkpoint.path)
     names = {canonical(name): tensor for name, tensor in checkpoint.weights.items()}
     tower, rules = transformer(checkpoint.config, names, where, dtype)
-    module: Any = tower
-    part = Part(tower)
-    if "head.weight" in names:
-        module, part = Classifier(tower, names["head.weight"].shape[0], dtype), Part(tower, "tower")
-        rules = [*prefixed(rules, "tower/"), *dense("classifier", "head")]
+    module, path, rules = classified(tower, rules, names, "head")
     check_parts(rules, names, where)
     shapes = {"pixel_values": picture(tower, names["patch_embed.proj.weight"].shape[1])}
-    parts, inputs = {"image": part}, ("pixel_values",)
+    parts, inputs = {"image": Part(tower, path)}, ("pixel_values",)
     return Architecture("timm_vit", module, rules, shapes, canonical, parts, inputs)
 
 

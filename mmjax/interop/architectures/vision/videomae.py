@@ -3,11 +3,11 @@
 import re
 from typing import Any
 
-from mmjax.backbones.vision.video import VideoTower
+from mmjax.backbones.vision.video_mae import VideoMae
 from mmjax.errors import UserError
 from mmjax.interop.architecture import Architecture, Checkpoint, Family, has_type, strip
 from mmjax.interop.architectures.blocks import repeated
-from mmjax.interop.architectures.settings import activation, pair, settings
+from mmjax.interop.architectures.settings import pair, settings, transformer_sizes
 from mmjax.interop.architectures.vision import vit, vivit
 from mmjax.interop.weights.layout import dense, norm, patches, qkv
 
@@ -27,6 +27,7 @@ SETTINGS = {
     "use_mean_pooling": True,
     "head_dim": None,
 }
+POOLED_EPSILON = 1e-5  # PyTorch's own, of fc_norm
 # Version 4 of transformers has the biases beside the layers.
 BIASES = ((r"attention\.q_bias$", "attention.query.bias"),)
 BIASES += ((r"attention\.v_bias$", "attention.value.bias"),)
@@ -56,20 +57,16 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
             f"{where}: use_mean_pooling={c.use_mean_pooling} in config.json, but the file has"
             f" {'a' if normed else 'no'} layernorm.weight: config.json is of another model"
         )
-    pooling = "mean_norm" if c.use_mean_pooling else "first"
+    pooling = "mean" if c.use_mean_pooling else "first"
     width = c.hidden_size
-    tower = VideoTower(
-        width=width,
-        layers=c.num_hidden_layers,
-        heads=c.num_attention_heads,
-        mlp_width=c.intermediate_size,
+    tower = VideoMae(
+        **transformer_sizes(c, where),
         **vivit.sizes(c, (c.tubelet_size, *pair(c.patch_size)), where),
-        channels=c.num_channels,
-        activation=activation(c.hidden_act, where),
-        epsilon=c.layer_norm_eps,
+        image_channels=c.num_channels,
         qkv_bias=c.qv_bias,
-        closing_norm=normed,
+        final_norm=normed,
         pooling=pooling if classifies else None,
+        pooled_epsilon=POOLED_EPSILON,
         dtype=dtype,
     )
     layers = [f"attention.attention.{part}" for part in ("query", "key", "value")]
@@ -79,10 +76,10 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     ]
     embedding = "embeddings.patch_embeddings.projection"
     rules = [
-        *patches("tubelets", embedding, tower.tubelet, c.num_channels),
-        *repeated(vivit.block(attention), "blocks", "encoder.layer", c.num_hidden_layers),
+        *patches("tubelets/projection", embedding, tower.tubelet, c.num_channels),
+        *repeated(vivit.block(attention), "", "encoder.layer", c.num_hidden_layers),
         *(norm("norm", "layernorm") if normed else ()),
-        *(norm("pooled_norm", "fc_norm") if tower.pooling == "mean_norm" else ()),
+        *(norm("norm", "fc_norm") if tower.pooling == "mean" else ()),
     ]
     inputs = ("pixel_values",)
     return vivit.with_classifier("videomae", tower, rules, names, canonical, inputs)

@@ -4,15 +4,19 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from mmjax.backbones.classifier import Classifier
 from mmjax.backbones.stack import check_heads
 from mmjax.backbones.vision.vit import VisionTransformer
 from mmjax.errors import UserError
 from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part, has_type, strip
-from mmjax.interop.architectures.blocks import repeated
+from mmjax.interop.architectures.blocks import classified, repeated
 from mmjax.interop.architectures.dual.dual import picture
-from mmjax.interop.architectures.settings import activation, pair, settings
-from mmjax.interop.weights.layout import Rules, dense, norm, patches, prefixed, qkv, reshaped
+from mmjax.interop.architectures.settings import (
+    activation,
+    patch_sizes,
+    settings,
+    transformer_sizes,
+)
+from mmjax.interop.weights.layout import Rules, dense, norm, patches, qkv, reshaped
 
 SETTINGS = {
     "hidden_size": 768,
@@ -100,15 +104,10 @@ def with_classifier(
     naming: Any,
 ) -> Architecture:
     """The tower, and its classifier if the file has one; `naming`: to canonical names."""
-    module: Any = tower
-    part = Part(tower)
-    if "classifier.weight" in checkpoint.weights:
-        classes = checkpoint.weights["classifier.weight"].shape[0]
-        module, part = Classifier(tower, classes, tower.dtype), Part(tower, "tower")
-        rules = [*prefixed(rules, "tower/"), *dense("classifier", "classifier")]
+    module, path, rules = classified(tower, rules, checkpoint.weights)
     shapes = {"pixel_values": picture(tower, channels)}
     inputs = ("pixel_values", "bool_masked_pos") if tower.mask_token else ("pixel_values",)
-    return Architecture(family, module, rules, shapes, naming, {"image": part}, inputs)
+    return Architecture(family, module, rules, shapes, naming, {"image": Part(tower, path)}, inputs)
 
 
 def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
@@ -116,18 +115,11 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     where = str(checkpoint.path)
     c = settings(checkpoint.config, SETTINGS, where)
     check_head_size(c, where)
-    sides, size = pair(c.patch_size), pair(c.image_size)
     names = {canonical(name): tensor for name, tensor in checkpoint.weights.items()}
     pooled = "pooler.dense.weight" in names and "classifier.weight" not in names
     tower = VisionTransformer(
-        width=c.hidden_size,
-        layers=c.num_hidden_layers,
-        heads=c.num_attention_heads,
-        mlp_width=c.intermediate_size,
-        patch_size=sides,
-        grid=(size[0] // sides[0], size[1] // sides[1]),
-        activation=activation(c.hidden_act, where),
-        epsilon=c.layer_norm_eps,
+        **transformer_sizes(c, where),
+        **patch_sizes(c),
         qkv_bias=c.qkv_bias,
         mask_token="embeddings.mask_token" in names,
         pooling="class_dense" if pooled else "class" if "classifier.weight" in names else None,
@@ -144,7 +136,7 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
         *dense("mlp_out", "output.dense"),
     ]
     rules = [
-        *embeddings(names, width, sides, c.num_channels),
+        *embeddings(names, width, tower.patch_size, c.num_channels),
         *positions(width, tower.grid[0] * tower.grid[1]),
         *repeated(block, "transformer", "encoder.layer", c.num_hidden_layers),
         *norm("transformer/norm", "layernorm"),

@@ -7,14 +7,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mmjax.backbones.classifier import Classifier
-from mmjax.backbones.vision.video import VideoTower
+from mmjax.backbones.vision.vivit import Vivit
 from mmjax.errors import UserError
 from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part, has_type, strip
-from mmjax.interop.architectures.blocks import repeated
-from mmjax.interop.architectures.settings import activation, pair, settings
+from mmjax.interop.architectures.blocks import classified, repeated
+from mmjax.interop.architectures.settings import activation, pair, settings, transformer_sizes
 from mmjax.interop.architectures.vision import vit
-from mmjax.interop.weights.layout import Rules, dense, norm, patches, prefixed, reshaped
+from mmjax.interop.weights.layout import Rules, dense, norm, patches, reshaped
 
 SETTINGS = {
     "hidden_size": 768,
@@ -41,7 +40,7 @@ def canonical(name: str) -> str:
 
 
 def sizes(config: Any, tubelet: Any, where: str) -> dict[str, tuple[int, int, int]]:
-    """The clip and the tubelet of a `VideoTower`.
+    """The clip and the tubelet of a backbone.
 
     Raises:
         UserError: no three whole numbers, or a clip smaller than a tubelet.
@@ -76,65 +75,54 @@ def block(attention: Rules) -> Rules:
 
 def with_classifier(
     family: str,
-    tower: VideoTower,
+    tower: Any,
     rules: Rules,
     names: Mapping[str, Any],
     naming: Any,
     inputs: tuple[str, ...],
 ) -> Architecture:
     """The tower, and its classifier if the file has one; `naming`: to canonical names."""
-    module, part = tower, Part(tower)
-    if "classifier.weight" in names:
-        classes = names["classifier.weight"].shape[0]
-        module, part = Classifier(tower, classes, tower.dtype), Part(tower, "tower")
-        rules = [*prefixed(rules, "tower/"), *dense("classifier", "classifier")]
+    module, path, rules = classified(tower, rules, names)
     frames, *size = tower.clip
-    shape = jax.ShapeDtypeStruct((1, frames, tower.channels, *size), jnp.float32)
+    shape = jax.ShapeDtypeStruct((1, frames, tower.image_channels, *size), jnp.float32)
     shapes = {"pixel_values": shape}
-    return Architecture(family, module, rules, shapes, naming, {"video": part}, inputs)
+    return Architecture(family, module, rules, shapes, naming, {"video": Part(tower, path)}, inputs)
 
 
 def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     """VivitModel with or without its pooler, or VivitForVideoClassification."""
     where = str(checkpoint.path)
     c = settings(checkpoint.config, SETTINGS, where)
+    c.hidden_act, c.pooler_act = (FAST.get(name, name) for name in (c.hidden_act, c.pooler_act))
     vit.check_head_size(c, where)
     given = (2, 16, 16) if c.tubelet_size is None else c.tubelet_size
     names = {canonical(name): tensor for name, tensor in checkpoint.weights.items()}
     classifies = "classifier.weight" in names
     pooled = "pooler.dense.weight" in names and not classifies
     width = c.hidden_size
-    tower = VideoTower(
-        width=width,
-        layers=c.num_hidden_layers,
-        heads=c.num_attention_heads,
-        mlp_width=c.intermediate_size,
+    tower = Vivit(
+        **transformer_sizes(c, where),
         **sizes(c, given, where),
-        channels=c.num_channels,
-        activation=activation(FAST.get(c.hidden_act, c.hidden_act), where),
-        epsilon=c.layer_norm_eps,
+        image_channels=c.num_channels,
         qkv_bias=c.qkv_bias,
-        learned=True,
-        pooling="first" if classifies else "first_dense" if pooled else None,
+        pooling="class" if classifies else "class_dense" if pooled else None,
         pooler_width=names["pooler.dense.weight"].shape[0] if pooled else None,
-        pooler_activation=activation(FAST.get(c.pooler_act, c.pooler_act), where),
+        pooler_activation=activation(c.pooler_act, where),
         dtype=dtype,
     )
-    count = 1
-    for length, side in zip(tower.clip, tower.tubelet, strict=True):
-        count *= length // side
+    count = math.prod(t // side for t, side in zip(tower.clip, tower.tubelet, strict=True))
     embedding = "embeddings.patch_embeddings.projection"
     rules = [
-        *patches("tubelets", embedding, tower.tubelet, c.num_channels),
-        *reshaped("class_token", "embeddings.cls_token", (1, width), (1, 1, width)),
+        *patches("tubelets/projection", embedding, tower.tubelet, c.num_channels),
+        *reshaped("stack/class_token", "embeddings.cls_token", (1, width), (1, 1, width)),
         *vit.positions(width, count),
         *repeated(
             block(vit.attention(width, bias=c.qkv_bias)),
-            "blocks",
+            "stack/transformer",
             "encoder.layer",
             c.num_hidden_layers,
         ),
-        *norm("norm", "layernorm"),
+        *norm("stack/transformer/norm", "layernorm"),
         *(dense("pooler", "pooler.dense") if pooled else ()),
     ]
     inputs = ("pixel_values", "attention_mask")
