@@ -1,63 +1,88 @@
-"""An encoder is its backbone: it has the same parameters, and gives the same tokens."""
+"""Encoders are their backbones: the same parameters at the same paths, and the same tokens."""
+
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmjax.backbones.audio.ast import AstBackbone
-from mmjax.backbones.audio.whisper import WhisperBackbone
-from mmjax.backbones.text.transformer import TextBackbone
-from mmjax.encoders.audio.ast import SpectrogramTransformer
-from mmjax.encoders.audio.whisper import WhisperEncoder
-from mmjax.encoders.text.transformer import TextTransformer
+from mmjax.backbones.vision import mobilenet, resnet, video_mae, vivit
+from mmjax.backbones.vision.vit import VisionTransformer
+from mmjax.encoders.image.mobilenet import MobileNetV2
+from mmjax.encoders.image.resnet import ResNet
+from mmjax.encoders.image.vit import Vit
+from mmjax.encoders.video.video_mae import VideoMae
+from mmjax.encoders.video.vivit import Vivit
 
-SIZES = {"layers": 2, "heads": 2}
-RANDOM = np.random.default_rng(0)
-IDS = jnp.asarray(RANDOM.integers(0, 11, (3, 5)))
-LOG_MEL = jnp.asarray(RANDOM.normal(size=(3, 20, 16)), jnp.float32)
-REAL = jnp.ones(LOG_MEL.shape[:2], bool)
-# Of each: the encoder, its input, the backbone, and the backbone's input.
+TUBELET, STAGES = (2, 8, 8), ((1, 16, 1, 1), (2, 16, 2, 2))
+# The encoder, its backbone, where that is in its parameters, and what it adds.
 PAIRS = {
-    "ast": (
-        SpectrogramTransformer(8, patch_size=4, stride=3, class_tokens=2, **SIZES),
-        (LOG_MEL, REAL),
-        AstBackbone(
-            width=8,
-            mlp_width=32,
-            patch_size=4,
-            strides=(3, 3),
-            placed=False,
-            bin_by_bin=False,
-            epsilon=1e-6,
-            **SIZES,
-        ),
-        LOG_MEL,
+    "mobilenet": (
+        MobileNetV2(8, stages=STAGES, norm="none"),
+        mobilenet.MobileNet(((1, 1, 1, 1, 16), (2, 2, 2, 2, 16)), norm="none"),
+        None,
+        {"projection"},
     ),
-    "text": (
-        TextTransformer(8, 11, **SIZES),
-        (IDS,),
-        TextBackbone(8, mlp_width=32, vocabulary_size=11, activation="gelu", epsilon=1e-6, **SIZES),
-        IDS,
+    "resnet": (
+        ResNet(8, depth=10, channels=4, norm="none"),
+        resnet.ResNet(resnet.stages_of(10, 4), 4, "none"),
+        "trunk",
+        {"projection"},
     ),
-    "whisper": (
-        WhisperEncoder(8, **SIZES),
-        (LOG_MEL, REAL),
-        WhisperBackbone(8, mlp_width=32, **SIZES),
-        jnp.swapaxes(LOG_MEL, 1, 2),
+    "video_mae": (
+        VideoMae(8, layers=2, heads=2),
+        video_mae.VideoMae(8, TUBELET, layers=2, heads=2),
+        None,
+        set(),
+    ),
+    "vit": (
+        Vit(8, layers=2, heads=2, class_token=True, registers=2, size="Ti"),
+        VisionTransformer(192, 8, layers=2, heads=2, registers=2),
+        None,
+        {"projection"},
+    ),
+    "vivit": (
+        Vivit(8, layers=2, heads=2, model="factorised", temporal_layers=1),
+        vivit.Vivit(8, TUBELET, layers=2, heads=2, model="factorised", temporal_layers=1),
+        None,
+        set(),
     ),
 }
 
 
 @pytest.mark.parametrize("name", PAIRS)
-def test_an_encoder_has_the_parameters_and_the_tokens_of_its_backbone(name):
-    encoder, inputs, backbone, x = PAIRS[name]
-    method = "__call__" if name == "text" else "from_log_mel"
-    own = encoder.init(jax.random.PRNGKey(1), *inputs, method=method)
-    shapes = jax.eval_shape(backbone.init, jax.random.PRNGKey(1), x)
-    assert jax.tree.map(jnp.shape, own) == jax.tree.map(jnp.shape, shapes)
-    drawn = jax.tree.map(lambda p: jnp.asarray(RANDOM.normal(size=p.shape), jnp.float32), own)
-    found = backbone.apply(drawn, x, output_hidden_states=True)
-    tokens = encoder.apply(drawn, *inputs, method=method)
-    np.testing.assert_array_equal(tokens.x, found["last_hidden_state"])
-    assert len(found["hidden_states"]) == 1 + SIZES["layers"]
+def test_an_encoder_is_its_backbone_and_a_projection(name):
+    encoder, backbone, path, adds = PAIRS[name]
+    shape = (2, 4, 16, 16, 3) if name.startswith("vi") and name != "vit" else (2, 32, 32, 3)
+    pixels = jnp.asarray(np.random.default_rng(0).normal(size=shape), jnp.float32)
+    init = functools.partial(encoder.init, method="from_pixels")
+    params = jax.jit(init)(jax.random.key(0), pixels)["params"]
+    own = params if path is None else params[path]
+    own = {name: value for name, value in own.items() if name not in adds}
+    shapes = jax.eval_shape(
+        functools.partial(backbone.init, method="encode"), jax.random.key(0), pixels
+    )
+    assert jax.tree.map(jnp.shape, own) == jax.tree.map(jnp.shape, shapes["params"])
+    found = jax.jit(functools.partial(backbone.apply, method="encode"))({"params": own}, pixels)
+    x = found[-1].reshape(2, -1, found[-1].shape[-1]) if isinstance(found, list) else found.tokens
+    x = x[:, getattr(backbone, "lead", 0) :] if name == "vit" else x
+    if adds:
+        x = x @ params["projection"]["kernel"] + params["projection"]["bias"]
+    tokens = jax.jit(functools.partial(encoder.apply, method="from_pixels"))(
+        {"params": params}, pixels
+    )
+    np.testing.assert_allclose(tokens.x, x, atol=1e-5 * np.abs(x).max())
+
+
+def test_published_inputs_are_cut_to_whole_patches_and_have_channels_first():
+    backbone = VisionTransformer(8, (4, 8), layers=1, heads=2, grid=(2, 3), pooling="class")
+    image = jnp.asarray(np.random.default_rng(0).normal(size=(2, 11, 25, 3)), jnp.float32)
+    given = jnp.moveaxis(image, 3, 1)
+    variables = jax.jit(backbone.init)(jax.random.key(0), given)
+    found = backbone.apply(variables, given, output_hidden_states=True)
+    tokens, pooled, states, _ = backbone.apply(variables, image[:, :8, :24], method="encode")
+    np.testing.assert_array_equal(found["last_hidden_state"], tokens)
+    np.testing.assert_array_equal(found["pooler_output"], pooled)
+    assert len(found["hidden_states"]) == len(states) == 2
+    assert tokens.shape == (2, 1 + 2 * 3, 8)

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
-from mmjax.backbones.stack import check_heads
 from mmjax.errors import UserError
 
 # From the names of transformers to those of mmjax.nn.layers.options.ACTIVATIONS.
@@ -77,25 +76,6 @@ def activation(name: str, where: str) -> str:
             f" {', '.join(sorted(ACTIVATIONS))}"
         )
     return ACTIVATIONS[name]
-
-
-def transformer_options(c: SimpleNamespace, dtype: Any, where: str) -> dict[str, Any]:
-    """What a backbone's transformer is made with, of settings in the names of transformers.
-
-    Raises:
-        UserError: an activation that mmjax does not have, or a width that does not split into the
-            heads.
-    """
-    check_heads(where, c.hidden_size, c.num_attention_heads)
-    return {
-        "width": c.hidden_size,
-        "layers": c.num_hidden_layers,
-        "heads": c.num_attention_heads,
-        "mlp_width": c.intermediate_size,
-        "activation": activation(c.hidden_act, where),
-        "epsilon": c.layer_norm_eps,
-        "dtype": dtype,
-    }
 
 
 def are_two(value: Any) -> bool:

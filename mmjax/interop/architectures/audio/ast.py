@@ -20,7 +20,7 @@ from mmjax.interop.architecture import (
     strip,
 )
 from mmjax.interop.architectures.blocks import repeated
-from mmjax.interop.architectures.settings import settings, transformer_options
+from mmjax.interop.architectures.settings import settings, transformer_sizes
 from mmjax.interop.architectures.vision import vit
 from mmjax.interop.encoding import front_ends
 from mmjax.interop.weights.layout import Rule, Rules, dense, norm, prefixed, reshaped, same
@@ -92,7 +92,8 @@ def backbone_of(config: Any, dtype: Any, where: str) -> tuple[AstBackbone, Rules
     width, side = c.hidden_size, c.patch_size
     strides = (c.time_stride, c.frequency_stride)
     backbone = AstBackbone(
-        **transformer_options(c, dtype, where),
+        **transformer_sizes(c, where),
+        dtype=dtype,
         patch_size=side,
         strides=strides,
         size=(c.max_length, c.num_mel_bins),

@@ -24,7 +24,7 @@ from mmjax.interop.architecture import (
     strip,
 )
 from mmjax.interop.architectures.blocks import repeated
-from mmjax.interop.architectures.settings import activation, settings, transformer_options
+from mmjax.interop.architectures.settings import activation, settings, transformer_sizes
 from mmjax.interop.architectures.text.bert import refuse_others
 from mmjax.interop.encoding import front_ends
 from mmjax.interop.weights.layout import (
@@ -123,7 +123,8 @@ def backbone_of(
     """The module and its layout; `replaced`: whether the file has a vector for masked frames."""
     c = checked(config, where)
     backbone = Wav2Vec2Backbone(
-        **transformer_options(c, dtype, where),
+        **transformer_sizes(c, where),
+        dtype=dtype,
         channels=tuple(c.conv_dim),
         sizes=tuple(c.conv_kernel),
         strides=tuple(c.conv_stride),

@@ -8,7 +8,7 @@ from mmjax.interop.architecture import Architecture, Checkpoint, Family, has_typ
 from mmjax.interop.architectures.blocks import modern_blocks
 from mmjax.interop.architectures.dual import dual
 from mmjax.interop.architectures.dual.dual import Side, text_transformer
-from mmjax.interop.architectures.settings import patch_sizes, settings, transformer_options
+from mmjax.interop.architectures.settings import patch_sizes, settings, transformer_sizes
 from mmjax.interop.weights.layout import Rules, norm, patches, reshaped, same
 
 VISION = {
@@ -39,8 +39,9 @@ def vision_backbone(config: dict, dtype: Any, where: str) -> tuple[VisionTransfo
     """The image backbone, and its layout below "vision_model."."""
     c = settings(config, VISION, where)
     backbone = VisionTransformer(
-        **transformer_options(c, dtype, where),
+        **transformer_sizes(c, where),
         **patch_sizes(c),
+        dtype=dtype,
         patch_bias=False,
         pre_norm=True,
         final_norm=False,

@@ -12,7 +12,7 @@ from mmjax.backbones.dual.dual import DualEncoder, Given, Projected
 from mmjax.backbones.text.transformer import TextBackbone
 from mmjax.interop.architecture import Architecture, Checkpoint, Part, input_names, strip
 from mmjax.interop.architectures.blocks import modern_blocks
-from mmjax.interop.architectures.settings import section, transformer_options
+from mmjax.interop.architectures.settings import section, transformer_sizes
 from mmjax.interop.weights.layout import Rules, dense, matrix, norm, prefixed, same
 from mmjax.nn.layers.dense import Dense
 
@@ -46,7 +46,8 @@ def text_transformer(
 ) -> tuple[TextBackbone, Rules]:
     """The text transformer, and its layout below "text_model."; `options`: its pooling."""
     backbone = TextBackbone(
-        **transformer_options(c, dtype, where),
+        **transformer_sizes(c, where),
+        dtype=dtype,
         vocabulary_size=c.vocab_size,
         positions=c.max_position_embeddings,
         **options,

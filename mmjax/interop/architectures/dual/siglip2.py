@@ -28,7 +28,7 @@ from mmjax.interop.architectures.dual.dual import (
     one_side,
     with_classifier,
 )
-from mmjax.interop.architectures.settings import section, settings, transformer_options
+from mmjax.interop.architectures.settings import section, settings, transformer_sizes
 from mmjax.interop.encoding.encoder import images
 from mmjax.interop.weights.layout import Rules, dense, norm, prefixed, same
 from mmjax.nn.layers.embedding import fold_patches
@@ -72,7 +72,8 @@ def vision_backbone(config: Any, dtype: Any, where: str) -> tuple[NaflexTower, P
             " the positions must be of a square grid, and the patches square"
         )
     backbone = NaflexTower(
-        **transformer_options(c, dtype, where),
+        **transformer_sizes(c, where),
+        dtype=dtype,
         features=c.num_channels * c.patch_size**2,
         side=side,
         head=c.vision_use_head,

@@ -11,7 +11,7 @@ from mmjax.backbones.text.transformer import TextBackbone
 from mmjax.errors import UserError
 from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part, has_type, strip
 from mmjax.interop.architectures.blocks import repeated
-from mmjax.interop.architectures.settings import settings, transformer_options
+from mmjax.interop.architectures.settings import settings, transformer_sizes
 from mmjax.interop.architectures.text.heads import with_head
 from mmjax.interop.weights.layout import Rules, dense, norm, qkv, same
 
@@ -134,7 +134,8 @@ def text_backbone(
     c = settings(config, CONFIG, where)
     refuse_others(config, ONLY, where)
     backbone = TextBackbone(
-        **transformer_options(c, dtype, where),
+        **transformer_sizes(c, where),
+        dtype=dtype,
         vocabulary_size=c.vocab_size,
         positions=c.max_position_embeddings,
         norm="post",
