@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
+from mmjax.backbones.stack import check_heads
 from mmjax.errors import UserError
 
 # From the names of transformers to those of mmjax.nn.layers.options.ACTIVATIONS.
@@ -96,6 +97,24 @@ def pair(size: Any, where: str = "a size in config.json") -> tuple[int, int]:
     if not are_two(size):
         raise UserError(f"{where}: {size!r} is not a side, nor rows and columns")
     return size[0], size[1]
+
+
+def transformer_sizes(config: Any, where: str) -> dict[str, Any]:
+    """What a backbone with a transformer is made with, by the names of transformers' config.json.
+
+    Raises:
+        UserError: heads that the width does not split into, or an activation that mmjax does not
+            have.
+    """
+    check_heads(where, config.hidden_size, config.num_attention_heads)
+    return {
+        "width": config.hidden_size,
+        "layers": config.num_hidden_layers,
+        "heads": config.num_attention_heads,
+        "mlp_width": config.intermediate_size,
+        "activation": activation(config.hidden_act, where),
+        "epsilon": config.layer_norm_eps,
+    }
 
 
 def patch_sizes(config: Any) -> dict[str, tuple[int, int]]:

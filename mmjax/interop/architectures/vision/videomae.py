@@ -7,7 +7,7 @@ from mmjax.backbones.vision.video_mae import VideoMae
 from mmjax.errors import UserError
 from mmjax.interop.architecture import Architecture, Checkpoint, Family, has_type, strip
 from mmjax.interop.architectures.blocks import repeated
-from mmjax.interop.architectures.settings import pair, settings, transformer_options
+from mmjax.interop.architectures.settings import pair, settings, transformer_sizes
 from mmjax.interop.architectures.vision import vit, vivit
 from mmjax.interop.weights.layout import dense, norm, patches, qkv
 
@@ -60,13 +60,14 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     pooling = "mean" if c.use_mean_pooling else "first"
     width = c.hidden_size
     tower = VideoMae(
-        **transformer_options(c, dtype, where),
+        **transformer_sizes(c, where),
         **vivit.sizes(c, (c.tubelet_size, *pair(c.patch_size)), where),
         image_channels=c.num_channels,
         qkv_bias=c.qv_bias,
         final_norm=normed,
         pooling=pooling if classifies else None,
         pooled_epsilon=POOLED_EPSILON,
+        dtype=dtype,
     )
     layers = [f"attention.attention.{part}" for part in ("query", "key", "value")]
     attention = [

@@ -14,7 +14,7 @@ from mmjax.interop.architectures.settings import (
     activation,
     patch_sizes,
     settings,
-    transformer_options,
+    transformer_sizes,
 )
 from mmjax.interop.weights.layout import Rules, dense, norm, patches, qkv, reshaped
 
@@ -118,13 +118,14 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     names = {canonical(name): tensor for name, tensor in checkpoint.weights.items()}
     pooled = "pooler.dense.weight" in names and "classifier.weight" not in names
     tower = VisionTransformer(
-        **transformer_options(c, dtype, where),
+        **transformer_sizes(c, where),
         **patch_sizes(c),
         qkv_bias=c.qkv_bias,
         mask_token="embeddings.mask_token" in names,
         pooling="class_dense" if pooled else "class" if "classifier.weight" in names else None,
         pooler_width=names["pooler.dense.weight"].shape[0] if pooled else None,
         pooler_activation=activation(c.pooler_act, where),
+        dtype=dtype,
     )
     width = c.hidden_size
     block = [

@@ -11,7 +11,7 @@ from mmjax.backbones.vision.vivit import Vivit
 from mmjax.errors import UserError
 from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part, has_type, strip
 from mmjax.interop.architectures.blocks import classified, repeated
-from mmjax.interop.architectures.settings import activation, pair, settings, transformer_options
+from mmjax.interop.architectures.settings import activation, pair, settings, transformer_sizes
 from mmjax.interop.architectures.vision import vit
 from mmjax.interop.weights.layout import Rules, dense, norm, patches, reshaped
 
@@ -101,13 +101,14 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     pooled = "pooler.dense.weight" in names and not classifies
     width = c.hidden_size
     tower = Vivit(
-        **transformer_options(c, dtype, where),
+        **transformer_sizes(c, where),
         **sizes(c, given, where),
         image_channels=c.num_channels,
         qkv_bias=c.qkv_bias,
         pooling="class" if classifies else "class_dense" if pooled else None,
         pooler_width=names["pooler.dense.weight"].shape[0] if pooled else None,
         pooler_activation=activation(c.pooler_act, where),
+        dtype=dtype,
     )
     count = math.prod(t // side for t, side in zip(tower.clip, tower.tubelet, strict=True))
     embedding = "embeddings.patch_embeddings.projection"
