@@ -13,7 +13,7 @@ from mmjax.nn.layers.windows import windows
 # With at most so many pixels in an output, its gradients are products of unfolded windows.
 FEW_PIXELS = 16
 # With at least so many windows on a device, the kernel's gradient takes some images at a time:
-MANY_WINDOWS = 2**13
+MANY_WINDOWS = 2**12
 # so many windows at least, and so many numbers in them.
 FEW_WINDOWS, SMALL = 256, 2**18
 
