@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mmjax.errors import UserError
-from mmjax.nn.kernels.convolve import Conv
+from mmjax.nn.layers.conv import Conv
 from mmjax.nn.layers.dense import Dense
 from mmjax.tuning.lora import Lora
 from mmjax.tuning.tuned import Tuned

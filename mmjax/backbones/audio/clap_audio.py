@@ -11,8 +11,8 @@ from jaxtyping import Array, Bool, Float, Shaped
 from mmjax.backbones.audio.clap_fusion import PARTS, ClapFusion
 from mmjax.backbones.audio.swin import SwinStages
 from mmjax.errors import UserError
-from mmjax.nn.kernels.convolve import Conv
 from mmjax.nn.layers.batch_norm import BatchNorm
+from mmjax.nn.layers.conv import Conv
 from mmjax.nn.layers.layer_norm import LayerNorm
 
 EPSILON = 1e-5  # of the norms outside the blocks

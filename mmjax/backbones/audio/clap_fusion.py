@@ -8,8 +8,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from mmjax.nn.kernels.convolve import Conv
 from mmjax.nn.layers.batch_norm import BatchNorm
+from mmjax.nn.layers.conv import Conv
 from mmjax.nn.layers.dense import Dense
 
 PARTS = 3  # of a longer sound

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float
 
 from mmjax.encoders.video.frames import VideoEncoder, real_frames, zero_frames
 from mmjax.errors import UserError
-from mmjax.nn.kernels.convolve import convolve
+from mmjax.nn.layers.conv import convolve
 from mmjax.nn.layers.convolution import NORMS
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.masking import zero_masked
