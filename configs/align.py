@@ -9,7 +9,7 @@ Expect:   test recall@10 0.53 image to text and 0.41 text to image (experiments/
 
 Variants:
   align:tiny    the upper and lower halves of handwritten digits, no download; 20 seconds
-Losses that compare two modalities are applied to every pair. Replace or add any of the README's:
+Losses that compare two modalities are applied to every pair. Replace or add any of docs/losses.md:
 config.losses = {"info_nce": {"temperature": "temperature"}, "coral": {"weight": 0.1}}.
 """
 

@@ -36,7 +36,7 @@ CONFIGS = [(p, v) for p in (ROOT / "configs").glob("*.py") for v in module_of(p)
 @pytest.mark.parametrize(("path", "variant"), CONFIGS, ids=lambda x: getattr(x, "stem", x))
 def test_every_variant_of_every_config_builds_and_has_a_header(path, variant):
     module = module_of(path)
-    config = module.get_config(variant)
+    config = factory.checked(module.get_config(variant))
     model = factory.model(config, classes=13, vocabulary_size=29)
     example = factory.example_inputs(config)
     shapes = jax.eval_shape(lambda key: model.init(key, example), jax.random.PRNGKey(0))["params"]
@@ -57,7 +57,7 @@ def test_every_variant_of_every_config_builds_and_has_a_header(path, variant):
     factory.make_schedule(config)
     stored = json.loads(json.dumps(config.to_dict()))
     assert factory.as_config(stored).to_dict() == config.to_dict()
-    for word in ("mmjax.main", "Hardware", "Expect"):
+    for word in (f"mmjax --config={path.stem} ", "Hardware", "Expect"):
         assert word in module.__doc__
 
 
@@ -70,7 +70,7 @@ CHOICES += [("fusion", name) for name in factory.FUSIONS]
 @pytest.mark.parametrize(("part", "name"), CHOICES)
 def test_every_part_fits_into_a_model_by_its_name_alone(part, name):
     chosen = PLAIN | {part: name}
-    config = module_of(ROOT / "configs" / "vqa.py").get_config("tiny")
+    config = factory.checked(module_of(ROOT / "configs" / "vqa.py").get_config("tiny"))
     config.encoders = ConfigDict({m: {"name": chosen[m]} for m in ("image", "text")})
     config.fusion = ConfigDict({"name": chosen["fusion"]})
     model = factory.model(config, classes=5, vocabulary_size=29)
@@ -108,7 +108,7 @@ def test_options_reach_the_constructor_and_unknown_ones_are_refused():
     ],
 )
 def test_numbers_that_cannot_be_are_refused(key, value, words):
-    config = module_of(ROOT / "configs" / "fusion.py").get_config("tiny")
+    config = factory.checked(module_of(ROOT / "configs" / "fusion.py").get_config("tiny"))
     config.fusion = ConfigDict({"name": "lmf"})
     *path, last = key.split(".")
     with config.unlocked():
@@ -128,7 +128,7 @@ def test_numbers_that_may_be_zero_are_taken():
 @pytest.fixture(scope="module")
 def vqa():
     """The `:tiny` model, a batch with padding and one step of it on any mesh."""
-    config = module_of(ROOT / "configs" / "vqa.py").get_config("tiny")
+    config = factory.checked(module_of(ROOT / "configs" / "vqa.py").get_config("tiny"))
     model = factory.model(config, classes=13, vocabulary_size=29)
     rng, (images, each) = np.random.default_rng(0), (8, 3)
     rows, size, length = images * each, config.data.image_size, config.data.text_length

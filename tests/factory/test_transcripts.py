@@ -22,7 +22,7 @@ from tests.factory.test_factory import ROOT, module_of
 
 def tiny():
     """The recipe's, with an encoder that gives a token for each step."""
-    config = module_of(ROOT / "configs" / "speech.py").get_config("tiny")
+    config = factory.checked(module_of(ROOT / "configs" / "speech.py").get_config("tiny"))
     config.encoders.ink = ConfigDict({"kind": "series", "name": "recurrent", "bidirectional": True})
     return config
 
@@ -151,7 +151,7 @@ def test_the_loss_and_the_metrics_read_what_the_task_writes():
 
 
 def test_what_does_not_write_has_no_error_rates():
-    config = module_of(ROOT / "configs" / "fusion.py").get_config("tiny")
+    config = factory.checked(module_of(ROOT / "configs" / "fusion.py").get_config("tiny"))
     config.metrics = ("word_error_rate",)
     with pytest.raises(UserError, match="word_error_rate.* needs references: give the name of"):
         factory.tasks(config)
