@@ -117,9 +117,8 @@ class TextBackbone(nn.Module):
         deterministic: bool = True,
     ) -> dict[str, Any]:
         """Raises UserError for a text longer than the positions, and ids that are in no table."""
-        x = WordEmbedding(self.vocabulary_size, self.width, dtype=self.dtype, name="words")(
-            input_ids
-        )
+        sizes, name = (self.vocabulary_size, self.width), "input_ids"
+        x = WordEmbedding(*sizes, dtype=self.dtype, input_name=name, name="words")(input_ids)
         x, angles = self._placed(x, input_ids, position_ids)
         if self.token_types:
             shape = (self.token_types, self.width)

@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Shaped
 from mmjax.backbones.text.transformer import TextBackbone
 from mmjax.encoders.text.words import real_words
 from mmjax.nn.layers.dense import Dense
+from mmjax.nn.layers.ids import check_ids
 from mmjax.nn.layers.masking import zero_masked
 from mmjax.nn.layers.options import choose, shared
 from mmjax.nn.layers.pooling import masked_mean
@@ -143,7 +144,9 @@ class TextTransformer(nn.Module):
                 were made for at initialisation.
         """
         output, mask = self._style()[1].output, real_words(value, mask)
-        found = self.backbone(jnp.where(mask, value, 0), mask, deterministic=deterministic)
+        ids = jnp.where(mask, value, 0)
+        check_ids("text", ids, self.vocabulary_size)
+        found = self.backbone(ids, mask, deterministic=deterministic)
         x = OUTPUTS[output](zero_masked(found["last_hidden_state"], mask), mask)
         x = x if self.projection is None else self.projection(x)
         tokens = mask if output == "sequence" else jnp.any(mask, axis=1, keepdims=True)

@@ -24,12 +24,14 @@ class WordEmbedding(nn.Module):
         width: D of the vectors.
         embedding_init: initialiser of the table [V D].
         dtype: type of the output.
+        input_name: of the ids, for messages.
     """
 
     vocabulary_size: int
     width: int
     embedding_init: Any = nn.initializers.normal(0.02)
     dtype: Any = jnp.float32
+    input_name: str = "text"
 
     @nn.compact
     def __call__(
@@ -39,7 +41,7 @@ class WordEmbedding(nn.Module):
         shape = (self.vocabulary_size, self.width)
         table = self.param("embedding", self.embedding_init, shape, jnp.float32)
         ids = ids if mask is None else jnp.where(mask, ids, 0)
-        rows = rows_of(table.astype(self.dtype), ids, "text")
+        rows = rows_of(table.astype(self.dtype), ids, self.input_name)
         return rows if mask is None else zero_masked(rows, mask)
 
 
