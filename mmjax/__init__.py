@@ -14,10 +14,10 @@ def __getattr__(name):
 
 
 def load(workdir, **options):
-    """Loads the model trained in `workdir`; see `mmjax.inference.predictor.load`."""
-    from mmjax.inference import predictor
+    """Loads the model trained in `workdir`; see `mmjax.inference.loading.load`."""
+    from mmjax.inference import loading
 
-    return predictor.load(workdir, **options)
+    return loading.load(workdir, **options)
 
 
 def pretrained(path, **options):

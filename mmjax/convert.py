@@ -51,15 +51,15 @@ def convert(source: Path, target: Path, kind: str, encoder: str | None) -> None:
     """Writes `target`; see the documentation of this module."""
     from mmjax import factory, interop
     from mmjax.factory.checkpoints.export import export
-    from mmjax.inference import predictor
+    from mmjax.inference import loading
     from mmjax.interop.weights import native
 
     factory.lookup(dict.fromkeys(TARGETS), kind, "--to")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"{target} is there already: choose a new directory")
-    if predictor.is_workdir(source):
+    if loading.is_workdir(source):
         factory.lookup(dict.fromkeys(TARGETS), kind, "--to")
-        config, model = predictor.read_config(source), predictor.load(source)
+        config, model = loading.read_config(source), loading.load(source)
         cli.make_directory(target, "DST")
         try:
             notes = export(config, source, model.variables, encoder, kind, target)

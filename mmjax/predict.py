@@ -221,9 +221,9 @@ def main(argv: list[str]) -> None:
         next(read_lines(path), None)  # what cannot be read is said before a model is loaded
 
     from mmjax import factory
-    from mmjax.inference import predictor
+    from mmjax.inference import loading
 
-    model = predictor.load(values.workdir)
+    model = loading.load(values.workdir)
     for name in single:
         factory.lookup(dict.fromkeys(model.modalities), name, "predict: input")
     folder = Path(path).parent if path not in (None, "-") else None

@@ -10,6 +10,7 @@ import soundfile
 
 from mmjax import cli, factory, main
 from mmjax.data.sources.arrays import Arrays
+from mmjax.data.sources.targets import Target
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -38,9 +39,8 @@ def rows(**values):
         values=values,
         masks={n: np.ones((ROWS,) if n == "image" else v.shape, bool) for n, v in values.items()},
         texts={"text": texts},
-        labels=zero,
+        targets={"label": Target(zero, ("a",))},
         kinds=zero,
-        answers=("any",),
         groups=("any",),
     )
     return dict.fromkeys(("train", "validation", "test"), arrays)

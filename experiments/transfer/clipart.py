@@ -18,7 +18,7 @@ from PIL import Image
 
 import mmjax
 from mmjax import factory
-from mmjax.inference import predictor
+from mmjax.inference import loading
 
 FOLDERS = ("animals", "buildings", "food", "plants", "transportation")
 WRITTEN = ("a fish", "a bird", "a red apple", "a car", "a house", "a flower")
@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--clipart", type=Path, required=True)
     parser.add_argument("--stamps", default="")
     arguments = parser.parse_args()
-    config = predictor.read_config(arguments.run)
+    config = loading.read_config(arguments.run)
     config.data.options.stamps = arguments.stamps
     model = mmjax.load(arguments.run)
     root = arguments.clipart / "usr" / "share" / "openclipart" / "png"

@@ -14,7 +14,7 @@ import numpy as np
 
 import mmjax
 from mmjax import factory
-from mmjax.inference import predictor
+from mmjax.inference import loading
 
 FOUND = 5
 
@@ -41,7 +41,7 @@ def main() -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    config = predictor.read_config(arguments.run)
+    config = loading.read_config(arguments.run)
     config.data.options.stamps = arguments.stamps
     test = factory.sources(config)["test"]
     model = mmjax.load(arguments.run)

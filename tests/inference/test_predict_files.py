@@ -163,7 +163,7 @@ def test_arrays_with_one_axis_more_are_several_inputs():
 
 
 def test_exit_codes(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr("mmjax.inference.predictor.load", lambda _: Model())
+    monkeypatch.setattr("mmjax.inference.loading.load", lambda _: Model())
     for content, options, code in (
         (lines(GOOD, {"text": "bad"}), [], 2),
         (lines(GOOD, {"text": "bad"}), ["--on_error=skip"], 0),

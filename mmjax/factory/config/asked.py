@@ -60,3 +60,8 @@ def _named(config: Config) -> Iterator[tuple[str, Asked]]:
     else:
         only = Asked(config.get("task"), (), config)
         yield only.type.name, only
+
+
+def tasks_of(key: str) -> list[str]:
+    """The tasks that a part of a config is for; [] for a key of every task."""
+    return [name for name, kind in TASKS.items() if key in kind.keys]

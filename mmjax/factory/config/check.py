@@ -9,7 +9,7 @@ from mmjax import cli
 from mmjax.errors import UserError
 from mmjax.factory.checkpoints import pretrained
 from mmjax.factory.config import typed
-from mmjax.factory.config.asked import asked
+from mmjax.factory.config.asked import asked, tasks_of
 from mmjax.factory.config.filled import filled, missing
 from mmjax.factory.config.keys import (
     GROUPS,
@@ -239,7 +239,7 @@ def _together(tree: Mapping[str, Any]) -> None:
     for key in (*OF_TASKS, *(("head",) if "head" in tree else ())):
         value = tree.get(key)
         if key not in used and value and value != KEYS[key].default:
-            others = (repr(name) for name, kind in TASKS.items() if key in kind.keys)
+            others = map(repr, tasks_of(key))
             kinds = " and ".join(repr(task.kind) for task in tasks.values())
             raise UserError(
                 f"config.{key} is for config.task={' or '.join(others)}, not for {kinds}: leave it"

@@ -10,6 +10,7 @@ from typing import Any
 
 from mmjax import cli
 from mmjax.errors import UserError
+from mmjax.factory.config.asked import tasks_of
 from mmjax.factory.config.keys import ABSENT, KEYS, REQUIRED, Key, Part, keys_of
 from mmjax.factory.config.parts import PRETRAINED, SUPPLIED, WHOLE, Named, part_at
 from mmjax.factory.tables.encoders import ENCODERS
@@ -155,8 +156,8 @@ def _key(name: str, key: Key) -> str:
     more = [key.range()] if key.range() else []
     if key.names:
         more.append("one of " + ", ".join(name or "''" for name in sorted(key.names)))
-    if key.tasks:
-        more.append("for " + ", ".join(key.tasks))
+    if tasks_of(name):
+        more.append("for " + ", ".join(tasks_of(name)))
     about = "; ".join([key.about, *more])
     return f"config.{name:28} {type_name(key.kind):16} {said:26} {about}"
 

@@ -8,9 +8,11 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from mmjax.factory.config import typed
+from mmjax.factory.config.asked import asked, tasks_of
 from mmjax.factory.config.keys import KEYS
-from mmjax.factory.config.parts import SUPPLIED, Named, node_at, part_at
+from mmjax.factory.config.parts import SUPPLIED, Named, is_list, node_at, part_at
 from mmjax.factory.tables.gallery import EXTRAS
+from mmjax.factory.tables.names import has
 
 HEAD = '''"""{about}"""
 
@@ -45,22 +47,30 @@ def with_options(tree: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, An
 
     Left out are options that the rest of the config gives, and those that are None: unset.
     """
-    node, part, key = node_at(tree, path), part_at(tree, path), KEYS.get(".".join(path))
-    if key is not None and key.tasks and tree["task"] not in key.tasks:
+    node, part = node_at(tree, path), part_at(tree, path)
+    used = {key for task in asked(tree).values() for key in task.type.keys}
+    if len(path) == 1 and tasks_of(path[0]) and path[0] not in used:
         return {}
-    if path in (("losses",), ("metrics",)) and isinstance(node, tuple):
-        tree = {**tree, path[0]: {name: {} for name in node}}
-        node = tree[path[0]]
+    if is_list(path) and isinstance(node, tuple):
+        node = {name.rpartition(":")[2]: {"name": name} if ":" in name else {} for name in node}
+        tree = replaced(tree, path, node)
     found = dict(node)
     for key, value in found.items():
-        if isinstance(value, dict) or (path, key) in (((), "losses"), ((), "metrics")):
+        if isinstance(value, dict) or (is_list((*path, key)) and isinstance(value, tuple)):
             found[key] = with_options(tree, (*path, key))
     return found | (_defaults(part, node) if part is not None else {})
 
 
+def replaced(tree: Any, path: tuple[str, ...], node: Any) -> dict[str, Any]:
+    """Nested dictionaries with another value at a path."""
+    if not path:
+        return node
+    return {**tree, path[0]: replaced(tree.get(path[0], {}), path[1:], node)}
+
+
 def _defaults(part: Named, node: Mapping[str, Any]) -> dict[str, Any]:
     name = "" if part.unnamed else node.get("name", part.default)
-    options = part.options(name) if name in part.table else {}
+    options = part.options(name) if has(part.table, name) else {}
     unset = {k: p.default for k, p in options.items() if k not in node and k not in NOT_OPTIONS}
     weight = {"weight": 1.0} if "weight" in part.extra and "weight" not in node else {}
     return weight | {key: value for key, value in unset.items() if _is_plain(value)}

@@ -11,6 +11,7 @@ from mmjax.errors import UserError
 from mmjax.factory.config import help as helps
 from mmjax.factory.config import show
 from mmjax.factory.config.keys import KEYS
+from mmjax.factory.make_tasks import task_weights
 
 ROOT = Path(__file__).parents[3]
 RECIPES = [
@@ -32,8 +33,12 @@ def test_each_key_has_a_line_with_its_type_default_range_and_names():
     assert line.split()[1:3] == ["float", "0.0"]
     assert "0 or more, less than 1" in line
     (line,) = (line for line in found if line.startswith("config.task "))
-    assert "required" in line
+    assert "optional" in line  # or there are config.tasks
     assert "one of alignment, classification" in line
+    (line,) = (line for line in found if line.startswith("config.modalities "))
+    assert "required" in line
+    (line,) = (line for line in found if line.startswith("config.mixup "))
+    assert "for classification, multilabel" in line
 
 
 @pytest.mark.parametrize(
@@ -115,11 +120,13 @@ def test_the_whole_config_is_read_back_and_makes_the_same(recipe, tmp_path, caps
     (tmp_path / "whole.py").write_text(capsys.readouterr().out)
     given, whole = (cli.load_config(c) for c in (recipe, f"{tmp_path}/whole.py"))
     given, whole = factory.checked(given), factory.checked(whole)
-    for key in ("train", "mesh", "modalities", "task", "augment", "seed", "width"):
+    for key in ("train", "mesh", "modalities", "augment", "seed", "width"):
         assert given[key] == whole[key]
+    assert given.get("task") == whole.get("task")
+    assert given.tasks.keys() == whole.tasks.keys()
     models = [factory.model(config, classes=3, vocabulary_size=9) for config in (given, whole)]
     assert models[0] == models[1]
-    assert factory.weights(given) == factory.weights(whole)
+    assert task_weights(given)[0] == task_weights(whole)[0]
     for name in given.encoders:
         table = factory.ENCODERS[factory.kind_of(given, name)]
         known = factory.options_of(table[given.encoders[name].name])
