@@ -91,7 +91,9 @@ def test_many_labels_are_tuned_stored_and_predicted(tmp_path):
     rows = {name: list(test.values[name][:1024]) for name in "abc"}  # complete
     model = mmjax.load(workdir)
     probabilities = model.probabilities(**rows)
-    found = multilabel_precision_recall_f1(probabilities, test.targets[:1024], stored)
+    found = multilabel_precision_recall_f1(
+        probabilities, test.targets["tags"].values[:1024], stored
+    )
     assert found["f1_micro"] == pytest.approx(last["test/f1_micro/complete"], abs=1e-4)
     answers = model(**rows)
     for row, answer in zip(probabilities, answers, strict=True):
@@ -102,7 +104,7 @@ def test_many_labels_are_tuned_stored_and_predicted(tmp_path):
     assert len(model(top=1, **rows)[0]) <= 1
     # Counted once, and what a restart reads.
     counts = json.loads((workdir / "class_counts.json").read_text())
-    train = controlled(task="tags")["train"].targets
+    train = controlled(task="tags")["train"].targets["tags"].values
     assert counts == {"classes": train.sum(0).tolist(), "examples": len(train)}
 
 

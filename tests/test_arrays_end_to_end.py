@@ -39,7 +39,9 @@ def test_predict_takes_arrays_and_any_subset(trained, tmp_path):
     model = mmjax.load(trained)
     rows = {name: list(test.values[name][:64]) for name in "abc"}
     answers = [answer[0]["answer"] for answer in model(**rows)]
-    correct = np.mean([int(a) == label for a, label in zip(answers, test.labels, strict=False)])
+    correct = np.mean(
+        [int(a) == label for a, label in zip(answers, test.targets["label"].values, strict=False)]
+    )
     assert correct > 0.8
     assert len(model(a=rows["a"][0], c=rows["c"][0])) == 2
     with pytest.raises(UserError, match=r"a: expected float32 numbers of shape \[16\]"):

@@ -203,8 +203,10 @@ def test_classes_and_words_are_taken_by_their_names():
     config = cli.load_config(f"{ROOT}/configs/vqa.py:tiny")
     make = functools.partial(factory.model, factory.checked(config))
     example = factory.example_inputs(config)
-    old = warm_start.Names(("red", "blue", "no"), ("[PAD]", "[UNK]", "is", "what", "shape"))
-    new = warm_start.Names(("no", "green", "red"), ("[PAD]", "[UNK]", "shape", "is", "so", "it"))
+    old = warm_start.Names({"": ("red", "blue", "no")}, ("[PAD]", "[UNK]", "is", "what", "shape"))
+    new = warm_start.Names(
+        {"": ("no", "green", "red")}, ("[PAD]", "[UNK]", "shape", "is", "so", "it")
+    )
     model = make(classes=3, vocabulary_size=5)
     source = model.init(jax.random.PRNGKey(0), example)
 

@@ -15,6 +15,7 @@ from mmjax.data.readers import audio_file, image_file
 from mmjax.data.readers.lengths import read_file
 from mmjax.data.readers.transforms import read_image
 from mmjax.errors import MOST_LETTERS, UserError, decoding
+from mmjax.factory.make_tasks import stored_vocabularies
 from mmjax.interop.preprocess import limits
 from mmjax.interop.preprocess.images import pixels
 from mmjax.interop.preprocess.images.processor import image_processor
@@ -224,10 +225,13 @@ DEEP = "[" * 100_000
 def test_files_of_a_run_and_lines(tmp_path):
     for name in (workdir.LABELS_FILE, workdir.TUNED_FILE):
         (tmp_path / name).write_text(DEEP)
-    assert "is not JSON" in said(workdir.read_labels, tmp_path)
-    assert "is not JSON" in said(workdir.read_tuned, tmp_path)
+    assert "is not JSON" in said(stored_vocabularies, tmp_path, {"label": None})
+    assert "is not JSON" in said(workdir.read_tuned, tmp_path, ("label",))
     (tmp_path / workdir.LABELS_FILE).write_text('["a", 3]')
-    assert "no list of texts" in said(workdir.read_labels, tmp_path)
+    assert "label has no list of names" in said(stored_vocabularies, tmp_path, {"label": None})
+    assert "label has no list" in said(stored_vocabularies, tmp_path, {"label": 0, "other": 0})
+    (tmp_path / workdir.TUNED_FILE).write_text('{"thresholds": ["high"]}')
+    assert "tuned.json is damaged" in said(workdir.read_tuned, tmp_path, ("label",))
     for text in (DEEP, "9" * 10_000, '{"a": ' + "9" * 10_000 + "}"):
         (tmp_path / "it.jsonl").write_text(text)
         (row,) = read_lines(str(tmp_path / "it.jsonl"))

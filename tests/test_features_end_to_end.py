@@ -10,6 +10,7 @@ from rich.console import Console
 import mmjax
 from mmjax import cli, factory
 from mmjax.data.sources.arrays import Arrays
+from mmjax.data.sources.targets import Target
 from mmjax.errors import UserError
 from mmjax.factory.tables import names
 from mmjax.train import run
@@ -36,9 +37,8 @@ def split(name, size, seed):
         name=f"units/{name}",
         values=values,
         masks={"row": there, "log": steps},
-        labels=labels,
+        targets={"label": Target(labels, ("no", "yes"))},
         kinds=np.zeros(size, np.int32),
-        answers=("no", "yes"),
         groups=("all",),
     )
 

@@ -150,7 +150,7 @@ def test_a_model_hears_the_sounds_of_the_data_at_its_own_rate(
         np.testing.assert_allclose(row[middle], ratio * expected[middle], atol=1e-2)
     assert real[0].sum() > 1.9 * real[1].sum()
     # The files of users are read at the rate of the data.
-    assert make_readers(config, None)["speech"].keywords["rate"] == rate
+    assert make_readers(config, {})["speech"].keywords["rate"] == rate
 
 
 def test_our_own_encoders_hear_at_the_rate_of_the_data(tmp_path):
@@ -159,7 +159,7 @@ def test_our_own_encoders_hear_at_the_rate_of_the_data(tmp_path):
     rate = factory.model(config, classes=0, vocabulary_size=9).encoders["speech"].sample_rate
     assert rate == 8000
     config.encoders.speech.sample_rate = 4000
-    assert make_readers(config, None)["speech"].keywords["rate"] == 4000
+    assert make_readers(config, {})["speech"].keywords["rate"] == 4000
     rate = factory.model(config, classes=0, vocabulary_size=9).encoders["speech"].sample_rate
     assert rate == 4000
 

@@ -25,8 +25,8 @@ VALUES = {
     "data.questions_per_image": (*OPTIONAL, "4"),
     "data.resample": ("sometimes", "0.5", "('balanced',)"),
     "data.scale_features": ("maybe", "2"),
-    "data.columns": ("3", "x", "{'z': 'a'}", "{'a': 3}", "{'a': 'nothing'}"),
-    "target": ("3", "nothing", "total"),
+    "data.columns": ("3", "x", "{'z': 'a'}", "{'a': 3}"),
+    "target": (),  # known to the data set: see LATER
     "tasks": ("3", "x", "{'a': 3}", "{'a': {}}", "{'a': {'name': 'classification'}}"),
     "data.workers": OPTIONAL,
     "data.threads": OPTIONAL,
@@ -216,6 +216,16 @@ LATER = [
     (["--config.data.options.train=0"], "train"),
     (["--config.data.options.validation=0"], "validation"),
     (["--config.data.options.test=0"], "test"),
-    (["--config.task=multilabel"], "has no target that is several classes; it has label"),
+    (["--config.target=nothing"], "config.target (controlled): unknown 'nothing'"),
+    (["--config.target=total"], "it is a number, and this task answers a class"),
+    (["--config.data.columns={'a': 'nothing'}"], "no column 'nothing' for 'a'; there is a, b, c"),
+    (
+        [
+            "--config.task=multilabel",
+            "--config.losses=binary_cross_entropy",
+            "--config.metrics=exact_match",
+        ],
+        "has no target that is several classes; it has label",
+    ),
     (["--config.init_from=/nothing/there"], "/nothing/there"),
 ]

@@ -2,7 +2,7 @@
 
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -185,13 +185,16 @@ def _replaced(data: Any, targets: Mapping[str, Target]) -> Any:
     return data if isinstance(data, Source) else data.with_targets(targets)
 
 
-def stored_vocabularies(path: Path, names: Mapping[str, Asked]) -> dict[str, list]:
+def stored_vocabularies(path: Path, names: Collection[str]) -> dict[str, list]:
     """What a workdir has stored of what the values of each task stand for; {} if nothing."""
     file = path / workdir.LABELS_FILE
     if not file.exists():
         return {}
     with decoding(f"{file} is damaged", "restore it, or train anew"):
-        found = workdir.by_task(workdir.read_json(file), list(names))
+        stored = workdir.read_json(file)
+        if len(names) > 1 and not isinstance(stored, dict):
+            raise ValueError(f"{next(iter(names))} has no list of names")
+        found = workdir.by_task(stored, list(names))
         for name, words in found.items():
             if not isinstance(words, list) or not all(isinstance(w, str | float) for w in words):
                 raise ValueError(f"{name} has no list of names")

@@ -4,14 +4,15 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Float32
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def layer_norm(
     x: Float[Array, "*rows D"],
-    scale: Float32[Array, " D"],
-    bias: Float32[Array, " D"],
+    scale: Float32[Array | np.ndarray, " D"],
+    bias: Float32[Array | np.ndarray, " D"],
     epsilon: float,
 ) -> Float32[Array, "*rows D"]:
     """As `mmjax.nn.layers.layer_norm.layer_norm`; XLA's derivative takes up to twice the time."""

@@ -5,6 +5,7 @@ import functools
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Float32
 
 from mmjax.nn.kernels import layer_norm as kernel
@@ -13,8 +14,8 @@ from mmjax.nn.kernels.switch import dispatch
 
 def layer_norm(
     x: Float[Array, "*rows D"],
-    scale: Float32[Array, " D"],
-    bias: Float32[Array, " D"],
+    scale: Float32[Array | np.ndarray, " D"],
+    bias: Float32[Array | np.ndarray, " D"],
     epsilon: float,
 ) -> Float32[Array, "*rows D"]:
     """(x - mean(x)) / sqrt(variance(x) + epsilon) * scale + bias, of each row, in float32.

@@ -107,7 +107,7 @@ def test_a_run_starts_as_the_original_and_gives_back_what_it_became(name, tmp_pa
     variables, _ = joint.first_variables(config)
     value, there = raw(case.kind, side)
     first = config.modalities[0]
-    ids, mask = joint.encode_texts(config, held, "text")(TEXTS)
+    ids, mask = joint.encode_texts(config, held, "text", config.data.text_length)(TEXTS)
     inputs = {
         first: Input(jnp.asarray(value), jnp.asarray(there)),
         "text": Input(jnp.asarray(ids), jnp.asarray(mask)),
