@@ -235,6 +235,35 @@ def test_classes_and_words_are_taken_by_their_names():
     assert any("by the name of class or word" in note for note in notes)
 
 
+def test_classes_of_several_tasks_are_taken_by_their_own_names():
+    config = cli.load_config(f"{ROOT}/configs/fusion.py:tiny")
+    task = {"name": "classification", "losses": ("cross_entropy",)}
+    config.tasks = {"one": task, "two": task}
+    for key in ("task", "losses", "metrics", "head"):
+        if key in config:
+            del config[key]
+    config.init_from = "runs/other"
+    make = functools.partial(factory.model, factory.checked(config))
+    example = factory.example_inputs(config)
+    old = warm_start.Names({"one": ("a", "b", "c"), "two": ("x", "y")}, ())
+    new = warm_start.Names({"one": ("c", "a"), "two": ("y", "z", "x")}, ())
+    source = make(classes={"one": 3, "two": 2}, vocabulary_size=0).init(
+        jax.random.PRNGKey(0), example
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(warm_start, "_trained", lambda _: (flatten_dict(source), 7))
+        patch.setattr(warm_start, "names_in", lambda _, **__: old)
+        patch.setattr(warm_start.workdir, "has_checkpoints", lambda _: True)
+        found, _ = warm_start.taken(factory.checked(config), make, example, new)
+    for name, size, taken in (("one", 2, {0: 2, 1: 0}), ("two", 3, {0: 1, 2: 0})):
+        kernel = found["params"][f"heads_{name}"]["logits"]["kernel"]
+        assert kernel.shape[1] == size
+        put = np.asarray(kernel.put_into(jax.numpy.zeros(kernel.shape)))
+        theirs = source["params"][f"heads_{name}"]["logits"]["kernel"]
+        for here, there in taken.items():
+            np.testing.assert_array_equal(put[:, here], theirs[:, there])
+
+
 def test_a_published_model_starts_encoders_of_its_kind(tmp_path):
     fakes.write_clip(tmp_path / "clip")
     fakes.write_clip(tmp_path / "tuned", seed=1)

@@ -85,7 +85,7 @@ def rows_of(arrays, count=64):
 
 def accuracy(model, arrays):
     found = model.probabilities(**rows_of(arrays, len(arrays))).argmax(axis=1)
-    return np.mean(found == arrays.labels)
+    return np.mean(found == arrays.targets["label"].values)
 
 
 def test_columns_of_small_units_are_learned(runs):
