@@ -181,3 +181,12 @@ def test_examples_without_a_target_count_for_the_other_tasks_only():
     rows, mask = target.rows(np.array([0, 1, 2, 0]), np.array([True, True, True, False]))
     np.testing.assert_array_equal(rows, [0, 0, 2, 0])
     np.testing.assert_array_equal(mask, [True, False, True, False])
+
+
+def test_a_recipe_of_one_task_becomes_one_of_several_on_a_command_line():
+    tasks = {"label": {"name": "classification", "losses": ("cross_entropy",)}}
+    given = [(key, "None") for key in ("task", "losses", "metrics", "head")]
+    config = factory.overridden(recipe("tiny"), [*given, ("tasks", repr(tasks))])
+    assert asked(factory.checked(config)).keys() == {"label"}
+    with pytest.raises(UserError, match="config.dtype: unknown 'None'"):
+        factory.checked(factory.overridden(recipe("tiny"), [("dtype", "None")]))

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from mmjax import cli
 from mmjax.errors import UserError
 from mmjax.factory.config import typed
+from mmjax.factory.config.keys import ABSENT, KEYS
 from mmjax.factory.config.parts import (
     OPEN,
     Path,
@@ -67,7 +68,7 @@ def _set(tree: dict[str, Any], path: Path, index: tuple[int, ...], text: str) ->
         value = _element(node.get(path[-1]), index, annotation, text, where)
     elif annotation is dict:
         value = _dictionary(tree, path, text, where)
-    elif typed.literal(text) is None and annotation is not str:
+    elif typed.literal(text) is None and (annotation is not str or _is_optional(path)):
         value = None
     elif annotation == tuple[str, ...] and isinstance(typed.literal(text), str):
         value = (typed.literal(text),)  # one name alone
@@ -151,6 +152,12 @@ def _dictionary(tree: Mapping[str, Any], path: Path, text: str, where: str) -> A
     ):
         raise UserError(f"--{where}={text}: give a table of keys, such as {{'name': ...}}")
     return value
+
+
+def _is_optional(path: Path) -> bool:
+    """Whether a key may be taken away, so that None is no text."""
+    key = KEYS.get(".".join(path))
+    return key is not None and key.default is ABSENT
 
 
 def _fits_none(annotation: Any) -> bool:

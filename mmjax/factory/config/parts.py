@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Union
 
 from mmjax.factory import bind
 from mmjax.factory.checkpoints import pretrained
-from mmjax.factory.config.keys import GROUPS, KEYS, TASK_KEYS, keys_of
+from mmjax.factory.config.keys import GROUPS, TASK_KEYS, keys_of
 from mmjax.factory.tables.encoders import ENCODERS
 from mmjax.factory.tables.fusions import FUSIONS
 from mmjax.factory.tables.kinds import AUGMENTATIONS
@@ -235,8 +235,3 @@ def with_inputs(tree: Mapping[str, Any]) -> dict[str, Any]:
 def is_group(path: Path) -> bool:
     """Whether there is a group of keys at a path, such as config.train."""
     return len(path) == 1 and path[0] in GROUPS
-
-
-def kind_at(path: Path) -> Any:
-    """The entry of KEYS at a path, or None."""
-    return KEYS.get(".".join(path))
