@@ -9,11 +9,11 @@ Variants:
   fusion:tiny    few steps; 15 seconds; exclusive or of two bits
   fusion:lookup  a names the step of the sequence b that holds the answer
   fusion:tags    any number of labels: which symbols are meant? Thresholds are tuned; 15
-                            seconds; test exact_match 0.88 "complete", as good as can be
+                 seconds; test exact_match 0.88 "complete", as good as can be
   fusion:tasks   two tasks at once: the label, and the sum of the symbols as a number;
-                            15 seconds; test accuracy 0.86 and r2 0.90 "complete"
+                 15 seconds; test accuracy 0.86 and r2 0.90 "complete"
   fusion:digits  a handwritten digit, a spoken digit and a word: the larger, the smaller
-                            or their difference; needs pip install espeakng-loader==0.2.4
+                 or their difference; needs pip install espeakng-loader==0.2.4
 Change the task with --config.data.options.task=redundant|unique|xor|sum, the fusion with
 --config.fusion.name=NAME, or fuse decisions with --config.decision=average.
 """

@@ -7,8 +7,8 @@ Expect:   test accuracy 0.9992 to 0.9994 over three seeds (experiments/vqa/READM
 Variants:
   vqa:tiny       drawn pictures, no download; 20 seconds; test accuracy 0.88
   vqa:reference  the published model and recipe; test accuracy 0.76 to 0.81; the
-                            published code reaches 0.80 to 0.83 on this data, not its 0.938
-                            (see experiments/vqa/README.md)
+                   published code reaches 0.80 to 0.83 on this data, not its 0.938
+                   (see experiments/vqa/README.md)
 """
 
 from ml_collections import ConfigDict

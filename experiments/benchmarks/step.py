@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mmjax import cli, factory
+from mmjax.tasks.task import inputs_of
 from mmjax.train.run import Run
 from mmjax.train.step import masked_mean
 from mmjax.types import MASK
@@ -36,30 +37,32 @@ def main(argv: list[str]) -> None:
     given = cli.config_arguments(argv)
     cli.parse(values, given.rest)
     cli.prepare_devices()
-    config = factory.overridden(cli.load_config(given.file), given.keys)
+    config = factory.checked(factory.overridden(cli.load_config(given.file), given.keys))
     with tempfile.TemporaryDirectory() as directory:
         path, experiment = factory.experiment(config, directory)
         run = Run(experiment, path, Console())
-    model, task = experiment.model, experiment.task
+    model, tasks = experiment.model, experiment.tasks
     state = run.create()
     data = experiment.train_data()
 
     def forward(params, batch):
-        outputs = model.apply({"params": params}, task.inputs(batch))
-        losses = task.losses(outputs, batch)
-        return sum(masked_mean(loss, batch[MASK]) for loss in losses.values())
+        outputs = model.apply({"params": params}, inputs_of(tasks, batch))
+        losses = [loss for task in tasks.values() for loss in task.losses(outputs, batch).values()]
+        return sum(masked_mean(*rows) for rows in losses)
 
     first = run.put(next(data))
     programs, seconds = {}, {}
     for name, function, arguments in (
         ("forward", jax.jit(forward), (state.params, first)),
         ("gradient", jax.jit(jax.value_and_grad(forward)), (state.params, first)),
-        ("step", run.train_step, (state, first)),
         ("augment", jax.jit(experiment.augment), (state.key, first)),
     ):
         begun = time.perf_counter()
         programs[name] = function.lower(*arguments).compile()
         seconds[name] = time.perf_counter() - begun
+    begun = time.perf_counter()
+    state, _ = jax.block_until_ready(run.train_step(state, first))
+    programs["step"], seconds["step"] = run.train_step, time.perf_counter() - begun
 
     times: dict[str, list[float]] = {}
     for _ in range(values.repeats):
