@@ -11,7 +11,6 @@ An array NAME counts only where the array NAME_mask [B] is True, if there is one
 """
 
 import dataclasses
-import difflib
 import inspect
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -20,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool
 
-from mmjax.errors import UserError
+from mmjax.errors import UserError, nearest
 from mmjax.types import MASK, TARGETS, Rows
 
 BATCH, PREDICTION, TUNED = "batch/", "prediction/", "tuned/"
@@ -141,11 +140,7 @@ class Bound:
         if name in values:
             return values[name]
         readable = [n for n in values if not n.endswith(("_mask", "_index", "_id"))]
-        close = difflib.get_close_matches(name, readable, n=1, cutoff=0.5)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        raise UserError(
-            f"{self.where}: nothing is called {name!r}; {hint}There is: {', '.join(readable)}"
-        )
+        raise UserError(f"{self.where}: nothing is called {name!r}; {nearest(name, readable)}")
 
 
 def id_name(name: str) -> str:
