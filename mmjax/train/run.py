@@ -159,7 +159,8 @@ class Run:
         result = self.evaluate(variables, "test", tuned)
         for name, task in tasks.items():
             rows, first = result.rows[name], prefix(tasks, name)
-            for file, figure in task.figures(rows).items():
+            figures = task.figures(rows) if jax.process_index() == 0 else {}
+            for file, figure in figures.items():
                 report.save(figure, self.directory / f"{first.replace('/', '_')}{file}.png")
             grouped = in_groups(rows, self.experiment.groups)
             baselines = {suffix[1:]: task.baselines(part) for suffix, part in grouped.items()}
@@ -213,10 +214,11 @@ def train(
         progress.finished = experiment.schedule.is_over(int(state.step), progress.stale)
         done = "is finished; testing again" if progress.finished else "goes on from there"
         console.print(f"found a checkpoint at step {int(state.step)}: the run {done}")
-    if jax.process_index() == 0:
+    first = jax.process_index() == 0
+    if first:
         workdir.seal(directory)
     echo = functools.partial(show.print_record, console) if verbose else None
-    writer = Writer(directory, resume_step=int(state.step), echo=echo)
+    writer = Writer(directory if first else None, resume_step=int(state.step), echo=echo)
     steps = experiment.schedule.steps
     try:
         with Bar(console, start=int(state.step), steps=steps) as bar:
@@ -242,7 +244,8 @@ def train(
         done = [record for record in records if record["step"] == int(state.step)]
         if not any(results.keys() <= record.keys() for record in done):
             writer.write(int(state.step), results | {"test/checkpoint": step})
-        report.plot_curves(records, directory / "curves.png")
+        if first:
+            report.plot_curves(records, directory / "curves.png")
         minutes = progress.seconds / 60
         console.print(f"trained for {minutes:.1f} min; all results are in {directory}")
     except Interrupted as signal:

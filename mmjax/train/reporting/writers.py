@@ -41,19 +41,21 @@ class Writer:
     """Appends scalars to a workdir.
 
     Args:
-        workdir: an existing directory.
+        workdir: an existing directory; None writes nothing, as of all processes of a run but one.
         resume_step: records after this step are dropped: the run will write them again.
         echo: is called with every record.
     """
 
     def __init__(
         self,
-        workdir: str | Path,
+        workdir: str | Path | None,
         *,
         resume_step: int,
         echo: Callable[[Mapping[str, float]], None] | None = None,
     ):
-        self._echo = echo
+        self._echo, self._file = echo, None
+        if workdir is None:
+            return
         workdir = Path(workdir)
         kept = [r for r in read_metrics(workdir) if r["step"] <= resume_step]
         path = workdir / METRICS_FILE
@@ -67,6 +69,8 @@ class Writer:
 
     def write(self, step: int, scalars: Mapping[str, float]) -> None:
         """Writes one record; it is on its way to the disk when this returns."""
+        if self._file is None:
+            return
         record = {"step": step} | {name: float(value) for name, value in scalars.items()}
         self._file.write(json.dumps(record) + "\n")
         self._file.flush()
@@ -76,6 +80,8 @@ class Writer:
 
     def close(self) -> None:
         """Flushes and closes both files."""
+        if self._file is None:
+            return
         self._file.close()
         self._events.close()
 
