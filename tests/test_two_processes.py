@@ -114,6 +114,7 @@ def test_all_stop_and_save_when_one_gets_a_signal_and_go_on_bit_for_bit(together
     (saved,) = Checkpoints(tmp_path).steps()
     assert 2 <= saved < 7
     assert [r["step"] for r in read_metrics(tmp_path)] == [*range(1, saved + 1)]
+    assert len(list(tmp_path.glob("events.out.*"))) == 1  # one of the processes writes
     for out, _ in ends:
         assert f"SIGTERM: saved at step {saved}; start again to go on" in out
 

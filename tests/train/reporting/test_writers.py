@@ -69,7 +69,8 @@ def test_every_record_is_echoed(tmp_path):
     assert heard == read_metrics(tmp_path)
 
 
-def test_a_process_that_is_not_the_first_leaves_the_files_alone(tmp_path):
+def test_a_process_that_is_not_the_first_leaves_the_files_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     first = Writer(tmp_path, resume_step=0)
     first.write(1, {"train/loss": 2.0})
     before = sorted((f.name, f.stat().st_ino) for f in tmp_path.iterdir())
