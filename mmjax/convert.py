@@ -42,8 +42,12 @@ def inspect(source: Path) -> None:
         total += size
     console = Console(soft_wrap=True)
     console.print(table)
-    family = interop.family_of(checkpoint)
-    said = "of no family that mmjax loads" if family is None else f"family {family}"
+    architecture = interop.architecture_name(checkpoint)
+    said = (
+        "of no architecture that mmjax loads"
+        if architecture is None
+        else f"architecture {architecture}"
+    )
     console.print(f"{len(checkpoint.weights)} tensors, {total:,} parameters, {said}")
 
 
@@ -52,7 +56,7 @@ def convert(source: Path, target: Path, kind: str, encoder: str | None) -> None:
     from mmjax import factory, interop
     from mmjax.factory.checkpoints.export import export
     from mmjax.inference import loading
-    from mmjax.interop.weights import native
+    from mmjax.interop.weights import mmjax_format
 
     factory.lookup(dict.fromkeys(TARGETS), kind, "--to")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
@@ -76,7 +80,7 @@ def convert(source: Path, target: Path, kind: str, encoder: str | None) -> None:
     if kind == "safetensors":
         file = interop.save(model, target)
     else:
-        file = native.write(model.checkpoint, model.variables, target, kind)
+        file = mmjax_format.write(model.checkpoint, model.variables, target, kind)
     print(f"{model.report}\nwrote {file}")
 
 

@@ -4,8 +4,8 @@ import contextlib
 import difflib
 from collections.abc import Iterator, Sequence
 
-MOST_LETTERS = 2000  # of a message
-MOST_SAID = 200  # letters of another library's error in a message
+MAX_LETTERS = 2000  # of a message
+MAX_QUOTED = 200  # letters of another library's error in a message
 PANIC = "PanicException"  # of libraries in Rust (pyo3), which is no Exception
 
 
@@ -13,13 +13,13 @@ class UserError(Exception):
     """The user's mistake: one line that says what, where and what to do. Exit code 2.
 
     What a file puts into a message may have lines and any length: it is one line all the same, and
-    what is longer than MOST_LETTERS loses its middle.
+    what is longer than MAX_LETTERS loses its middle.
     """
 
     def __init__(self, message: str):
         line = " ".join(message.splitlines())
-        if len(line) > MOST_LETTERS:
-            line = f"{line[: MOST_LETTERS - 500]} … {line[-490:]}"
+        if len(line) > MAX_LETTERS:
+            line = f"{line[: MAX_LETTERS - 500]} … {line[-490:]}"
         super().__init__(line)
 
 
@@ -47,5 +47,5 @@ def decoding(what: str, advice: str) -> Iterator[None]:
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__name__ != PANIC:
             raise  # what ends a program
-        said = " ".join(str(error).split())[:MOST_SAID] or "no more is said"
+        said = " ".join(str(error).split())[:MAX_QUOTED] or "no more is said"
         raise UserError(f"{what} ({type(error).__name__}: {said}); {advice}") from error

@@ -56,7 +56,7 @@ def main(argv: list[str]) -> None:
         config = cli.load_config(given.file)
         if not values.print_config:
             cli.require(values, "workdir")
-    elif values.workdir and workdir.is_claimed(values.workdir):
+    elif values.workdir and workdir.has_config(values.workdir):
         config = factory.stored_config(Path(values.workdir))
     else:
         raise UserError("no --config; try --config=vqa, or name the --workdir of a run")

@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool, Float, Int, Shaped
 # Keys of a batch besides the modalities themselves. For a modality "image" a batch may hold
 # "image" [R ...], "image_mask" and "image_index" [B] (the row that each example uses).
 MASK = "_mask"  # Bool[B]: False for the rows that pad a ragged last batch
-GROUP = "group"  # Int[B]: the kind of question; metrics are also reported by group
+SLICE = "slice"  # Int[B]: the kind of question; metrics are also reported by slice
 # "targets/NAME" [B ...]: what is asked for, and "targets/NAME_mask" Bool[B ...]: where it is known.
 TARGETS = "targets/"
 # "image_id" Int[B], for any modality: rows of the same number have the same content.

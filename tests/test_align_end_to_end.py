@@ -9,8 +9,8 @@ import mmjax
 from mmjax.data.datasets.controlled import controlled
 from mmjax.data.datasets.digit_halves import digit_halves
 from mmjax.errors import UserError
+from mmjax.metrics.dataset_metrics import multilabel_precision_recall_f1
 from mmjax.metrics.retrieval import retrieval
-from mmjax.metrics.whole_set import multilabel_precision_recall_f1
 from mmjax.train.reporting.writers import read_metrics
 from tests.commands import ROOT, run
 

@@ -277,8 +277,10 @@ def test_a_published_model_starts_encoders_of_its_kind(tmp_path):
     assert f"init_from {tmp_path}/tuned: took" in said
     config.encoders.image.path = str(tmp_path / "tuned")
     expected, _ = pretrained.first_variables(config, factory.kind_of)
-    tower = expected["params"]["encoders_image"]["tower"]
-    assert_same(jax.device_get(state.params["encoders_image"]["tower"]), jax.device_get(tower))
+    backbone = expected["params"]["encoders_image"]["backbone"]
+    assert_same(
+        jax.device_get(state.params["encoders_image"]["backbone"]), jax.device_get(backbone)
+    )
     del config.encoders.image
     config.encoders.image = ConfigDict({"name": "cnn"})
     with pytest.raises(UserError, match=r"set config.encoders.NAME = mmjax.pretrained"):

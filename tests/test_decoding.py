@@ -14,7 +14,7 @@ from experiments.fuzz import damage, run, targets, words
 from mmjax.data.readers import audio_file, image_file
 from mmjax.data.readers.lengths import read_file
 from mmjax.data.readers.transforms import read_image
-from mmjax.errors import MOST_LETTERS, UserError, decoding
+from mmjax.errors import MAX_LETTERS, UserError, decoding
 from mmjax.factory.make_tasks import stored_vocabularies
 from mmjax.interop.preprocess import limits
 from mmjax.interop.preprocess.images import pixels
@@ -36,7 +36,7 @@ def said(function, *arguments, **options):
         function(*arguments, **options)
     message = str(caught.value)
     assert "\n" not in message
-    assert len(message) <= MOST_LETTERS
+    assert len(message) <= MAX_LETTERS
     return message
 
 
@@ -78,7 +78,7 @@ def test_a_message_is_one_line_of_bounded_length():
     message = str(UserError("a\nb" + "y" * 10**5 + "the end"))
     assert message.startswith("a b")
     assert message.endswith("the end")
-    assert len(message) <= MOST_LETTERS
+    assert len(message) <= MAX_LETTERS
 
 
 @pytest.mark.parametrize("name", ["pictures", "sounds", "preprocessors", "lines", "tokenizers"])
@@ -125,7 +125,7 @@ def test_pictures(read, tmp_path, monkeypatch):
     assert "no such file" in said(read, tmp_path / "nothing.png")
     PIL.Image.new("RGB", (4, 4)).save(path)
     read(path)
-    monkeypatch.setattr(image_file, "MOST_PIXELS", 15)
+    monkeypatch.setattr(image_file, "MAX_PIXELS", 15)
     assert "has 4 x 4 pixels, over 15" in said(read, path)
 
 
@@ -142,7 +142,7 @@ def test_sounds(read, tmp_path, monkeypatch):
     soundfile.write(path, np.zeros((400, 2)), 16_000)
     raw = path.rename(tmp_path / "it.raw")
     assert "TypeError" in said(read, raw)
-    monkeypatch.setattr(audio_file, "MOST_SAMPLES", 399)
+    monkeypatch.setattr(audio_file, "MAX_SAMPLES", 399)
     raw.rename(path)
     assert "over 399: cut it" in said(read, path)
 

@@ -120,7 +120,7 @@ def test_predictions_by_eight_devices_are_those_by_one(trained, monkeypatch):
     images = list(np.random.default_rng(0).integers(0, 256, (13, 32, 32, 3), np.uint8))
     given = {"image": [None, *images[1:]], "text": "what color is the shape?"}
     expected = mmjax.load(trained[0]).probabilities(**given)
-    monkeypatch.setattr(data_parallel, "WORTH", 1)
+    monkeypatch.setattr(data_parallel, "MIN_VALUES", 1)
     model = mmjax.load(trained[0])
     np.testing.assert_allclose(model.probabilities(**given), expected, atol=1e-5)
     assert model._apply._copies is not None

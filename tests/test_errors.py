@@ -97,7 +97,7 @@ def test_an_option_that_an_encoder_does_not_have_is_explained(capsys, tmp_path):
 
 
 def test_a_workdir_of_another_config_is_left_alone(capsys, tmp_path):
-    workdir.claim(tmp_path / "run", {"seed": 1})
+    workdir.open_workdir(tmp_path / "run", {"seed": 1})
     (tmp_path / "run" / "checkpoints" / "7").mkdir(parents=True)
     before = (tmp_path / "run" / "config.json").read_text()
     line = fail(capsys, main.main, TINY, f"--workdir={tmp_path / 'run'}")

@@ -38,8 +38,8 @@ def split(name, size, seed):
         values=values,
         masks={"row": there, "log": steps},
         targets={"label": Target(labels, ("no", "yes"))},
-        kinds=np.zeros(size, np.int32),
-        groups=("all",),
+        slice_ids=np.zeros(size, np.int32),
+        slices=("all",),
     )
 
 

@@ -10,7 +10,8 @@ CONTRACTS = ("errors", "types")
 MAY_IMPORT = {
     "errors": (),
     "types": (),
-    **dict.fromkeys(("data", "losses", "metrics", "nn"), CONTRACTS),
+    **dict.fromkeys(("data", "metrics", "nn"), CONTRACTS),
+    "losses": ("nn", *CONTRACTS),
     "backbones": ("nn", *CONTRACTS),
     "encoders": ("backbones", "nn", *CONTRACTS),
     "fusion": ("nn", *CONTRACTS),

@@ -16,7 +16,7 @@ from tests.interop import fakes
 from tests.joint_config import config_of
 
 TEXTS = ["is there a red circle ?", "blue"]
-PICTURES = [
+IMAGE_POOLING = [
     np.random.default_rng(i).integers(0, 256, (*size, 3), np.uint8)
     for i, size in enumerate([(40, 30), (16, 16), (17, 50)])
 ]
@@ -51,7 +51,7 @@ def test_all_of_it_learns_and_is_tested(runs):
         "logit_scale": after["logit_scale"],
         **{
             part: {
-                "tower": after[f"encoders_{kind}"]["tower"],
+                "backbone": after[f"encoders_{kind}"]["backbone"],
                 "projection": after[f"projections_{kind}"],
             }
             for part, kind in (("vision", "image"), ("text", "text"))
@@ -72,10 +72,10 @@ def test_what_is_given_back_is_what_was_trained(runs):
     for model in (trained, returned):
         assert model.bias is None
     order = (trained, returned, original)
-    ours, theirs, old = (m.similarity(image=PICTURES, text=TEXTS) for m in order)
+    ours, theirs, old = (m.similarity(image=IMAGE_POOLING, text=TEXTS) for m in order)
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
     assert abs(ours - old).max() > 1e-3
-    answers = [m.classify(["circle", "red"], image=PICTURES) for m in (trained, returned)]
+    answers = [m.classify(["circle", "red"], image=IMAGE_POOLING) for m in (trained, returned)]
     for one, other in zip(*answers, strict=True):
         assert [a["answer"] for a in one] == [a["answer"] for a in other]
         for a, b in zip(one, other, strict=True):
@@ -83,7 +83,7 @@ def test_what_is_given_back_is_what_was_trained(runs):
     for name in ("config.json", "preprocessor_config.json", "tokenizer.json"):
         read = [(paths[n] / name).read_bytes() for n in ("returned", "original")]
         assert read[0] == read[1]
-    absent = trained.embed(image=[PICTURES[0], None])["image"]
+    absent = trained.embed(image=[IMAGE_POOLING[0], None])["image"]
     assert (absent[1] == 0).all()
 
 
@@ -102,10 +102,10 @@ def test_transformers_opens_it_and_computes_the_same(runs):
     words = transformers.PreTrainedTokenizerFast(tokenizer_file=tokenizer_file, pad_token="</s>")
     with torch.no_grad():
         out = theirs.eval()(
-            pixel_values=process(PICTURES, return_tensors="pt")["pixel_values"],
+            pixel_values=process(IMAGE_POOLING, return_tensors="pt")["pixel_values"],
             **words(TEXTS, padding=True, return_tensors="pt", return_token_type_ids=False),
         )
-    logits = ours.scale * ours.similarity(image=PICTURES, text=TEXTS)
+    logits = ours.scale * ours.similarity(image=IMAGE_POOLING, text=TEXTS)
     np.testing.assert_allclose(logits, out.logits_per_image, atol=1e-4)
 
 

@@ -29,7 +29,7 @@ def get_config(variant):
         config.losses.gan_discriminator = ConfigDict(
             {{"real": "critic/upper", "fake": "critic/lower"}}
         )
-        config.losses.gan_generator = ConfigDict({{"fake": "fooling/lower", "weight": 0.1}})
+        config.losses.gan_generator = ConfigDict({{"fake": "generator_score/lower", "weight": 0.1}})
     return config
 """
 

@@ -58,18 +58,18 @@ def trained(recipe, tmp_path_factory):
     return workdir, out
 
 
-def towers(workdir):
+def backbones(workdir):
     params = mmjax.load(workdir).params
-    return {kind: params[f"encoders_{kind}"]["tower"] for kind in ("image", "text")}
+    return {kind: params[f"encoders_{kind}"]["backbone"] for kind in ("image", "text")}
 
 
 def test_what_is_frozen_stays_and_the_rest_learns(trained, folder):
     workdir, out = trained
     assert "image from" in out
     assert "newly initialised" in out
-    original, own = interop.load(folder).params, towers(workdir)
-    jax.tree.map(np.testing.assert_array_equal, own["image"], original["vision"]["tower"])
-    first = original["text"]["tower"]
+    original, own = interop.load(folder).params, backbones(workdir)
+    jax.tree.map(np.testing.assert_array_equal, own["image"], original["vision"]["backbone"])
+    first = original["text"]["backbone"]
     moved = jax.tree.map(lambda a, b: float(abs(a - b).max()), own["text"], first)
     assert all(x > 0 for x in jax.tree.leaves(moved["transformer"]["block_0"]["mlp_in"]))
     assert np.isfinite(read_metrics(workdir)[-1]["test/accuracy"])
@@ -108,16 +108,18 @@ def test_ten_steps_equal_five_an_interrupt_and_five_more_without_the_original(
     finally:
         shutil.move(tmp_path / "elsewhere", folder)
     state = restart.assert_same_checkpoint(parts, whole, 10)
-    restart.assert_same(state["params"]["encoders_image"]["tower"], original["vision"]["tower"])
+    restart.assert_same(
+        state["params"]["encoders_image"]["backbone"], original["vision"]["backbone"]
+    )
 
 
 def test_the_trained_encoder_returns_to_its_library_alone(trained, folder, tmp_path):
-    """The other tower and the projections of the original did not train with it."""
+    """The other backbone and the projections of the original did not train with it."""
     workdir, _ = trained
     back = tmp_path / "back"
     out, _ = run("mmjax.convert", workdir, back, "--to=safetensors", "--encoder=text")
-    assert "the text tower alone (clip_text_model)" in out
-    model, own = interop.load(back), towers(workdir)
+    assert "the text backbone alone (clip_text_model)" in out
+    model, own = interop.load(back), backbones(workdir)
     jax.tree.map(np.testing.assert_array_equal, model.params, own["text"])
     original, returned = open_weights(folder), open_weights(back)
     assert returned.keys() == {name for name in original if name.startswith("text_model")}

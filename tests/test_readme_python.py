@@ -40,8 +40,8 @@ def rows(**values):
         masks={n: np.ones((ROWS,) if n == "image" else v.shape, bool) for n, v in values.items()},
         texts={"text": texts},
         targets={"label": Target(zero, ("a",))},
-        kinds=zero,
-        groups=("any",),
+        slice_ids=zero,
+        slices=("any",),
     )
     return dict.fromkeys(("train", "validation", "test"), arrays)
 

@@ -65,7 +65,7 @@ VALUES = {
     "train.mode": ("best", "3", "None"),
     "train.patience": OPTIONAL,
     "train.max_skipped": (*OPTIONAL, "0"),
-    "train.adapter_only": ("maybe", "2", "()"),
+    "train.delta_checkpoints": ("maybe", "2", "()"),
     "mesh.data": (*NO_DEVICES, "0", "3", "512"),
     "mesh.fsdp": (*OPTIONAL, "0", "3"),
     "mesh.tensor": (*OPTIONAL, "0", "512"),

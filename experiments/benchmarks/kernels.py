@@ -138,7 +138,7 @@ def compare(name: str, forms: list[str], rounds: int) -> None:
     times: dict[str, list[float]] = {form: [] for form in programs}
     for turn in range(rounds + 2):
         for form in list(programs)[:: 1 if turn % 2 else -1]:
-            memory.return_freed()
+            memory.trim_heap()
             begun = time.process_time()
             jax.block_until_ready(programs[form](*arguments))
             if turn > 1:

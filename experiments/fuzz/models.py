@@ -1,4 +1,4 @@
-"""Small models of every family with damaged configs, and damaged files of a run."""
+"""Small models of every architecture with damaged configs, and damaged files of a run."""
 
 import functools
 import json

@@ -55,7 +55,7 @@ BESIDE: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "matching": {"image_text_matching": {}},
     "critic": {
         "gan_discriminator": {"real": "critic/image", "fake": "critic/text"},
-        "gan_generator": {"fake": "fooling/text", "weight": 0.1},
+        "gan_generator": {"fake": "generator_score/text", "weight": 0.1},
     },
 }
 LOSSES = CONTRASTIVE | PAIRED | UNPAIRED | BESIDE

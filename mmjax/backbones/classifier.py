@@ -26,11 +26,10 @@ class Classifier(nn.Module):
     """The outputs of a backbone, and float32 logits: [B C], or [B N C] where it reads each token.
 
     What it reads passes a norm and a hidden layer, if there are any, and then the last layer;
-    parameters "tower" (the backbone), "weights", "norm", "hidden", "classifier".
+    parameters "backbone" (the backbone), "weights", "norm", "hidden", "classifier".
 
     Attributes:
-        tower: the backbone, which gives "pooler_output" [B D] or [B D 1 1], or "last_hidden_state"
-            [B N D].
+        backbone: gives "pooler_output" [B D] or [B D 1 1], or "last_hidden_state" [B N D].
         classes: C.
         dtype: type of the computation.
         reads: "pooled" (the pooled vector) or a name in READS, of the tokens.
@@ -45,7 +44,7 @@ class Classifier(nn.Module):
             answer begins and ends there, in place of logits.
     """
 
-    tower: nn.Module
+    backbone: nn.Module
     classes: int
     dtype: Any = jnp.float32
     reads: str = POOLED
@@ -63,7 +62,7 @@ class Classifier(nn.Module):
     ) -> dict[str, Any]:
         """Takes what the backbone takes."""
         wanted = output_hidden_states or self.weighted
-        outputs = dict(self.tower(*args, output_hidden_states=wanted, **inputs))
+        outputs = dict(self.backbone(*args, output_hidden_states=wanted, **inputs))
         if self.reads == POOLED:
             x = outputs["pooler_output"].reshape(len(outputs["pooler_output"]), -1)
         else:
@@ -89,7 +88,7 @@ class Classifier(nn.Module):
             x = jnp.einsum("n,nbld->bld", shares, jnp.stack(states))
         x, mask = x[:, self.lead :], None
         if self.token_mask is not None:
-            mask = self.token_mask(self.tower, inputs, x.shape[1])
+            mask = self.token_mask(self.backbone, inputs, x.shape[1])
         mask = jnp.ones(x.shape[:2], bool) if mask is None else mask
         return choose(READS, self.reads, "reads")(x, mask)
 
@@ -99,11 +98,11 @@ class ImageModel(nn.Module):
     [B C], as big_vision names them.
 
     Attributes:
-        tower: the backbone, which takes [B 3 H W] and gives "pooler_output".
+        backbone: the backbone, which takes [B 3 H W] and gives "pooler_output".
         projection: the last layer, [B D] -> [B C]. None: there is none.
     """
 
-    tower: nn.Module
+    backbone: nn.Module
     projection: nn.Module | None = None
 
     def __call__(
@@ -111,7 +110,7 @@ class ImageModel(nn.Module):
     ) -> dict[str, Any]:
         """The images have the range that the model was trained on, for most of them -1 to 1."""
         flags = {"output_hidden_states": output_hidden_states, "deterministic": deterministic}
-        outputs = self.tower(jnp.moveaxis(image, 3, 1), **flags)
+        outputs = self.backbone(jnp.moveaxis(image, 3, 1), **flags)
         outputs["pre_logits"] = x = outputs["pooler_output"]
         if self.projection is not None:
             outputs["logits"] = self.projection(x).astype(jnp.float32)

@@ -18,10 +18,10 @@ def with_states(outputs: Mapping[str, Any], states: tuple, wanted: bool) -> dict
     return {**outputs, "hidden_states": states} if wanted else dict(outputs)
 
 
-def check_heads(family: str, width: int, heads: int) -> None:
+def check_heads(architecture: str, width: int, heads: int) -> None:
     """Raises UserError if a width does not split into its heads."""
     if heads < 1 or width % heads:
         raise UserError(
-            f"{family}: a width of {width} does not split into {heads} heads: config.json does not"
-            " describe this model"
+            f"{architecture}: a width of {width} does not split into {heads} heads: config.json"
+            " does not describe this model"
         )

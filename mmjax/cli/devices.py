@@ -36,7 +36,7 @@ def prepare_devices() -> None:
     Must run before jax looks for devices. Accelerators, where there are any, are used instead. On
     Linux freed memory stays with the process (see `mmjax.train.host.memory`).
     """
-    memory.keep_freed()
+    memory.retain_heap()
     if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

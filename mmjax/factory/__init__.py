@@ -5,7 +5,7 @@ and add its line to one of the tables in `encoders`, `fusions`, `losses`, `metri
 """
 
 from mmjax.factory.bind import WEIGHTS, Counts
-from mmjax.factory.checkpoints.frozen_base import base
+from mmjax.factory.checkpoints.delta import base
 from mmjax.factory.config.check import checked
 from mmjax.factory.config.override import overridden
 from mmjax.factory.config.stored import stored_config

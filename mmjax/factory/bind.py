@@ -3,7 +3,7 @@
 An entry is a label with options: {"cross_entropy": {"weight": 1.0, "label_smoothing": 0.1}}. Its
 `name` says which loss or metric it is, where the label does not. A loss's `weight` is a number, or
 a schedule such as {"name": "linear", "start": 0.0, "end": 1.0, "steps": 500}. An array that it
-takes is given as the name of what it is (see tasks.bound): "a": "encoder/image". Without that,
+takes is given as the name of what it is (see tasks.keyed): "a": "encoder/image". Without that,
 what the task says is read (TaskType.given); what compares two arrays `a` and `b` is applied to
 every pair of modalities, and what judges one, `x` or `embeddings`, to every modality.
 """
@@ -29,7 +29,7 @@ from mmjax.factory.tables.names import (
     lookup,
     options_of,
 )
-from mmjax.tasks.bound import TUNED, Bound
+from mmjax.tasks.keyed import TUNED, KeyedFunction
 from mmjax.train import weighting
 
 TUNABLE = "thresholds"
@@ -101,7 +101,7 @@ def bind(
     space: str,
     counts: Counts | None,
     reads_of_task: tuple[Mapping[str, str], Collection[str]] = ({}, ()),
-) -> dict[str, Bound]:
+) -> dict[str, KeyedFunction]:
     """The losses or metrics of a part of a config, by LABEL, LABEL/MODALITY or LABEL/FIRST-SECOND.
 
     Args:
@@ -133,7 +133,7 @@ def bind(
         for group in applied_to(missing, modalities, f"{key} ({name})", space):
             between = "-".join(group) if len(modalities) > len(missing) > 0 else ""
             names = {"names": group} if "names" in known and len(group) == len(PAIR) else {}
-            bound[f"{label}/{between}" if between else label] = Bound(
+            bound[f"{label}/{between}" if between else label] = KeyedFunction(
                 functools.partial(function, **options, **names),
                 of_group(reads | {p: space + m for p, m in zip(missing, group, strict=True)}),
                 where=key,

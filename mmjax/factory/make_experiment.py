@@ -20,7 +20,7 @@ from mmjax.data.sources.source import questions as questions_of
 from mmjax.data.sources.targets import CATEGORY
 from mmjax.errors import UserError
 from mmjax.factory import rehearsal
-from mmjax.factory.checkpoints import begin, frozen_base, joint, pretrained
+from mmjax.factory.checkpoints import begin, delta, joint, pretrained
 from mmjax.factory.config.asked import asked
 from mmjax.factory.config.check import checked
 from mmjax.factory.config.stored import completed
@@ -66,10 +66,10 @@ def named(config: ConfigDict, split: Arrays | Source) -> Arrays | Source:
 def texts_of(train: Arrays | Source, names: Collection[str]) -> list[str]:
     """All texts of the training split that these modalities read."""
     if isinstance(train, Arrays):
-        groups = [train.texts[name] for name in dict.fromkeys(names)]
+        texts = [train.texts[name] for name in dict.fromkeys(names)]
     else:
-        groups = questions_of(train) if names else []
-    return [text for texts in groups for text in texts]
+        texts = questions_of(train) if names else []
+    return [text for several in texts for text in several]
 
 
 def texts_in(train: Arrays | Source, names: Collection[str]) -> list[str]:
@@ -201,19 +201,19 @@ def experiment(
     changed = workdir.differences(directory, config.to_dict(), completed)
     begin.check_source(config, path)
     if not changed and not only_test:
-        workdir.claim(directory, config.to_dict(), completed)
+        workdir.open_workdir(directory, config.to_dict(), completed)
     given = {split: named(config, data) for split, data in sources(config).items()}
     for split in given.values():
         check_fits(config, split)
     splits, questions = with_targets(config, path, given)
     kept = pretrained.checkpoints(config, path)
     if all(task.type.model == "aligned" for task in asked(config).values()):
-        joint.warn_of_halves(config, kept)
+        joint.warn_of_separate_parts(config, kept)
     train, names = splits["train"], texts_in(splits["train"], texts(config))
     encode, vocabulary_size = text_encoders(
         config, kept, lambda: make_tokenizer(path, texts_of(train, names)), names
     )
-    groups = splits["train"].groups
+    slices = splits["train"].slices
     scales = feature_scales(config, path, splits["train"])
     built_tasks = tasks(config, questions)
     make = functools.partial(model, config, checkpoints=kept)
@@ -229,7 +229,7 @@ def experiment(
         process_count=jax.process_count(),
     )
 
-    groups = groups if len(groups) > 1 else ()  # a single one is the whole set again
+    slices = slices if len(slices) > 1 else ()  # a single one is the whole set again
     for split in ("validation", "test"):
         first = rehearsal.sample(make_examples(config, splits[split], encode, scales, train=False))
     outputs = rehearsal.check_names(
@@ -239,7 +239,7 @@ def experiment(
         example=example,
         batch=first,
         classes=classes,
-        groups=groups,
+        slices=slices,
     )
     check_outputs(config, outputs, questions)
 
@@ -258,7 +258,7 @@ def experiment(
 
     notes = begin.notes_on(config, path, changed)
     if changed and not only_test:  # now that nothing is wrong with it
-        workdir.claim(directory, config.to_dict(), completed)
+        workdir.open_workdir(directory, config.to_dict(), completed)
     return path, Experiment(
         model=built_model,
         first_variables=functools.partial(
@@ -275,9 +275,9 @@ def experiment(
         train_data=train_data,
         eval_data=eval_data,
         sizes={name: size_of(split) for name, split in splits.items()},
-        groups=groups,
+        slices=slices,
         trains=functools.partial(trains, config),
-        base=functools.partial(frozen_base.base, config, path),
+        base=functools.partial(delta.base, config, path),
         mesh=mesh,
         schedule=make_schedule(config),
         keep=config.train.keep,

@@ -19,9 +19,9 @@ from mmjax.factory.checkpoints import joint
 from mmjax.factory.config.asked import Asked, asked
 from mmjax.factory.make_model import modalities
 from mmjax.factory.tables.losses import LOSSES
-from mmjax.factory.tables.metrics import METRICS, ROW_METRICS, SET_METRICS
+from mmjax.factory.tables.metrics import DATASET_METRICS, METRICS, ROW_METRICS
 from mmjax.factory.tables.names import entry, is_path, lookup
-from mmjax.tasks.bound import Bound
+from mmjax.tasks.keyed import KeyedFunction
 from mmjax.tasks.task import Task, check_type
 from mmjax.train.checkpoints import workdir
 from mmjax.train.weighting import LossWeighting, Weight, fixed
@@ -77,7 +77,7 @@ def _task(
         target, counts = questions.names[name], questions.counts.get(name)
         vocabularies = questions.vocabularies
 
-    def bound(table: Mapping[str, Callable], part: Any, where: str) -> dict[str, Bound]:
+    def bound(table: Mapping[str, Callable], part: Any, where: str) -> dict[str, KeyedFunction]:
         return bind(
             table,
             part,
@@ -97,7 +97,7 @@ def _task(
 
     def those_of(table: Mapping[str, Callable]) -> ConfigDict:
         # What a user adds is of the whole set: numpy arrays in, a number or numbers by name out.
-        others = table is SET_METRICS
+        others = table is DATASET_METRICS
         names = {k: s.get("name", k) for k, s in wanted.items()}
         return ConfigDict(
             {k: wanted[k] for k, n in names.items() if n in table or (others and is_path(n))}
@@ -110,7 +110,7 @@ def _task(
         modalities=inputs,
         losses=bound(LOSSES, learned, f"{task.where}.losses"),
         metrics=bound(ROW_METRICS, those_of(ROW_METRICS), where),
-        whole_set=bound(SET_METRICS, those_of(SET_METRICS), where),
+        dataset_metrics=bound(DATASET_METRICS, those_of(DATASET_METRICS), where),
         **given,
     )
 
@@ -157,7 +157,7 @@ def with_targets(
 
 def _known_targets(data: Any) -> dict[str, Target]:
     if isinstance(data, Source):
-        return {data.target: Target(np.zeros(0, np.int32), data.answers)}
+        return {data.target: Target(np.zeros(0, np.int32), data.class_names)}
     texts = {name: Target(data.example_texts(name)) for name in data.texts}
     return {**data.targets, **texts}
 

@@ -49,7 +49,7 @@ def make_optimizer(config: ConfigDict, params: Any) -> tuple[Any, Callable[[int]
         factors = jax.tree.map(lambda _: 1.0, params)
         if decay < 1:
             factors = partition.layer_factors(params, decay)
-        base = optimizer.paced(make, schedule, factors, first)
+        base = optimizer.layer_wise(make, schedule, factors, first)
     free = trains(config, params)
     if free is not None and not any(jax.tree.leaves(free)):
         raise UserError(

@@ -11,9 +11,9 @@ from ml_collections import ConfigDict
 from mmjax import cli
 from mmjax.data.pipeline.loader import Examples
 from mmjax.errors import UserError
-from mmjax.tasks.bound import BATCH
+from mmjax.tasks.keyed import BATCH
 from mmjax.tasks.task import Task, prefix
-from mmjax.train.step import eval_step, group_masks
+from mmjax.train.step import eval_step, slice_masks
 from mmjax.types import TARGETS, Input
 
 ROWS = 32  # of what is invented, at least; and one for each class
@@ -29,7 +29,7 @@ def sample(examples: Examples) -> dict[str, np.ndarray]:
     """
     if not examples.eval_length():
         raise UserError(f"the split {examples.name} holds no example; check config.data")
-    return examples.batch([examples.take(i) for i in range(min(FEW, examples.eval_length()))])
+    return examples.batch([examples.eval_row(i) for i in range(min(FEW, examples.eval_length()))])
 
 
 def check_names(
@@ -40,7 +40,7 @@ def check_names(
     example: Mapping[str, Input],
     batch: Mapping[str, np.ndarray],
     classes: Mapping[str, int],
-    groups: tuple[str, ...],
+    slices: tuple[str, ...],
 ) -> dict[str, Any]:
     """Looks for all that losses and metrics read, and for config.train.monitor.
 
@@ -55,7 +55,7 @@ def check_names(
         variables = jax.eval_shape(lambda k: model.init(k, dict(example)), key)
         outputs = jax.eval_shape(lambda v: model.apply(v, dict(example)), variables)
         averages, kept = jax.eval_shape(
-            lambda v, b: eval_step(v, b, model=model, tasks=tasks, groups=()),
+            lambda v, b: eval_step(v, b, model=model, tasks=tasks, slices=()),
             variables,
             dict(batch),
         )
@@ -70,8 +70,8 @@ def check_names(
         rows = {key: _invented(key, x, max(ROWS, count), count) for key, x in kept[name].items()}
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")  # the numbers mean nothing
-            names += [prefix(tasks, name) + key for key in task.whole_set(rows)]
-    suffixes = group_masks(np.zeros(0, int), groups)
+            names += [prefix(tasks, name) + key for key in task.dataset_metrics(rows)]
+    suffixes = slice_masks(np.zeros(0, int), slices)
     known = [f"val/{name}{suffix}" for suffix in suffixes for name in names]
     known += [f"train/{name}" for name in (*averages, *OF_TRAINING)]
     monitor = config.train.monitor

@@ -11,7 +11,7 @@ from mmjax import factory
 from mmjax.errors import UserError
 from mmjax.inference import zero_shot
 from mmjax.models.aligned import MIN_TEMPERATURE
-from mmjax.models.data_parallel import Spread
+from mmjax.models.data_parallel import DataParallel
 from mmjax.tasks.alignment import MATCH
 from mmjax.tasks.task import Task
 from mmjax.tasks.transcription import WRITTEN, spell
@@ -76,7 +76,7 @@ class Predictor(zero_shot.ZeroShot):
                 for key, x in task.predict(outputs).items()
             }
 
-        self._apply = Spread(predicted)
+        self._apply = DataParallel(predicted)
 
     def __call__(self, *, top: int | None = None, **inputs: Any) -> Any:
         """The likeliest answers with their probabilities.

@@ -97,7 +97,7 @@ class Published(zero_shot.ZeroShot):
         for name, value in inputs.items():
             options = {"prompt": prompt} if name == "text" else {}
             x = self._run(name, self.listed(name, value), **options)["summary"]
-            found[name] = _directions(x)
+            found[name] = zero_shot.unit_length(x)
         return found
 
     def respond(
@@ -122,7 +122,7 @@ class Published(zero_shot.ZeroShot):
                 for i, row in zip(places, self._answers(found["logits"], top), strict=True):
                     said[i]["answers"] = row
                 continue
-            for i, x in zip(places, _directions(found["summary"]), strict=True):
+            for i, x in zip(places, zero_shot.unit_length(found["summary"]), strict=True):
                 said[i].setdefault("embeddings", {})[name] = x.tolist()
         return said
 
@@ -216,10 +216,6 @@ class Published(zero_shot.ZeroShot):
         found = {"summary": summary(name, outputs, given.real)}
         found |= {"logits": outputs["logits"]} if "logits" in outputs else {}
         return {key: averaged(x, given.owners) for key, x in found.items()}
-
-
-def _directions(x: np.ndarray) -> np.ndarray:
-    return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
 
 
 def averaged(x: np.ndarray, owners: np.ndarray | None) -> np.ndarray:

@@ -29,10 +29,15 @@ def prompts(labels: Sequence[str], templates: Sequence[str]) -> list[str]:
     return [template.replace("{}", label) for template in templates for label in labels]
 
 
+def unit_length(x: Float[np.ndarray, "*rows E"]) -> Float[np.ndarray, "*rows E"]:
+    """Vectors over their length, on the host; zero stays zero."""
+    return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
+
+
 def mean_direction(x: Float[np.ndarray, "n E"], parts: int) -> Float[np.ndarray, "k E"]:
     """The direction of the mean over `parts` blocks of k unit vectors each, as CLIP's ensembles."""
     mean = x.reshape(parts, -1, x.shape[-1]).mean(axis=0)
-    return mean / np.maximum(np.linalg.norm(mean, axis=-1, keepdims=True), 1e-12)
+    return unit_length(mean)
 
 
 def softmax(x: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:

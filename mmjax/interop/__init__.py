@@ -2,7 +2,7 @@
 
 from mmjax.interop.loading import Pretrained, load, save
 from mmjax.interop.weights.checkpoint import open_checkpoint
-from mmjax.interop.weights.recognition import family_of
+from mmjax.interop.weights.recognition import architecture_name
 from mmjax.interop.weights.variables import weights_of
 
-__all__ = ["Pretrained", "family_of", "load", "open_checkpoint", "save", "weights_of"]
+__all__ = ["Pretrained", "architecture_name", "load", "open_checkpoint", "save", "weights_of"]

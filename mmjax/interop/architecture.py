@@ -1,4 +1,4 @@
-"""What a family of published models gives: the module, the layout of its files, its uses."""
+"""What a architecture of published models gives: the module, the layout of its files, its uses."""
 
 import dataclasses
 import inspect
@@ -53,24 +53,24 @@ class Architecture:
     """A published model as mmjax runs it.
 
     Attributes:
-        family: its name in `mmjax.interop.architectures.FAMILIES`.
+        name: its name in `mmjax.interop.architectures.ARCHITECTURES`.
         module: takes the inputs of the original library by its names and in its layouts (images
             [B 3 H W]), any of them optional that are so there, and `output_hidden_states`; returns
             a dict of its outputs by its names.
-        rules: where the parameters lie in its files; the names are the canonical ones.
+        rules: where the parameters lie in its files; the names are the normalised ones.
         example: shapes of inputs to initialise the module with, by name.
-        canonical: a name of its library -> the canonical one, or "" for what is not a parameter (a
+        normalise: a name of its library -> the normalised one, or "" for what is not a parameter (a
             buffer of position numbers).
         parts: by kind of raw input ("image", "text", "audio", "video").
         inputs: the names of all inputs.
         reading: which names in the files are those of its library. None: all, as they are.
     """
 
-    family: str
+    name: str
     module: nn.Module
     rules: Rules
     example: Mapping[str, jax.ShapeDtypeStruct]
-    canonical: Callable[[str], str] = lambda name: name
+    normalise: Callable[[str], str] = lambda name: name
     parts: Mapping[str, Part] = dataclasses.field(default_factory=dict)
     inputs: tuple[str, ...] = ()
     reading: Reading | None = None
@@ -85,9 +85,9 @@ class Architecture:
         return name if self.reading is None else self.reading.names.get(name, "")
 
     def place(self, name: str) -> str:
-        """The canonical name of a tensor of the files; "" for what is no parameter of the model."""
+        """The normalised name of a tensor of the files; "" for what is no parameter."""
         library = self.library_name(name)
-        return library and self.canonical(library)
+        return library and self.normalise(library)
 
 
 FLAGS = ("output_hidden_states", "deterministic")
@@ -101,8 +101,8 @@ def input_names(module: nn.Module) -> tuple[str, ...]:
     return tuple(name for name in parameters if name not in FLAGS)
 
 
-class Family(NamedTuple):
-    """recognises: whether a checkpoint is of this family; build: its architecture.
+class ArchitectureSpec(NamedTuple):
+    """recognises: whether a checkpoint is of this architecture; build: its architecture.
 
     `build` takes the type of the computation, and raises UserError for a config that it cannot run.
     """

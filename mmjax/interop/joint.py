@@ -21,7 +21,7 @@ Variables = Mapping[str, Any]
 
 
 class AsItIs(nn.Module):
-    """The pooled vector of a tower is the embedding; no parameters."""
+    """The pooled vector of a backbone is the embedding; no parameters."""
 
     @nn.compact
     def __call__(self, x: Float[Array, "B D"]) -> Float[Array, "B D"]:
@@ -80,7 +80,7 @@ def moves(architecture: Architecture, joint: Joint, names: Mapping[str, str]) ->
     """
     found = {name: name for name in ("logit_scale", "logit_bias")[: 1 + joint.bias]}
     for name, kind in names.items():
-        found[f"encoders_{name}/tower"] = architecture.parts[kind].path
+        found[f"encoders_{name}/backbone"] = architecture.parts[kind].path
         if joint.projections[kind].path:
             found[f"projections_{name}"] = joint.projections[kind].path
         if kind in joint.asking:

@@ -10,12 +10,12 @@ import numpy as np
 from mmjax.errors import UserError
 from mmjax.interop.architecture import FLAGS, Architecture, Checkpoint
 from mmjax.interop.preprocess import id_limits
-from mmjax.interop.weights import native, skeleton
+from mmjax.interop.weights import manifest, mmjax_format
 from mmjax.interop.weights.checkpoint import copy_beside, open_checkpoint, write_weights
 from mmjax.interop.weights.recognition import architecture_of
 from mmjax.interop.weights.report import Report
 from mmjax.interop.weights.variables import names_in_file, read_variables, rest_of, weights_of
-from mmjax.models.data_parallel import Spread
+from mmjax.models.data_parallel import DataParallel
 
 DTYPES = {"bfloat16": jnp.bfloat16, "float16": jnp.float16, "float32": jnp.float32}
 
@@ -48,7 +48,9 @@ class Pretrained:
         self.variables, self.report = variables, report
         self.checkpoint, self.names = checkpoint, names_in_file(checkpoint, architecture)
         apply = self.module.apply
-        self._apply = Spread(lambda v, x, **flags: apply(v, **x, **flags), static_argnames=FLAGS)
+        self._apply = DataParallel(
+            lambda v, x, **flags: apply(v, **x, **flags), static_argnames=FLAGS
+        )
 
     @property
     def params(self) -> Any:
@@ -121,13 +123,13 @@ def load(path: str | Path, *, dtype: str = "float32") -> Pretrained:
     """
     if dtype not in DTYPES:
         raise UserError(f"dtype {dtype!r}: choose one of {', '.join(DTYPES)}")
-    own = native.find(Path(path).expanduser())
-    checkpoint = open_checkpoint(path) if own is None else skeleton.read(own.parent)
+    own = mmjax_format.find(Path(path).expanduser())
+    checkpoint = open_checkpoint(path) if own is None else manifest.read(own.parent)
     architecture = architecture_of(checkpoint, DTYPES[dtype])
     if own is None:
         variables, report = read_variables(checkpoint, architecture)
     else:
-        variables, report = native.read(own, architecture)
+        variables, report = mmjax_format.read(own, architecture)
     return Pretrained(checkpoint, architecture, variables, report)
 
 
@@ -156,7 +158,7 @@ def save(model: Pretrained, directory: str | Path, *, variables: Any = None) -> 
     directory.mkdir(parents=True, exist_ok=True)
     copy_beside(model.path, directory)
     # Of a model in our own layout nothing was left over, and only the sizes of the rest are known.
-    left = model.report.left_over or model.report.buffers
+    left = model.report.unexpected or model.report.buffers
     rest = rest_of(model.checkpoint, model.architecture) if left else {}
     rest = {name: tensor.read() for name, tensor in rest.items()}
     return write_weights({**rest, **weights_of(model, variables)}, directory)

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from mmjax.fusion.pooling.pooled import pool_tokens
-from mmjax.models.critic import judge
+from mmjax.models.critic import discriminate
 from mmjax.models.fused import encode
 from mmjax.models.matching import match_pairs
+from mmjax.nn.layers.unit_length import unit_length
 from mmjax.types import Input
 
 MIN_TEMPERATURE = 0.01  # CLIP's: logits are scaled by at most 100
@@ -57,7 +58,7 @@ class AlignedModel(nn.Module):
             match/A-B, matching/...: with a matcher, the scores of pairs (see match_pairs); in
                 training negatives are drawn (random stream "sample")
             critic/NAME: [B], with a critic, its score for a loss of the critic, and its _mask
-            fooling/NAME: [B], the same score for a loss of the encoders, and its _mask
+            generator_score/NAME: [B], the same score for a loss of the encoders, and its _mask
 
         Raises:
             UserError: an input that no encoder takes, none at all, or what the parts raise.
@@ -84,7 +85,9 @@ class AlignedModel(nn.Module):
             x = jnp.where(present[:, None], projected, 0)
             made = {"projection": x, "embedding": unit_length(x)}
             if self.critic is not None:
-                made["critic"], made["fooling"] = judge(self.critic, made["embedding"])
+                made["critic"], made["generator_score"] = discriminate(
+                    self.critic, made["embedding"]
+                )
             outputs |= {f"{kind}/{name}": value for kind, value in made.items()}
             outputs |= {f"{kind}/{name}_mask": present for kind in made}
         if self.matcher is not None:
@@ -103,10 +106,3 @@ class AlignedModel(nn.Module):
 def contents(given: Input) -> Int[Array, " B"] | None:
     """Numbers of the contents of examples, as far as they are known to be shared."""
     return given.index if given.id is None else given.id
-
-
-def unit_length(x: Float[Array, "B E"]) -> Float[Array, "B E"]:
-    """x / |x|; 0 where x is 0, with a gradient of 0."""
-    square = jnp.sum(x**2, axis=-1, keepdims=True)
-    zero = square == 0
-    return jnp.where(zero, 0, x / jnp.sqrt(jnp.where(zero, 1, square)))

@@ -35,7 +35,7 @@ class Critic(nn.Module):
         return score(x * x.shape[-1] ** 0.5)[:, 0]
 
 
-def judge(
+def discriminate(
     critic: nn.Module, x: Float[Array, "B E"]
 ) -> tuple[Float[Array, " B"], Float[Array, " B"]]:
     """The same scores twice: with a gradient for the critic only, and for the embeddings only.

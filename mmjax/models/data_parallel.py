@@ -6,14 +6,14 @@ from typing import Any
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-WORTH = 2**20  # numbers in the variables, from which several devices are called
+MIN_VALUES = 2**20  # numbers in the variables, from which several devices are called
 
 
-class Spread:
+class DataParallel:
     """A jitted function of variables and inputs, by one device or by all of this process.
 
-    All are used if they divide the rows and the variables have at least WORTH numbers. Then each
-    keeps all variables, and the results lie on all devices, too. On a CPU there is one device,
+    All are used if they divide the rows and the variables have at least MIN_VALUES numbers. Then
+    each keeps all variables, and the results lie on all devices, too. On a CPU there is one device,
     unless `mmjax.cli.prepare_devices()` has made one of each core before jax was used.
 
     Args:
@@ -32,7 +32,7 @@ class Spread:
         devices = jax.local_devices()
         given = jax.tree.leaves(variables)
         divided = all(x.ndim and x.shape[0] % len(devices) == 0 for x in jax.tree.leaves(inputs))
-        if len(devices) == 1 or not divided or sum(x.size for x in given) < WORTH:
+        if len(devices) == 1 or not divided or sum(x.size for x in given) < MIN_VALUES:
             return self._apply(variables, inputs, **options)
         mesh = Mesh(devices, ("rows",), axis_types=(AxisType.Auto,))
         if [id(x) for x in given] != [id(x) for x in self._given]:

@@ -85,8 +85,8 @@ class FusedModel(nn.Module):
 
             encoder/NAME: [B D], the mean of a modality's tokens; encoder/NAME_mask: [B]
             fusion/NAME: the fusion's extras
-            mixup/partner, mixup/share: int [B] and [B], where examples were mixed (random stream
-                "sample"): the head saw share * own vector + (1 - share) * the partner's
+            mixup/permutation, mixup/lambda: int [B] and [B], where examples were mixed (stream
+                "sample"): the head saw lambda * own vector + (1 - lambda) * the other's
 
         An encoder runs once for each row of its input, however many examples share the row.
 
@@ -99,14 +99,14 @@ class FusedModel(nn.Module):
         mixed = {}
         if self.mixup > 0 and not deterministic:
             there = [jnp.any(t.mask, axis=1) for t in tokens.values()]
-            pooled, partner, share = mixup(
+            pooled, permutation, lam = mixup(
                 self.make_rng("sample"),
                 fused.pooled,
                 mask=jnp.any(jnp.stack(there), axis=0),
                 alpha=self.mixup,
             )
             fused = fused._replace(pooled=pooled)
-            mixed = {"mixup/partner": partner, "mixup/share": share}
+            mixed = {"mixup/permutation": permutation, "mixup/lambda": lam}
         outputs = {
             name: head(fused, deterministic=deterministic) for name, head in self.heads.items()
         }

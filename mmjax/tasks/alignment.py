@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from mmjax.tasks.bound import Bound
+from mmjax.tasks.keyed import KeyedFunction
 from mmjax.tasks.task import Task, TaskType, make_task
 
 NAME = "alignment"
@@ -18,9 +18,9 @@ READS = {name: f"matching/{name}" for name in ("scores", "targets", "pairs")}
 def alignment(
     *,
     modalities: tuple[str, ...],
-    losses: Mapping[str, Bound],
-    metrics: Mapping[str, Bound],
-    whole_set: Mapping[str, Bound],
+    losses: Mapping[str, KeyedFunction],
+    metrics: Mapping[str, KeyedFunction],
+    dataset_metrics: Mapping[str, KeyedFunction],
     name: str = NAME,
     target: str = "",
     vocabulary: Sequence[str] = (),
@@ -32,7 +32,7 @@ def alignment(
 
     Args:
         modalities: the names of the inputs that the model is given.
-        losses, metrics, whole_set: what is asked of the outputs, by name.
+        losses, metrics, dataset_metrics: what is asked of the outputs, by name.
         name, target, vocabulary: of no matter here, as there is one space and no answer.
 
     Returns:
@@ -56,7 +56,7 @@ def alignment(
         predict=predict,
         losses=losses,
         metrics=metrics,
-        whole_set=whole_set,
+        dataset_metrics=dataset_metrics,
         keep=tuple(EMBEDDING + name for name in modalities),
     )
 

@@ -9,8 +9,8 @@ from jaxtyping import Array, Float
 
 from mmjax.models.heads import ClassificationHead
 from mmjax.tasks.answers import likeliest
-from mmjax.tasks.bound import BATCH, PREDICTION, Bound
 from mmjax.tasks.figures import confusion
+from mmjax.tasks.keyed import BATCH, PREDICTION, KeyedFunction
 from mmjax.tasks.task import Arrays, Task, TaskType, known_rows, make_task, of_classes
 from mmjax.types import TARGETS
 
@@ -20,9 +20,9 @@ NAME = "label"
 def classification(
     *,
     modalities: tuple[str, ...],
-    losses: Mapping[str, Bound],
-    metrics: Mapping[str, Bound],
-    whole_set: Mapping[str, Bound],
+    losses: Mapping[str, KeyedFunction],
+    metrics: Mapping[str, KeyedFunction],
+    dataset_metrics: Mapping[str, KeyedFunction],
     name: str = NAME,
     target: str = NAME,
     vocabulary: Sequence[str] = (),
@@ -31,7 +31,7 @@ def classification(
 
     Args:
         modalities: the names of the inputs that the model is given.
-        losses, metrics, whole_set: what is asked of the outputs, by name.
+        losses, metrics, dataset_metrics: what is asked of the outputs, by name.
         name: of the task.
         target: of the batch, int32 [B].
         vocabulary: the names of the classes, for answers and reports.
@@ -61,7 +61,7 @@ def classification(
         predict=predict,
         losses=losses,
         metrics=metrics,
-        whole_set=whole_set,
+        dataset_metrics=dataset_metrics,
         keep=(predicted, truth, f"{truth}_mask"),
         answer=lambda rows, _, top: likeliest(
             rows["log_odds"], rows["probabilities"], vocabulary, 3 if top is None else top

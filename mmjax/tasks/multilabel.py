@@ -8,10 +8,10 @@ import numpy as np
 from scipy.special import expit
 
 from mmjax.errors import UserError
-from mmjax.metrics.whole_set import best_thresholds
+from mmjax.metrics.dataset_metrics import best_thresholds
 from mmjax.models.heads import ClassificationHead
 from mmjax.tasks.answers import likeliest
-from mmjax.tasks.bound import BATCH, PREDICTION, Bound
+from mmjax.tasks.keyed import BATCH, PREDICTION, KeyedFunction
 from mmjax.tasks.task import Arrays, Task, TaskType, known_rows, make_task, of_classes
 from mmjax.types import TARGETS
 
@@ -21,9 +21,9 @@ NAME, THRESHOLDS = "label", "thresholds"
 def multilabel(
     *,
     modalities: tuple[str, ...],
-    losses: Mapping[str, Bound],
-    metrics: Mapping[str, Bound],
-    whole_set: Mapping[str, Bound],
+    losses: Mapping[str, KeyedFunction],
+    metrics: Mapping[str, KeyedFunction],
+    dataset_metrics: Mapping[str, KeyedFunction],
     name: str = NAME,
     target: str = NAME,
     vocabulary: Sequence[str] = (),
@@ -35,7 +35,7 @@ def multilabel(
 
     Args:
         modalities: the names of the inputs that the model is given.
-        losses, metrics, whole_set: what is asked of the outputs, by name.
+        losses, metrics, dataset_metrics: what is asked of the outputs, by name.
         name: of the task.
         target: of the batch, float32 [B C]: how right each class is, from 0 to 1.
         vocabulary: the names of the classes, for answers.
@@ -65,7 +65,7 @@ def multilabel(
         predict=predict,
         losses=losses,
         metrics=metrics,
-        whole_set=whole_set,
+        dataset_metrics=dataset_metrics,
         keep=(log_odds, truth, f"{truth}_mask"),
         on_host=lambda rows: {**rows, f"{PREDICTION}probabilities": exact(rows[log_odds])},
         tune=tune,

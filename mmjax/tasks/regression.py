@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmjax.models.heads import RegressionHead
-from mmjax.tasks.bound import BATCH, PREDICTION, Bound
 from mmjax.tasks.figures import scatter
+from mmjax.tasks.keyed import BATCH, PREDICTION, KeyedFunction
 from mmjax.tasks.task import Answers, Arrays, Task, TaskType, known_rows, make_task
 from mmjax.types import TARGETS
 
@@ -19,9 +19,9 @@ NAME = "value"
 def regression(
     *,
     modalities: tuple[str, ...],
-    losses: Mapping[str, Bound],
-    metrics: Mapping[str, Bound],
-    whole_set: Mapping[str, Bound],
+    losses: Mapping[str, KeyedFunction],
+    metrics: Mapping[str, KeyedFunction],
+    dataset_metrics: Mapping[str, KeyedFunction],
     name: str = NAME,
     target: str = NAME,
     vocabulary: Sequence[float] = (0.0, 1.0),
@@ -33,7 +33,7 @@ def regression(
 
     Args:
         modalities: the names of the inputs that the model is given.
-        losses, metrics, whole_set: what is asked of the outputs, by name.
+        losses, metrics, dataset_metrics: what is asked of the outputs, by name.
         name: of the task.
         target: of the batch, float32 [B], scaled.
         vocabulary: mean and standard deviation of the target in training.
@@ -62,7 +62,7 @@ def regression(
         predict=predict,
         losses=losses,
         metrics=metrics,
-        whole_set=whole_set,
+        dataset_metrics=dataset_metrics,
         keep=(predicted, truth, f"{truth}_mask"),
         on_host=in_its_unit,
         answer=answer,

@@ -12,13 +12,13 @@ import jax
 import numpy as np
 
 from mmjax.errors import UserError
-from mmjax.tasks.bound import BATCH, PREDICTION, Bound, named
-from mmjax.types import GROUP, MASK, TARGETS, Batch, Input, Rows
+from mmjax.tasks.keyed import BATCH, PREDICTION, KeyedFunction, named
+from mmjax.types import MASK, SLICE, TARGETS, Batch, Input, Rows
 
 Outputs = Mapping[str, jax.Array]
 Arrays = Mapping[str, np.ndarray]
 Answers = list[list[dict[str, Any]]]
-KEPT = (BATCH + GROUP, BATCH + MASK)  # of every evaluation
+KEPT = (BATCH + SLICE, BATCH + MASK)  # of every evaluation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,9 +29,9 @@ class Task:
     losses: (outputs, batch) -> one value for each row, by name.
     metrics: (outputs, batch) -> one value for each row, by name.
     predict: outputs -> what a user wants to see, [B ...] arrays by name.
-    keep: (outputs, batch) -> what `whole_set` and reports read of each row, by name (see bound).
-    whole_set: on the host, what was kept of all rows and what was tuned -> metrics that no mean
-        over rows gives, by name.
+    keep: (outputs, batch) -> what `dataset_metrics` and reports read of each row, by name.
+    dataset_metrics: on the host, what was kept of all rows and what was tuned -> metrics that no
+        mean over rows gives, by name.
     tune: on the host, what was kept of the validation split -> what later predictions use.
     answer: on the host, (predictions of n rows, what was tuned, how many at most) -> for each row a
         list of answers, best first. None: the task gives embeddings.
@@ -45,7 +45,7 @@ class Task:
     metrics: Callable[[Outputs, Batch], dict[str, Rows]]
     predict: Callable[[Outputs], dict[str, Any]]
     keep: Callable[[Outputs, Batch], dict[str, jax.Array]]
-    whole_set: Callable[[Arrays], dict[str, float]]
+    dataset_metrics: Callable[[Arrays], dict[str, float]]
     tune: Callable[[Arrays], dict[str, np.ndarray]] = lambda _: {}
     answer: Callable[[Arrays, Arrays, int | None], Answers] | None = None
     probabilities: Callable[[Arrays, Arrays], np.ndarray] | None = None
@@ -69,7 +69,7 @@ def of_classes(values: Mapping[str, Any], stored: Sequence[Any] | None) -> tuple
 class TaskType:
     """How a config makes a task.
 
-    make: (name, target, vocabulary, modalities, losses, metrics, whole_set) -> Task.
+    make: (name, target, vocabulary, modalities, losses, metrics, dataset_metrics) -> Task.
     model: which model answers, a name in `mmjax.factory.make_model.MODELS`.
     name: of the only task of a config; the model's output of this name is its head's.
     heads: what `head.name` may say; the first is the default. {}: the model has no head for it.
@@ -145,9 +145,9 @@ def make_task(
     *,
     modalities: tuple[str, ...],
     predict: Callable[[Outputs], dict[str, Any]],
-    losses: Mapping[str, Bound],
-    metrics: Mapping[str, Bound],
-    whole_set: Mapping[str, Bound],
+    losses: Mapping[str, KeyedFunction],
+    metrics: Mapping[str, KeyedFunction],
+    dataset_metrics: Mapping[str, KeyedFunction],
     keep: tuple[str, ...] = (),
     on_host: Callable[[Arrays], Arrays] = lambda rows: rows,
     **options: Any,
@@ -157,26 +157,28 @@ def make_task(
     Args:
         modalities: the names of the inputs that the model is given.
         predict: outputs -> predictions.
-        losses, metrics, whole_set: by name.
-        keep: names of what is kept of an evaluation besides what `whole_set` reads.
-        on_host: makes of what was kept what `whole_set` reads.
+        losses, metrics, dataset_metrics: by name.
+        keep: names of what is kept of an evaluation besides what `dataset_metrics` reads.
+        on_host: makes of what was kept what `dataset_metrics` reads.
         options: the rest of Task.
     """
 
-    def apply(functions: Mapping[str, Bound], outputs: Outputs, batch: Batch) -> dict[str, Rows]:
+    def apply(
+        functions: Mapping[str, KeyedFunction], outputs: Outputs, batch: Batch
+    ) -> dict[str, Rows]:
         values = named(outputs, batch, predict(outputs))
         return {name: function(values) for name, function in functions.items()}
 
     def kept(outputs: Outputs, batch: Batch) -> dict[str, jax.Array]:
         values = named(outputs, batch, predict(outputs))
-        for function in whole_set.values():
+        for function in dataset_metrics.values():
             function.arrays(values)  # an unknown name is an error
-        names = [*KEPT, *keep, *(n for f in whole_set.values() for n in f.kept())]
+        names = [*KEPT, *keep, *(n for f in dataset_metrics.values() for n in f.kept())]
         return {name: values[name] for name in dict.fromkeys(names) if name in values}
 
-    def of_the_whole_set(rows: Arrays) -> dict[str, float]:
+    def of_dataset(rows: Arrays) -> dict[str, float]:
         rows, found = on_host(rows), {}
-        for name, function in whole_set.items():
+        for name, function in dataset_metrics.items():
             found |= function.on_host(name, rows)
         return found
 
@@ -186,7 +188,7 @@ def make_task(
         metrics=lambda outputs, batch: apply(metrics, outputs, batch),
         predict=predict,
         keep=kept,
-        whole_set=of_the_whole_set,
+        dataset_metrics=of_dataset,
         **options,
     )
 

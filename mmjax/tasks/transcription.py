@@ -17,7 +17,7 @@ from mmjax.losses.targets.sequence import alignable, ctc
 from mmjax.metrics.decoding import best_path
 from mmjax.models.transcriber import CharacterHead
 from mmjax.tasks import characters
-from mmjax.tasks.bound import BATCH, PREDICTION, Bound
+from mmjax.tasks.keyed import BATCH, PREDICTION, KeyedFunction
 from mmjax.tasks.task import Answers, Arrays, Outputs, Task, TaskType, make_task
 from mmjax.types import TARGETS
 
@@ -37,9 +37,9 @@ READS = {
 def transcription(
     *,
     modalities: tuple[str, ...],
-    losses: Mapping[str, Bound],
-    metrics: Mapping[str, Bound],
-    whole_set: Mapping[str, Bound],
+    losses: Mapping[str, KeyedFunction],
+    metrics: Mapping[str, KeyedFunction],
+    dataset_metrics: Mapping[str, KeyedFunction],
     name: str = NAME,
     target: str = TARGET,
     vocabulary: Sequence[str] = (),
@@ -52,8 +52,8 @@ def transcription(
 
     Args:
         modalities: the names of the inputs that the model is given.
-        losses, metrics, whole_set: what is asked of the outputs, by name. What is asked of the
-            whole set reads texts.
+        losses, metrics, dataset_metrics: what is asked of the outputs, by name. What is asked of
+            the whole set reads texts.
         name: of the task.
         target: of the batch.
         vocabulary: the alphabet: what each of the V scores stands for, the first, the blank, for
@@ -84,8 +84,8 @@ def transcription(
         modalities=modalities,
         predict=predict,
         losses=losses,
-        metrics={TOO_SHORT: Bound(too_short, room, "config.task"), **metrics},
-        whole_set=whole_set,
+        metrics={TOO_SHORT: KeyedFunction(too_short, room, "config.task"), **metrics},
+        dataset_metrics=dataset_metrics,
         keep=texts,
         on_host=lambda rows: {**rows, **{n: spell(rows[n], vocabulary) for n in texts}},
         answer=answer,

@@ -1,4 +1,4 @@
-"""Evaluation of a whole split: exact over ragged last batches, in all and by group."""
+"""Evaluation of a whole split: exact over ragged last batches, in all and by slice."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
@@ -9,20 +9,20 @@ from clu.metrics import Average
 from jax.experimental import multihost_utils
 
 from mmjax.errors import UserError
-from mmjax.tasks.bound import BATCH
+from mmjax.tasks.keyed import BATCH
 from mmjax.tasks.task import prefix
-from mmjax.train.step import Tasks, group_masks
-from mmjax.types import GROUP, MASK
+from mmjax.train.step import Tasks, slice_masks
+from mmjax.types import MASK, SLICE
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
     """What an evaluation found.
 
-    metrics: each loss and metric, by NAME and NAME/GROUP, with "TASK/" in front where there are
+    metrics: each loss and metric, by NAME and NAME/SLICE, with "TASK/" in front where there are
         several tasks.
     counts: how many examples each of them is over.
-    rows: by task, what it keeps of each example, by name (see tasks.bound): [examples ...].
+    rows: by task, what it keeps of each example, by name (see tasks.keyed): [examples ...].
     """
 
     metrics: dict[str, float]
@@ -45,7 +45,7 @@ def evaluate(
     *,
     split: str,
     tasks: Tasks,
-    groups: tuple[str, ...],
+    slices: tuple[str, ...],
     tuned: Mapping[str, Mapping[str, np.ndarray]],
 ) -> Evaluation:
     """Runs the split once.
@@ -57,7 +57,7 @@ def evaluate(
         put: sends a batch to the devices.
         split: the split's name, for the error.
         tasks: what is asked of the model, by name.
-        groups: names of the groups, numbered as in the batches' `group`.
+        slices: names of the slices, numbered as in the batches' `slice`.
         tuned: by task, what was tuned on the validation split, as "tuned/NAME".
 
     Raises:
@@ -88,19 +88,19 @@ def evaluate(
         for task, of_task in parts[0].items()
     }
     for name, task in tasks.items():
-        for suffix, chosen in in_groups(rows[name], groups).items():
-            found = task.whole_set(chosen | dict(tuned.get(name, {})))
+        for suffix, chosen in in_slices(rows[name], slices).items():
+            found = task.dataset_metrics(chosen | dict(tuned.get(name, {})))
             keys = {key: prefix(tasks, name) + key + suffix for key in found}
             metrics |= {keys[key]: value for key, value in found.items()}
             counts |= dict.fromkeys(keys.values(), len(chosen[BATCH + MASK]))
     return Evaluation(metrics=metrics, counts=counts, rows=rows)
 
 
-def in_groups(
-    rows: Mapping[str, np.ndarray], groups: tuple[str, ...]
+def in_slices(
+    rows: Mapping[str, np.ndarray], slices: tuple[str, ...]
 ) -> dict[str, dict[str, np.ndarray]]:
-    """The rows of each group that has any, by "/GROUP"; all of them by ""."""
-    masks = group_masks(rows[BATCH + GROUP], groups)
+    """The rows of each slice that has any, by "/SLICE"; all of them by ""."""
+    masks = slice_masks(rows[BATCH + SLICE], slices)
     return {
         suffix: {name: array[chosen] for name, array in rows.items()}
         for suffix, chosen in masks.items()

@@ -30,7 +30,7 @@ class Experiment:
     train_data: () -> a Grain iterator over batches.
     eval_data: split -> batches, each example once.
     sizes: images (or other records) and examples of each split.
-    groups: names of the groups that metrics are also given for.
+    slices: names of the slices that metrics are also given for.
     first_variables: () -> what the model starts with instead of drawn values, by collection and
         path, and lines that say where it came from.
     trains: parameters -> which of them train, as a tree of booleans; None if all do.
@@ -51,7 +51,7 @@ class Experiment:
     train_data: Callable[[], Any]
     eval_data: Callable[[str], Iterable]
     sizes: Mapping[str, tuple[int, int]]
-    groups: tuple[str, ...]
+    slices: tuple[str, ...]
     first_variables: Callable[[], tuple[dict[str, Any], list[str]]]
     trains: Callable[[Any], Any]
     base: Callable[[Any], Base | None]

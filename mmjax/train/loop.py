@@ -160,7 +160,7 @@ def fit(
                 progress.finished = schedule.is_over(step, progress.stale)
                 _show(bar, step, schedule, values[schedule.monitor], progress)
             writer.write(step, values)
-            memory.return_freed()
+            memory.trim_heap()
             if checkpoint:
                 save(score)
             meter.restart()

@@ -65,13 +65,13 @@ def sgd(
     )
 
 
-class HoldState(NamedTuple):
+class FreezeUntilState(NamedTuple):
     """How many updates there were."""
 
     count: jax.Array
 
 
-def hold(first: Params) -> optax.GradientTransformation:
+def freeze_until(first: Params) -> optax.GradientTransformation:
     """Zeroes each gradient up to the update with which its parameter starts to train."""
 
     def update(grads, state, params=None):
@@ -81,37 +81,39 @@ def hold(first: Params) -> optax.GradientTransformation:
             first,
             grads,
         )
-        return held, HoldState(state.count + 1)
+        return held, FreezeUntilState(state.count + 1)
 
-    return optax.GradientTransformation(lambda _: HoldState(jnp.zeros((), jnp.int32)), update)
+    return optax.GradientTransformation(
+        lambda _: FreezeUntilState(jnp.zeros((), jnp.int32)), update
+    )
 
 
-class DelayState(NamedTuple):
+class StartAtState(NamedTuple):
     """How many updates there were, and the delayed optimizer's own state."""
 
     count: jax.Array
     inner: Any
 
 
-def delay(inner: optax.GradientTransformation, first: int) -> optax.GradientTransformation:
+def start_at(inner: optax.GradientTransformation, first: int) -> optax.GradientTransformation:
     """`inner` from the update number `first` on: before, updates are zero and its state rests."""
     if not first:
         return inner
 
     def init(params):
-        return DelayState(jnp.zeros((), jnp.int32), inner.init(params))
+        return StartAtState(jnp.zeros((), jnp.int32), inner.init(params))
 
     def update(grads, state, params=None):
         begun = state.count >= first
         updates, after = inner.update(grads, state.inner, params)
         updates = jax.tree.map(lambda u: jnp.where(begun, u, 0), updates)
         after = jax.tree.map(lambda n, o: jnp.where(begun, n, o), after, state.inner)
-        return updates, DelayState(state.count + 1, after)
+        return updates, StartAtState(state.count + 1, after)
 
     return optax.GradientTransformation(init, update)
 
 
-def paced(
+def layer_wise(
     make: Callable[[optax.Schedule], optax.GradientTransformation],
     schedule: optax.Schedule,
     factors: Params,
@@ -131,7 +133,7 @@ def paced(
 
     def optimizer(factor: float, begin: int) -> optax.GradientTransformation:
         # An optimizer counts its own updates, so it must be told what the schedule has seen.
-        return delay(make(lambda count: factor * schedule(count + begin)), begin)
+        return start_at(make(lambda count: factor * schedule(count + begin)), begin)
 
     pairs = zip(jax.tree.leaves(factors), jax.tree.leaves(first), strict=True)
     optimizers = {f"{f:.6g}_from_{b}": optimizer(f, b) for f, b in set(pairs)}
@@ -167,7 +169,7 @@ def make_optimizer(
         trains: which parameters train, if the others are to be frozen too.
         first: the first update of each parameter, if some start late.
     """
-    chain = [] if first is None else [hold(first)]
+    chain = [] if first is None else [freeze_until(first)]
     chain += [optax.clip_by_global_norm(clip_norm)] if clip_norm else []
     optimizer = optax.chain(*chain, base)
     if accumulate > 1:

@@ -11,12 +11,12 @@ from clu.metrics import Metric
 from rich.console import Console
 
 from mmjax.errors import UserError
-from mmjax.tasks.bound import TUNED
+from mmjax.tasks.keyed import TUNED
 from mmjax.tasks.task import prefix
 from mmjax.train import sharding
 from mmjax.train.checkpoints import workdir
 from mmjax.train.checkpoints.checkpoint import Checkpoints
-from mmjax.train.evaluate import Evaluation, evaluate, in_groups
+from mmjax.train.evaluate import Evaluation, evaluate, in_slices
 from mmjax.train.experiment import Experiment
 from mmjax.train.host import memory_check, processes
 from mmjax.train.host.signals import Interrupted, Interrupts
@@ -26,7 +26,7 @@ from mmjax.train.reporting import console as show
 from mmjax.train.reporting import report
 from mmjax.train.reporting.bar import Bar
 from mmjax.train.reporting.writers import Writer, read_metrics
-from mmjax.train.state import TrainState, create_state, overlay
+from mmjax.train.state import TrainState, create_state, with_variables
 from mmjax.train.step import eval_step, train_step
 from mmjax.types import Batch
 
@@ -82,7 +82,7 @@ class Run:
                 eval_step,
                 model=experiment.model,
                 tasks=experiment.tasks,
-                groups=experiment.groups,
+                slices=experiment.slices,
                 gather=gather,
             ),
             out_shardings=sharding.replicated(experiment.mesh),
@@ -98,7 +98,7 @@ class Run:
         fresh = [name for name in names_of(state.params) if name not in loaded]
         some = f" ({', '.join(fresh[:4])}{', …' * (len(fresh) > 4)})" if fresh else ""
         self.say([*notes, f"newly initialised: {len(fresh)} arrays{some}"])
-        return overlay(state, given)
+        return with_variables(state, given)
 
     def say(self, lines: Iterable[str]) -> None:
         """Prints lines as they are."""
@@ -126,7 +126,7 @@ class Run:
             self.put,
             split=split,
             tasks=self.experiment.tasks,
-            groups=self.experiment.groups,
+            slices=self.experiment.slices,
             tuned={
                 task: {TUNED + name: values for name, values in of_task.items()}
                 for task, of_task in (tuned or {}).items()
@@ -162,7 +162,7 @@ class Run:
             figures = task.figures(rows) if jax.process_index() == 0 else {}
             for file, figure in figures.items():
                 report.save(figure, self.directory / f"{first.replace('/', '_')}{file}.png")
-            grouped = in_groups(rows, self.experiment.groups)
+            grouped = in_slices(rows, self.experiment.slices)
             baselines = {suffix[1:]: task.baselines(part) for suffix, part in grouped.items()}
             of_task = {k.removeprefix(first): k for k in result.metrics if k.startswith(first)}
             show.print_results(

@@ -84,7 +84,7 @@ def create_state(
     )
 
 
-def overlay(state: TrainState, given: Mapping[str, Any]) -> TrainState:
+def with_variables(state: TrainState, given: Mapping[str, Any]) -> TrainState:
     """A state at step 0 with given variables in place of the drawn ones.
 
     Args:
@@ -118,7 +118,11 @@ class Slices:
 
 
 def filled(drawn: Any, given: Any, path: str) -> Any:
-    """A tree of arrays, or their shapes, with those given in their places; raises as `overlay`."""
+    """A tree of arrays, or their shapes, with those given in their places.
+
+    Raises:
+        UserError: as `with_variables`.
+    """
     if isinstance(given, Slices) and given.shape == drawn.shape:
         return given.put_into(drawn)
     if not isinstance(given, Mapping):

@@ -15,7 +15,7 @@ from mmjax.tasks.task import Task, inputs_of, prefix
 from mmjax.train.partition import Params, map_selected
 from mmjax.train.state import TrainState
 from mmjax.train.weighting import LossWeighting, Weight, weight_at
-from mmjax.types import GROUP, MASK, Batch
+from mmjax.types import MASK, SLICE, Batch
 
 Tasks = Mapping[str, Task]
 RANDOM = ("dropout", "sample")  # the random streams that a model may draw from
@@ -172,18 +172,18 @@ def eval_step(
     *,
     model: nn.Module,
     tasks: Tasks,
-    groups: tuple[str, ...],
+    slices: tuple[str, ...],
     gather: Gather = as_they_are,
 ) -> tuple[dict[str, clu_metrics.Average], dict[str, dict[str, jax.Array]]]:
-    """Sums and counts of every loss and metric under `_mask`, in all and for each group.
+    """Sums and counts of every loss and metric under `_mask`, in all and for each slice.
 
     Args:
         variables: the model's parameters and other collections.
-        groups: names of the groups, numbered as in the batch's `group`.
+        slices: names of the slices, numbered as in the batch's `slice`.
         gather: as of `train_step`.
 
     Returns:
-        Averages by NAME and NAME/GROUP, with "TASK/" in front where there are several tasks; and
+        Averages by NAME and NAME/SLICE, with "TASK/" in front where there are several tasks; and
         what each task keeps of each row for whatever needs the whole set.
     """
     variables = {**variables, "params": gather(variables.get("params", {}))}
@@ -196,13 +196,15 @@ def eval_step(
     averages = {
         name + suffix: clu_metrics.Average.from_model_output(rows.value, rows.mask & kept)
         for name, rows in values.items()
-        for suffix, kept in group_masks(batch[GROUP], groups).items()
+        for suffix, kept in slice_masks(batch[SLICE], slices).items()
     }
     return averages, {name: task.keep(outputs, batch) for name, task in tasks.items()}
 
 
-def group_masks(
-    group: Int[Array | np.ndarray, " B"], groups: tuple[str, ...]
+def slice_masks(
+    slice_ids: Int[Array | np.ndarray, " B"], slices: tuple[str, ...]
 ) -> dict[str, Bool[Array | np.ndarray, " B"]]:
-    """Which rows are of each group, by "/GROUP"; all of them by ""."""
-    return {"": group == group} | {f"/{name}": group == i for i, name in enumerate(groups)}
+    """Which rows are of each slice, by "/SLICE"; all of them by ""."""
+    return {"": slice_ids == slice_ids} | {
+        f"/{name}": slice_ids == i for i, name in enumerate(slices)
+    }

@@ -13,7 +13,7 @@ from mmjax.data.sources.source import Records, Source
 COUNTS = (3, 1, 5, 0, 2)  # questions of the records 0 to 4, and again from 5 on
 BOTH = ("image", "text")
 ANSWERS = tuple(f"answer {i}" for i in range(3000))
-GROUPS = ("first", "second", "third")
+SLICES = ("first", "second", "third")
 
 
 def decode_image(value):
@@ -34,7 +34,7 @@ def decode_questions(index):
 def make(length=23, broken=()):
     raw = [{"image": None if i in broken else i, "questions": i} for i in range(length)]
     records = Records(raw, {"image": decode_image, "questions": decode_questions}, cache=False)
-    return Source("fake/train", records, ANSWERS, GROUPS)
+    return Source("fake/train", records, ANSWERS, SLICES)
 
 
 @functools.cache

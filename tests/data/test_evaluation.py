@@ -42,7 +42,7 @@ def test_only_the_modalities_asked_for_are_there(modalities):
     encode = {"text": encoder()} if "text" in modalities else {}
     for batches in (training, evaluation):
         batch = next(iter(batches(modalities=modalities, encode=encode)))
-        assert {key.partition("_")[0] for key in batch} - {"targets/label", "group", ""} == set(
+        assert {key.partition("_")[0] for key in batch} - {"targets/label", "slice", ""} == set(
             modalities
         )
 

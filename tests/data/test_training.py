@@ -29,7 +29,7 @@ def test_shapes_and_types():
         "text_mask": ((12, 5), "bool"),
         "targets/label": ((12,), "int32"),
         "targets/label_mask": ((12,), "bool"),
-        "group": ((12,), "int32"),
+        "slice": ((12,), "int32"),
         "_mask": ((12,), "bool"),
     }
 
@@ -47,7 +47,7 @@ def test_image_question_and_answer_belong_together(questions_per_image):
         for b in np.flatnonzero(batch["_mask"]):
             image, kind, ids = texts[batch["targets/label"][b]]
             assert images(batch)[index[b]] == image
-            assert batch["group"][b] == kind
+            assert batch["slice"][b] == kind
             assert batch["text"][b].tolist() == ids
         blank = ~batch["_mask"]
         assert not batch["text_mask"][blank].any()

@@ -10,11 +10,11 @@ from mmjax import factory
 from mmjax.errors import UserError
 from mmjax.factory.bind import bind, weights
 from mmjax.factory.tables.losses import CLASS_WEIGHTS, LOSSES
-from mmjax.factory.tables.metrics import METRICS, ROW_METRICS, SET_METRICS
+from mmjax.factory.tables.metrics import DATASET_METRICS, METRICS, ROW_METRICS
 from mmjax.losses.alignment import contrastive
 from mmjax.tasks import alignment
-from mmjax.tasks.bound import named
 from mmjax.tasks.classification import CLASSIFICATION
+from mmjax.tasks.keyed import named
 from mmjax.tasks.multilabel import MULTILABEL as SEVERAL
 
 COUNTS = factory.Counts(np.array([90, 10, 0]), 100)
@@ -68,7 +68,7 @@ def test_what_compares_two_is_applied_to_every_pair_and_what_judges_one_to_each(
     losses = bound({"coral": {}}, modalities=PAIRS)
     assert list(losses) == ["coral/audio-image", "coral/audio-text", "coral/image-text"]
     assert losses["coral/audio-text"].reads == {"a": "encoder/audio", "b": "encoder/text"}
-    metrics = bound(("uniformity", "retrieval"), SET_METRICS, PAIRS, "embedding/")
+    metrics = bound(("uniformity", "retrieval"), DATASET_METRICS, PAIRS, "embedding/")
     assert [name for name in metrics if name.startswith("u")] == [
         "uniformity/audio",
         "uniformity/image",

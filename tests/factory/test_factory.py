@@ -139,7 +139,7 @@ def vqa():
         "text": rng.integers(0, 29, (rows, length), np.int32),
         "text_mask": np.arange(length) < rng.integers(1, length, (rows, 1)),
         "targets/label": rng.integers(0, 13, rows, np.int32),
-        "group": np.zeros(rows, np.int32),
+        "slice": np.zeros(rows, np.int32),
         "_mask": np.arange(rows) % 5 != 0,
     }
     params = model.init(jax.random.PRNGKey(0), factory.example_inputs(config))["params"]

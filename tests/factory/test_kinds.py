@@ -66,8 +66,8 @@ def data(*, seed: int = 0, rows: int = 64):
             masks={"left": np.ones(rows, bool), "right": np.ones(rows, bool)},
             texts={"caption": words, "question": ["what is it?"] * rows},
             targets={"label": Target(labels, ("no", "yes"))},
-            kinds=np.zeros(rows, int),
-            groups=("all",),
+            slice_ids=np.zeros(rows, int),
+            slices=("all",),
         )
 
     return {name: split(name) for name in ("train", "validation", "test")}
@@ -170,8 +170,8 @@ def test_one_column_may_be_read_twice():
         values={"x": rows},
         masks={"x": np.ones((3, 2), bool)},
         targets={"label": Target(np.zeros(3, int), ("a",))},
-        kinds=np.zeros(3, int),
-        groups=("all",),
+        slice_ids=np.zeros(3, int),
+        slices=("all",),
     )
     twice = split.renamed({"a": "x", "b": "x"})
     assert twice.values.keys() == twice.masks.keys() == {"a", "b"}

@@ -47,8 +47,8 @@ def splits_of(texts, length=20):
         masks={"ink": np.ones((rows, length), bool)},
         texts={"text": texts},
         targets={},
-        kinds=np.zeros(rows, np.int32),
-        groups=("all",),
+        slice_ids=np.zeros(rows, np.int32),
+        slices=("all",),
     )
     return {"train": arrays, "test": arrays}
 
@@ -73,7 +73,7 @@ def test_shared_captions_are_shared_transcripts(tmp_path):
     )
     made, _, _ = encoded(tiny(), tmp_path, {"train": split})
     examples = make_examples(tiny(), made["train"], {}, {}, train=True)
-    batch = examples.batch([examples.take(0), examples.take(1), examples.take(2)])
+    batch = examples.batch([examples.eval_row(0), examples.eval_row(1), examples.eval_row(2)])
     assert batch["targets/text_mask"].sum(axis=1).tolist() == [4, 4, 0]
     assert "text" not in batch
     assert not batch["targets/text"][2].any()
@@ -136,7 +136,7 @@ def test_the_loss_and_the_metrics_read_what_the_task_writes():
         "ink_mask": np.ones((2, 60), bool),
         "targets/text": np.array([[1, 2], [3, 0]], np.int32),
         "targets/text_mask": np.array([[True, True], [True, False]]),
-        "group": np.zeros(2, np.int32),
+        "slice": np.zeros(2, np.int32),
         "_mask": np.ones(2, bool),
     }
     batch = jax.tree.map(jnp.asarray, batch)
@@ -144,7 +144,7 @@ def test_the_loss_and_the_metrics_read_what_the_task_writes():
     assert float(task.losses(outputs, batch)["ctc"].value.min()) > 0
     rows = jax.device_get(task.keep(outputs, batch))
     rows["prediction/written"] = np.array([[1, 2, 0], [1, 0, 0]])
-    found = task.whole_set(rows)
+    found = task.dataset_metrics(rows)
     assert found["word_error_rate"] == 0.5
     assert found["character_error_rate"] == pytest.approx(1 / 3)
     assert found.keys() == {"word_error_rate", "character_error_rate", "bleu", "cider"}

@@ -116,7 +116,7 @@ def test_inspect_lists_the_tensors(folder):
     out, _ = run("mmjax.convert", folder, "--inspect")
     assert "vision_model.pre_layrnorm.weight" in out
     total = sum(int(np.prod(t.shape)) for t in open_weights(folder).values())
-    assert f"{len(open_weights(folder))} tensors, {total:,} parameters, family clip" in out
+    assert f"{len(open_weights(folder))} tensors, {total:,} parameters, architecture clip" in out
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,11 @@ def folder(tmp_path_factory):
         ("bert", {"vocab_size": 10**6}, "fit"),
         ("bert", {"hidden_act": ["gelu"]}, "hidden_act"),
         ("bert", {"model_type": ["bert"]}, "model_type"),
-        ("vit", {"patch_size": 0}, "config.json and the tensors are of no model of the family vit"),
+        (
+            "vit",
+            {"patch_size": 0},
+            "config.json and the tensors are of no model of the architecture vit",
+        ),
         ("vit", {"image_size": [16, "x"]}, "image_size"),
         ("vit", {"id2label": [1, 2]}, "labels"),
         ("vit", {"id2label": {"a": 1}}, "labels"),

@@ -16,20 +16,20 @@ WHOLE = {
     "preprocess_cfg": {"mean": [0.5] * 3, "std": [0.25] * 3},
     "model_cfg": {"vision_cfg": {"image_size": 4}},
 }
-PICTURES = jnp.asarray(np.random.default_rng(0).integers(0, 256, (2, 3, 4, 3)), jnp.uint8)
+IMAGE_POOLING = jnp.asarray(np.random.default_rng(0).integers(0, 256, (2, 3, 4, 3)), jnp.uint8)
 
 
 def normalised(folder, files, **options):
     for name, content in files.items():
         (folder / name).write_text(json.dumps(content))
     checkpoint = Checkpoint(folder, {}, {})
-    inputs, real = preparation(Part(nn.Module()), "image", checkpoint, options)(PICTURES, None)
+    inputs, real = preparation(Part(nn.Module()), "image", checkpoint, options)(IMAGE_POOLING, None)
     assert real.tolist() == [True, True]
     return np.moveaxis(inputs["pixel_values"], 1, 3)
 
 
 def by(mean, std):
-    return (np.asarray(PICTURES) / 255 - mean) / std
+    return (np.asarray(IMAGE_POOLING) / 255 - mean) / std
 
 
 def test_the_user_comes_first(tmp_path):

@@ -65,7 +65,7 @@ def test_outputs_are_by_name_and_attribute(model):
 def test_all_devices_share_the_rows_of_a_batch(folder, model, monkeypatch):
     given = {"pixel_values": np.repeat(PIXELS, DEVICES // 2, 0), "input_ids": np.tile(IDS, (8, 1))}
     expected = model(**given)
-    monkeypatch.setattr(data_parallel, "WORTH", 1)
+    monkeypatch.setattr(data_parallel, "MIN_VALUES", 1)
     found = interop.load(folder)(**given, output_hidden_states=True)
     assert len(expected.text_embeds.sharding.device_set) == 1
     assert len(found.text_embeds.sharding.device_set) == DEVICES
@@ -145,7 +145,7 @@ def test_quantised_and_superfluous_tensors(folder, tmp_path):
     extra = {"extra": np.ones(3, np.float16)}
     path = changed(folder, tmp_path, tensors=lambda t: t | extra)
     model = interop.load(path)
-    assert model.report.left_over == ["extra"]
+    assert model.report.unexpected == ["extra"]
     assert "left over in the file: 1 (extra)" in str(model.report)
     interop.save(model, tmp_path / "copy")
     returned = open_weights(tmp_path / "copy")["extra"].read()

@@ -1,4 +1,4 @@
-"""config.json as the families read it: sizes of one number or two, and nothing else."""
+"""config.json as the architectures read it: sizes of one number or two, and nothing else."""
 
 import pytest
 

@@ -16,14 +16,14 @@ from mmjax.interop.preprocess.sounds.processor import sound_processor
 from mmjax.interop.preprocess.texts.processor import text_processor
 from mmjax.interop.preprocess.texts.reading_texts import text_reader
 from tests.interop import text_fakes
-from tests.interop.text_fakes import FAMILIES, FIXED, LENGTH
+from tests.interop.text_fakes import ARCHITECTURES, FIXED, LENGTH
 
 TEXTS = ["owl", "two dogs in the snow", "the owl", "a photo and the owl in the snow and two dogs"]
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """By family: made when it is first asked for."""
+    """By architecture: made when it is first asked for."""
     made = {}
 
     def folder(name):
@@ -40,7 +40,7 @@ def folders(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("name", [*FAMILIES, "sentence_transformers"])
+@pytest.mark.parametrize("name", [*ARCHITECTURES, "sentence_transformers"])
 def test_a_text_is_read_alike_alone_and_in_any_batch(folders, name, caplog):
     if name.startswith("open_clip"):
         pytest.importorskip("ftfy")
@@ -150,7 +150,7 @@ def test_an_entry_that_is_not_understood_is_refused(bert, tmp_path, file, entry)
 def test_open_clip_refuses_what_it_does_not_know_of_texts(change, said, tmp_path):
     config = text_fakes.open_clip(text_fakes.SIGLIP_CFG | change)
     with pytest.raises(UserError, match=said):
-        text_processor(tmp_path, config, family="open_clip")
+        text_processor(tmp_path, config, architecture="open_clip")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Small models that read, as their libraries would have saved them: one of each family."""
+"""Small models that read, as their libraries would have saved them: one of each architecture."""
 
 import json
 from pathlib import Path
@@ -39,7 +39,7 @@ ROBERTA = ("RobertaTokenizer", "<s>", "</s>", "<pad>")
 CLIP = ("CLIPTokenizer", "<|startoftext|>", "<|endoftext|>", "<|endoftext|>")
 GEMMA = ("GemmaTokenizer", "", "<eos>", "<pad>")
 T5 = ("T5Tokenizer", "", "</s>", "</s>")
-FAMILIES = {
+ARCHITECTURES = {
     "bert": ({"model_type": "bert"} | TEXT, BERT),
     "distilbert": (
         {"model_type": "distilbert", "dim": 8, "n_layers": 1, "n_heads": 2, "hidden_dim": 12}
@@ -70,7 +70,7 @@ FAMILIES = {
     "open_clip_siglip": (open_clip(SIGLIP_CFG), T5),
     "open_clip_siglip2": (open_clip(SIGLIP_CFG), GEMMA),
 }
-FIXED = [name for name in FAMILIES if "siglip" in name]
+FIXED = [name for name in ARCHITECTURES if "siglip" in name]
 
 
 def tokenizer(start, end, pad, words=WORDS):
@@ -109,8 +109,8 @@ def tensors(config, seed=0):
 
 
 def write(folder, name, **settings):
-    """A folder of a family; `settings` of tokenizer_config.json."""
-    config, (kind, start, end, pad) = FAMILIES[name]
+    """A folder of a architecture; `settings` of tokenizer_config.json."""
+    config, (kind, start, end, pad) = ARCHITECTURES[name]
     folder.mkdir(parents=True, exist_ok=True)
     safetensors.write(folder / "model.safetensors", tensors(config))
     file = "open_clip_config.json" if "model_cfg" in config else "config.json"

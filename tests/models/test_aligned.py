@@ -8,8 +8,9 @@ import pytest
 from mmjax.encoders.text.bag_of_words import BagOfWords
 from mmjax.encoders.vector.mlp import VectorMlp
 from mmjax.errors import UserError
-from mmjax.models.aligned import AlignedModel, unit_length
+from mmjax.models.aligned import AlignedModel
 from mmjax.models.heads import Projection
+from mmjax.nn.layers.unit_length import unit_length
 from mmjax.types import Input
 
 B, L, F, E = 6, 4, 5, 8

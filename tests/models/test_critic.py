@@ -11,7 +11,7 @@ from mmjax.losses.generative.adversarial import (
     non_saturating_generator,
 )
 from mmjax.models.aligned import AlignedModel
-from mmjax.models.critic import Critic, judge
+from mmjax.models.critic import Critic, discriminate
 from mmjax.models.heads import Projection
 from mmjax.types import Input
 
@@ -48,12 +48,12 @@ def test_both_are_the_critics_score_of_the_embedding():
     params = {"params": VARIABLES["params"]["critic"]}
     for name in "ab":
         expected = Critic(hidden=(12,)).apply(params, outputs[f"embedding/{name}"])
-        for kind in ("critic", "fooling"):
+        for kind in ("critic", "generator_score"):
             np.testing.assert_allclose(outputs[f"{kind}/{name}"], expected, atol=1e-6)
 
 
 def test_one_trains_the_critic_alone_and_the_other_the_encoder_alone():
-    of_critic, of_encoder = gradient("critic/a"), gradient("fooling/a")
+    of_critic, of_encoder = gradient("critic/a"), gradient("generator_score/a")
     assert {part for part, there in of_critic.items() if there} == {"critic"}
     assert {part for part, there in of_encoder.items() if there} == {
         "encoders_a",
@@ -64,7 +64,7 @@ def test_one_trains_the_critic_alone_and_the_other_the_encoder_alone():
 def test_what_is_absent_is_not_judged():
     mask = np.array([True, False, True, True, False, True])
     outputs = MODEL.apply(VARIABLES, inputs(mask))
-    for kind in ("critic", "fooling"):
+    for kind in ("critic", "generator_score"):
         np.testing.assert_array_equal(outputs[f"{kind}/a_mask"], mask)
 
 
@@ -77,9 +77,11 @@ def test_fooling_brings_two_sets_together():
 
     def loss(params):
         judged = critic.bind({"params": params["critic"]})
-        of_real, _ = judge(judged, real)
-        of_fake, fooling = judge(judged, start + params["moved"])
-        both = non_saturating_discriminator(of_real, of_fake) + non_saturating_generator(fooling)
+        of_real, _ = discriminate(judged, real)
+        of_fake, generator_score = discriminate(judged, start + params["moved"])
+        both = non_saturating_discriminator(of_real, of_fake) + non_saturating_generator(
+            generator_score
+        )
         return both.mean() + 0.05 * sum(jnp.sum(p**2) for p in jax.tree.leaves(params["critic"]))
 
     optimizer = optax.sgd(0.2)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmjax.models import data_parallel
-from mmjax.models.data_parallel import Spread
+from mmjax.models.data_parallel import DataParallel
 
 DEVICES = 8
 
@@ -14,7 +14,7 @@ DEVICES = 8
 @pytest.fixture
 def worth(monkeypatch):
     """Any model is worth several devices."""
-    monkeypatch.setattr(data_parallel, "WORTH", 1)
+    monkeypatch.setattr(data_parallel, "MIN_VALUES", 1)
 
 
 def model(variables, inputs, *, twice=False):
@@ -44,7 +44,7 @@ def devices_of(tree):
 @pytest.mark.parametrize("twice", [False, True])
 def test_all_devices_give_what_one_gives(twice):
     variables, inputs = example()
-    found = Spread(model, static_argnames="twice")(variables, inputs, twice=twice)
+    found = DataParallel(model, static_argnames="twice")(variables, inputs, twice=twice)
     assert_same(found, model(variables, inputs, twice=twice))
     assert not found["sums"]["of"].sharding.is_fully_replicated
     assert devices_of(found) == {DEVICES}
@@ -54,23 +54,23 @@ def test_all_devices_give_what_one_gives(twice):
 @pytest.mark.parametrize(("rows", "others"), [(16, 3), (1, 8), (3, 1)])
 def test_rows_that_the_devices_do_not_divide_stay_on_one(rows, others):
     variables, inputs = example(rows, others)
-    found = Spread(model)(variables, inputs)
+    found = DataParallel(model)(variables, inputs)
     assert_same(found, model(variables, inputs))
     assert devices_of(found) == {1}
 
 
 @pytest.mark.parametrize(
-    ("size", "used"), [(data_parallel.WORTH - 1, 1), (data_parallel.WORTH, DEVICES)]
+    ("size", "used"), [(data_parallel.MIN_VALUES - 1, 1), (data_parallel.MIN_VALUES, DEVICES)]
 )
 def test_a_small_model_stays_on_one_device(size, used):
-    apply = Spread(lambda v, x: x * v["scale"].mean())
+    apply = DataParallel(lambda v, x: x * v["scale"].mean())
     found = apply({"scale": jnp.ones(size)}, jnp.ones((DEVICES, 1)))
     assert devices_of(found) == {used}
 
 
 @pytest.mark.usefixtures("worth")
 def test_variables_are_copied_once_until_they_change():
-    apply, (variables, inputs) = Spread(model), example()
+    apply, (variables, inputs) = DataParallel(model), example()
     apply(variables, inputs)
     copies = apply._copies
     apply(dict(variables), inputs)
@@ -81,7 +81,7 @@ def test_variables_are_copied_once_until_they_change():
 
 @pytest.mark.usefixtures("worth")
 def test_an_input_that_is_no_array_of_rows_stays_on_one_device():
-    apply = Spread(lambda v, x: x["rows"] * x["factor"] * v)
+    apply = DataParallel(lambda v, x: x["rows"] * x["factor"] * v)
     found = apply(jnp.ones(3), {"rows": jnp.ones((DEVICES, 3)), "factor": jnp.float32(2.0)})
     assert devices_of(found) == {1}
     np.testing.assert_array_equal(found, np.full((DEVICES, 3), 2.0))

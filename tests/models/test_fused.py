@@ -139,7 +139,7 @@ def test_mixup_mixes_in_training_only_and_says_how():
     np.testing.assert_allclose(again["kind"], plain["kind"], atol=1e-5)
     key = {"sample": jax.random.PRNGKey(0)}
     mixed = built.apply(variables, given, deterministic=False, rngs=key)
-    share, partner = mixed["mixup/share"][:, None], mixed["mixup/partner"]
+    share, partner = mixed["mixup/lambda"][:, None], mixed["mixup/permutation"]
     # The head "answer" is linear, so its logits are mixed as the vectors are.
     expected = share * plain["answer"] + (1 - share) * plain["answer"][partner]
     np.testing.assert_allclose(mixed["answer"], expected, atol=1e-4)

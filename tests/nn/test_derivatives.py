@@ -134,7 +134,7 @@ def test_losses(name):
 def test_penalties_of_a_critic_with_a_batch_norm(name):
     random = np.random.default_rng(3)
     real, fake = (jnp.asarray(random.normal(size=(4, 3)), jnp.float32) for _ in range(2))
-    given = {"fake": fake, "share": jnp.asarray([0.1, 0.9, 0.4, 0.6])}
+    given = {"fake": fake, "epsilon": jnp.asarray([0.1, 0.9, 0.4, 0.6])}
     given = {} if name == "r1_penalty" else given
     norm = BatchNorm()
     variables = norm.init(jax.random.key(0), real)

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmjax.metrics import classification, representation, retrieval, text, whole_set
+from mmjax.metrics import classification, dataset_metrics, representation, retrieval, text
 
 torch = pytest.importorskip("torch")
 torchmetrics = pytest.importorskip("torchmetrics")
@@ -64,12 +64,12 @@ def test_labels_right_and_wrong():
 @pytest.mark.parametrize("name", ["precision", "recall", "f1"])
 def test_precision_recall_f1(name, average):
     predicted = np.where(LOGITS[:, 3] > 0, 3, LOGITS[:, :5].argmax(axis=1))
-    ours = whole_set.precision_recall_f1(predicted, LABELS, average=(average,))
+    ours = dataset_metrics.precision_recall_f1(predicted, LABELS, average=(average,))
     function = f"multiclass_{'f1_score' if name == 'f1' else name}"
     options = {"num_classes": CLASSES, "average": average}
     expected = theirs(getattr(functional.classification, function), predicted, LABELS, **options)
     assert_near(ours[f"{name}_{average}"], expected)
-    ours = whole_set.multilabel_precision_recall_f1(
+    ours = dataset_metrics.multilabel_precision_recall_f1(
         1 / (1 + np.exp(-LOGITS)), TARGETS, average=(average,)
     )
     function = f"multilabel_{'f1_score' if name == 'f1' else name}"
@@ -87,19 +87,19 @@ def test_ranking(logits):
     occur = [0, 1, 2, 4]  # they give classes that never occur a 0
     module = functional.classification
     expected = theirs(module.multiclass_auroc, probabilities, LABELS, **of_one)[occur]
-    assert_near(whole_set.roc_auc(probabilities, LABELS), expected.mean())
+    assert_near(dataset_metrics.roc_auc(probabilities, LABELS), expected.mean())
     expected = theirs(module.multiclass_average_precision, probabilities, LABELS, **of_one)[occur]
-    assert_near(whole_set.average_precision(probabilities, LABELS), expected.mean())
+    assert_near(dataset_metrics.average_precision(probabilities, LABELS), expected.mean())
     expected = theirs(module.multilabel_auroc, several, TARGETS, **of_several)
-    assert_near(whole_set.multilabel_roc_auc(several, TARGETS), expected)
+    assert_near(dataset_metrics.multilabel_roc_auc(several, TARGETS), expected)
     expected = theirs(module.multilabel_average_precision, several, TARGETS, **of_several)
-    assert_near(whole_set.multilabel_average_precision(several, TARGETS), expected)
+    assert_near(dataset_metrics.multilabel_average_precision(several, TARGETS), expected)
 
 
 @pytest.mark.parametrize("bins", [1, 10, 15])
 def test_calibration_error(bins):
     probabilities = softmax(3 * LOGITS)
-    ours = whole_set.expected_calibration_error(probabilities, LABELS, bins=bins)
+    ours = dataset_metrics.expected_calibration_error(probabilities, LABELS, bins=bins)
     options = {"num_classes": CLASSES, "n_bins": bins, "norm": "l1"}
     function = functional.classification.multiclass_calibration_error
     assert_near(ours, theirs(function, probabilities, LABELS, **options))

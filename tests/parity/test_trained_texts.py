@@ -80,7 +80,7 @@ def test_siglip_2_under_any_type_and_class(gemma, tmp_path, name):
         for text, row in zip(TEXTS, ids, strict=True):
             np.testing.assert_array_equal(found([text])["input_ids"], [row])
     # big_vision's files have no config: its model says how long texts are.
-    found = text_processor(folder, {}, family="big_vision", longest=LENGTH)(TEXTS)
+    found = text_processor(folder, {}, architecture="big_vision", longest=LENGTH)(TEXTS)
     np.testing.assert_array_equal(found["input_ids"], ids)
 
 
@@ -122,7 +122,7 @@ def test_tokenizers_of_open_clip(gemma, tmp_path, kwargs):
     out = text_processor(folder, config)
     np.testing.assert_array_equal(out(TEXTS)["input_ids"], right)
     # Beside a config.json of transformers, too, where the model is open_clip's.
-    other = text_processor(folder, {"model_type": "clip"}, family="open_clip")
+    other = text_processor(folder, {"model_type": "clip"}, architecture="open_clip")
     np.testing.assert_array_equal(other(TEXTS)["input_ids"], right)
     assert not out.fixed
     text["no_causal_mask"] = True

@@ -3,16 +3,16 @@ import numpy as np
 
 from mmjax.losses.targets.classification import cross_entropy
 from mmjax.metrics.classification import accuracy
-from mmjax.tasks.bound import Bound
 from mmjax.tasks.classification import classification
+from mmjax.tasks.keyed import KeyedFunction
 from mmjax.tasks.task import inputs_of
 
 READS = {"logits": "label", "labels": "batch/targets/label"}
 TASK = classification(
     modalities=("image", "text"),
-    losses={"cross_entropy": Bound(cross_entropy, READS, "config.losses")},
-    metrics={"accuracy": Bound(accuracy, READS, "config.metrics")},
-    whole_set={},
+    losses={"cross_entropy": KeyedFunction(cross_entropy, READS, "config.losses")},
+    metrics={"accuracy": KeyedFunction(accuracy, READS, "config.metrics")},
+    dataset_metrics={},
 )
 
 

@@ -8,7 +8,7 @@ from sklearn import metrics
 from mmjax.data.sources.targets import Target
 from mmjax.losses.targets.regression import l2
 from mmjax.metrics.regression import regression as errors
-from mmjax.tasks.bound import Bound
+from mmjax.tasks.keyed import KeyedFunction
 from mmjax.tasks.regression import REGRESSION, regression, scaled
 
 RNG = np.random.default_rng(0)
@@ -23,9 +23,11 @@ def reads(*parameters):
 def task_of(vocabulary):
     return regression(
         modalities=("a",),
-        losses={"l2": Bound(l2, reads("predictions", "targets"), "config.losses")},
+        losses={"l2": KeyedFunction(l2, reads("predictions", "targets"), "config.losses")},
         metrics={},
-        whole_set={"regression": Bound(errors, reads("predicted", "truth"), "config.metrics")},
+        dataset_metrics={
+            "regression": KeyedFunction(errors, reads("predicted", "truth"), "config.metrics")
+        },
         name="weight",
         target="kilograms",
         vocabulary=vocabulary,
@@ -51,7 +53,7 @@ def test_losses_see_scaled_numbers_and_users_their_own_unit():
     batch = {
         "targets/kilograms": jnp.asarray(found["train"].values),
         "targets/kilograms_mask": jnp.asarray(known),
-        "group": jnp.zeros(40, jnp.int32),
+        "slice": jnp.zeros(40, jnp.int32),
         "_mask": jnp.arange(40) < 38,
     }
     outputs = {"weight": jnp.asarray(guess, jnp.float32)}
@@ -62,7 +64,7 @@ def test_losses_see_scaled_numbers_and_users_their_own_unit():
     kept = {name: np.asarray(x) for name, x in task.keep(outputs, batch).items()}
     there = np.asarray(rows.mask)
     truth, predicted = NUMBERS[there], (guess * scale[1] + scale[0])[there]
-    got = task.whole_set(kept)
+    got = task.dataset_metrics(kept)
     assert got["mae"] == pytest.approx(metrics.mean_absolute_error(truth, predicted), rel=1e-5)
     assert got["rmse"] == pytest.approx(metrics.root_mean_squared_error(truth, predicted), rel=1e-5)
     assert got["r2"] == pytest.approx(metrics.r2_score(truth, predicted), rel=1e-5)

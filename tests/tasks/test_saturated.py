@@ -8,8 +8,8 @@ from scipy.special import logsumexp
 from sklearn import metrics
 
 from mmjax.factory.bind import bind
-from mmjax.factory.tables.metrics import SET_METRICS
-from mmjax.metrics.whole_set import multilabel_precision_recall_f1
+from mmjax.factory.tables.metrics import DATASET_METRICS
+from mmjax.metrics.dataset_metrics import multilabel_precision_recall_f1
 from mmjax.tasks.classification import CLASSIFICATION, classification, log_odds
 from mmjax.tasks.multilabel import MULTILABEL as SEVERAL
 from mmjax.tasks.multilabel import multilabel
@@ -25,7 +25,7 @@ MULTILABEL = (
 
 def make(task, *names, vocabulary=()):
     asked = bind(
-        SET_METRICS,
+        DATASET_METRICS,
         names,
         "config.metrics",
         modalities=("a",),
@@ -33,14 +33,16 @@ def make(task, *names, vocabulary=()):
         counts=None,
         reads_of_task=(READS, ()),
     )
-    return task(modalities=("a",), losses={}, metrics={}, whole_set=asked, vocabulary=vocabulary)
+    return task(
+        modalities=("a",), losses={}, metrics={}, dataset_metrics=asked, vocabulary=vocabulary
+    )
 
 
 def rows_of(task, logits, **batch):
     """What an evaluation keeps, on the host."""
     size = len(logits)
     batch = {f"targets/{name}": values for name, values in batch.items()}
-    batch |= {"group": jnp.zeros(size, jnp.int32), "_mask": jnp.arange(size) < size - 1}
+    batch |= {"slice": jnp.zeros(size, jnp.int32), "_mask": jnp.arange(size) < size - 1}
     kept = jax.jit(task.keep)({"label": jnp.asarray(logits, jnp.float32)}, batch)
     return jax.device_get(kept)
 
@@ -56,7 +58,7 @@ def test_one_label_is_ranked_by_exact_log_odds(classes, margin):
     )
     np.testing.assert_allclose(log_odds(jnp.asarray(logits)), exact, rtol=1e-5, atol=1e-4)
     task = make(classification, "roc_auc", "average_precision")
-    found = task.whole_set(rows_of(task, logits, label=jnp.asarray(labels)))
+    found = task.dataset_metrics(rows_of(task, logits, label=jnp.asarray(labels)))
     real = slice(None, -1)
     for name, score in (
         ("roc_auc", metrics.roc_auc_score),
@@ -73,7 +75,7 @@ def test_log_odds_of_logits_at_the_edge():
     assert np.isnan(log_odds(jnp.array([[np.nan, 1.0]]))).all()
     task = make(classification, "roc_auc")
     rows = rows_of(task, [[np.inf, 0], [0, 0], [-np.inf, 0]], label=jnp.array([0, 1, 1]))
-    assert task.whole_set(rows) == {"roc_auc": 1.0}
+    assert task.dataset_metrics(rows) == {"roc_auc": 1.0}
 
 
 @pytest.mark.parametrize("margin", [-60, 0, 22, 60])
@@ -81,7 +83,7 @@ def test_many_labels_are_ranked_by_logits(margin):
     targets = RNG.integers(2, size=(100, 3))
     logits = np.float32(RNG.normal(size=(100, 3)) + 2 * targets + margin)
     task = make(multilabel, *MULTILABEL[:2])
-    found = task.whole_set(rows_of(task, logits, label=jnp.asarray(targets)))
+    found = task.dataset_metrics(rows_of(task, logits, label=jnp.asarray(targets)))
     auc = metrics.roc_auc_score(targets[:-1], logits[:-1], average="macro")
     assert found["multilabel_roc_auc"] == pytest.approx(auc)
     precision = metrics.average_precision_score(targets[:-1], logits[:-1], average="macro")
@@ -93,7 +95,7 @@ def test_thresholds_lie_between_probabilities_that_float32_does_not_tell_apart()
     task = make(multilabel, MULTILABEL[2], vocabulary=["tag"])
     rows = rows_of(task, logits, label=jnp.asarray(targets[:, None]))
     tuned = task.tune(rows)["thresholds"]
-    found = task.whole_set({**rows, "tuned/thresholds": tuned})
+    found = task.dataset_metrics({**rows, "tuned/thresholds": tuned})
     assert found["f1_micro"] == 1.0
     predicted = jax.device_get(jax.jit(task.predict)({"label": jnp.asarray(logits)}))
     exact = task.probabilities(predicted, {})

@@ -11,7 +11,7 @@ import pytest
 
 from mmjax.losses.targets.sequence import ctc
 from mmjax.metrics.text import bleu, character_error_rate, word_error_rate
-from mmjax.tasks.bound import Bound
+from mmjax.tasks.keyed import KeyedFunction
 from mmjax.tasks.transcription import TRANSCRIPTION, spell, transcription
 from mmjax.train import sharding
 from mmjax.train.evaluate import evaluate
@@ -31,12 +31,14 @@ METRICS = {
 }
 TASK = transcription(
     modalities=("frames",),
-    losses={"ctc": Bound(ctc, READS, "config.losses")},
+    losses={"ctc": KeyedFunction(ctc, READS, "config.losses")},
     metrics={},
-    whole_set={name: Bound(f, TEXTS, "config.metrics") for name, f in METRICS.items()},
+    dataset_metrics={
+        name: KeyedFunction(f, TEXTS, "config.metrics") for name, f in METRICS.items()
+    },
     vocabulary=ALPHABET,
 )
-GROUPS = ("even", "odd")
+SLICES = ("even", "odd")
 
 
 class Given(nn.Module):
@@ -59,7 +61,7 @@ def make_batch(rows=21, frames=12, length=6, seed=0):
             np.int32
         ),
         "targets/transcript_mask": there,
-        "group": (np.arange(rows) % 2).astype(np.int32),
+        "slice": (np.arange(rows) % 2).astype(np.int32),
         "_mask": np.ones(rows, bool),
     }
 
@@ -78,7 +80,7 @@ def cut(full, sizes):
 
 
 def run(batches, put=jax.device_put, **options):
-    step = functools.partial(eval_step, model=Given(), tasks={"characters": TASK}, groups=GROUPS)
+    step = functools.partial(eval_step, model=Given(), tasks={"characters": TASK}, slices=SLICES)
     return evaluate(
         jax.jit(step, **options),
         {},
@@ -86,7 +88,7 @@ def run(batches, put=jax.device_put, **options):
         put,
         split="test",
         tasks={"characters": TASK},
-        groups=GROUPS,
+        slices=SLICES,
         tuned={},
     )
 

@@ -13,7 +13,7 @@ from mmjax.train.evaluate import evaluate
 from mmjax.train.step import eval_step
 from tests.train.toy import CLASSES, TASKS, Toy, make_batch
 
-GROUPS = ("even", "odd")
+SLICES = ("even", "odd")
 
 
 def put(batch):
@@ -21,7 +21,7 @@ def put(batch):
 
 
 def run(toy, batches):
-    step = functools.partial(eval_step, model=toy.model, tasks=TASKS, groups=GROUPS)
+    step = functools.partial(eval_step, model=toy.model, tasks=TASKS, slices=SLICES)
     return evaluate(
         jax.jit(step),
         toy.state.eval_variables,
@@ -29,7 +29,7 @@ def run(toy, batches):
         put,
         split="validation",
         tasks=TASKS,
-        groups=GROUPS,
+        slices=SLICES,
         tuned={},
     )
 
@@ -53,11 +53,11 @@ def test_ragged_batches_give_what_scikit_learn_gives_on_the_full_arrays(sizes):
     probabilities /= probabilities.sum(-1, keepdims=True)
     np.testing.assert_array_equal(got.rows["label"]["batch/targets/label"], full["targets/label"])
     np.testing.assert_array_equal(got.rows["label"]["prediction/label"], predicted)
-    np.testing.assert_array_equal(got.rows["label"]["batch/group"], full["group"])
+    np.testing.assert_array_equal(got.rows["label"]["batch/slice"], full["slice"])
     for name, kept in (
         ("", slice(None)),
-        ("/even", full["group"] == 0),
-        ("/odd", full["group"] == 1),
+        ("/even", full["slice"] == 0),
+        ("/odd", full["slice"] == 1),
     ):
         labels = full["targets/label"][kept]
         accuracy = accuracy_score(labels, np.asarray(predicted)[kept])
@@ -77,7 +77,7 @@ def test_eight_devices_give_the_metrics_of_one():
     variables = jax.device_put(
         toy.state.eval_variables, sharding.state_sharding(toy.state.eval_variables, mesh)
     )
-    step = functools.partial(eval_step, model=toy.model, tasks=TASKS, groups=GROUPS)
+    step = functools.partial(eval_step, model=toy.model, tasks=TASKS, slices=SLICES)
     eight = evaluate(
         jax.jit(step, out_shardings=sharding.replicated(mesh)),
         variables,
@@ -85,7 +85,7 @@ def test_eight_devices_give_the_metrics_of_one():
         functools.partial(sharding.put_batch, mesh=mesh),
         split="validation",
         tasks=TASKS,
-        groups=GROUPS,
+        slices=SLICES,
         tuned={},
     )
     assert eight.metrics == pytest.approx(one.metrics, rel=1e-6)
@@ -95,7 +95,7 @@ def test_eight_devices_give_the_metrics_of_one():
 
 def test_a_group_without_examples_is_left_out():
     batch = make_batch()
-    batch["group"] = np.zeros(8, np.int32)
+    batch["slice"] = np.zeros(8, np.int32)
     assert "accuracy/odd" not in run(Toy(), [batch]).metrics
 
 

@@ -116,10 +116,10 @@ def run(transform, steps, grads=None):
     return seen, state
 
 
-def paced(make, schedule, *, factors=None, first=None, **options):
+def layer_wise(make, schedule, *, factors=None, first=None, **options):
     factors = jax.tree.map(lambda _: 1.0, PARAMS) if factors is None else factors
     first = jax.tree.map(lambda _: 0, PARAMS) if first is None else first
-    base = optimizer.paced(make, schedule, factors, first)
+    base = optimizer.layer_wise(make, schedule, factors, first)
     return optimizer.make_optimizer(base, params=PARAMS, first=first, **options)
 
 
@@ -134,7 +134,7 @@ def adam(schedule):
 def test_with_equal_paces_it_is_the_plain_optimizer():
     plain = optimizer.make_optimizer(adam(falling), params=PARAMS, clip_norm=0.7)
     expected, state = run(plain, 4)
-    seen, state_too = run(paced(adam, falling, clip_norm=0.7), 4)
+    seen, state_too = run(layer_wise(adam, falling, clip_norm=0.7), 4)
     jax.tree.map(np.testing.assert_array_equal, seen[-1], expected[-1])
     vectors = [sum(x.size for x in jax.tree.leaves(s) if x.ndim) for s in (state, state_too)]
     assert vectors[0] == vectors[1]
@@ -142,7 +142,7 @@ def test_with_equal_paces_it_is_the_plain_optimizer():
 
 def test_a_factor_scales_the_whole_update():
     factors = jax.tree.map(lambda _: 0.25, PARAMS) | {"norm": {"scale": 1.0, "center": 1.0}}
-    seen, _ = run(paced(adam, falling, factors=factors), 1)
+    seen, _ = run(layer_wise(adam, falling, factors=factors), 1)
     whole, _ = run(optimizer.make_optimizer(adam(falling), params=PARAMS), 1)
 
     def check(after, full, before, factor):
@@ -155,7 +155,7 @@ def test_a_factor_scales_the_whole_update():
 def test_what_is_unfrozen_late_rests_and_then_starts_fresh_at_the_schedules_rate(accumulate):
     first = partition.first_updates(PARAMS, (("^encoder", 3),), accumulate)
     assert first["encoder"]["dense"]["kernel"] == (3 if accumulate == 1 else 2)
-    transform = paced(adam, falling, first=first, accumulate=accumulate)
+    transform = layer_wise(adam, falling, first=first, accumulate=accumulate)
     updates = first["encoder"]["dense"]["kernel"]
     seen, state = run(transform, updates * accumulate)
     for params in seen:
@@ -174,7 +174,7 @@ def test_until_it_is_unfrozen_a_gradient_does_not_count_for_the_norm_that_clips_
         return optimizer.sgd(schedule, momentum=0.0)
 
     first = partition.first_updates(PARAMS, (("^encoder", 2),))
-    seen, _ = run(paced(make, fixed, first=first, clip_norm=1.0), 3)
+    seen, _ = run(layer_wise(make, fixed, first=first, clip_norm=1.0), 3)
     moved = [1.0] + [float(params["head"]["kernel"][0, 0]) for params in seen]
     steps = -np.diff(moved) / 0.1
     # Gradients of ones: 18 of 26 entries train at first.

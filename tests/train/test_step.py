@@ -86,7 +86,7 @@ def test_running_statistics_follow_their_formula_and_are_what_evaluation_uses():
     np.testing.assert_allclose(
         state.model_state["batch_stats"]["BatchNorm_0"]["mean"], mean, rtol=1e-5
     )
-    evaluate = functools.partial(eval_step, model=toy.model, tasks=TASKS, groups=())
+    evaluate = functools.partial(eval_step, model=toy.model, tasks=TASKS, slices=())
     _, rows = evaluate(state.eval_variables, jax.tree.map(jnp.array, batch))
     half = jax.tree.map(lambda x: jnp.array(x[:4]), batch)
     _, fewer = evaluate(state.eval_variables, half)
@@ -116,7 +116,7 @@ def test_evaluation_counts_each_group_and_no_padding():
         jax.tree.map(jnp.array, batch),
         model=toy.model,
         tasks=TASKS,
-        groups=("even", "odd"),
+        slices=("even", "odd"),
     )
     correct = np.asarray(rows["label"]["prediction/label"]) == batch["targets/label"]
     for name, kept in (("", np.arange(5)), ("/even", [0, 2, 4]), ("/odd", [1, 3])):

@@ -55,7 +55,7 @@ def test_tasks_weigh_as_they_are_told_and_have_names_of_their_own():
         jax.tree.map(jnp.asarray, make_batch()),
         model=toy.model,
         tasks=TWO,
-        groups=("even",),
+        slices=("even",),
     )
     assert {"easy/accuracy", "hard/accuracy/even"} <= averages.keys()
     assert rows.keys() == TWO.keys()

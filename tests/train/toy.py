@@ -10,9 +10,9 @@ import numpy as np
 
 from mmjax.losses.targets.classification import cross_entropy
 from mmjax.metrics.classification import accuracy
-from mmjax.metrics.whole_set import roc_auc
-from mmjax.tasks.bound import Bound
+from mmjax.metrics.dataset_metrics import roc_auc
 from mmjax.tasks.classification import classification
+from mmjax.tasks.keyed import KeyedFunction
 from mmjax.tasks.task import inputs_of
 from mmjax.train import optimizer
 from mmjax.train.state import create_state
@@ -22,10 +22,10 @@ from mmjax.train.weighting import fixed
 READS = {"logits": "label", "labels": "batch/targets/label"}
 TASK = classification(
     modalities=("vector",),
-    losses={"cross_entropy": Bound(cross_entropy, READS, "config.losses")},
-    metrics={"accuracy": Bound(accuracy, READS, "config.metrics")},
-    whole_set={
-        "roc_auc": Bound(
+    losses={"cross_entropy": KeyedFunction(cross_entropy, READS, "config.losses")},
+    metrics={"accuracy": KeyedFunction(accuracy, READS, "config.metrics")},
+    dataset_metrics={
+        "roc_auc": KeyedFunction(
             roc_auc,
             {"log_odds": "prediction/log_odds", "labels": "batch/targets/label"},
             "config.metrics",
@@ -54,7 +54,7 @@ def make_batch(rows=8, real=None, seed=0):
     return {
         "vector": rng.normal(size=(rows, FEATURES)).astype(np.float32),
         "targets/label": rng.integers(CLASSES, size=rows).astype(np.int32),
-        "group": (np.arange(rows) % 2).astype(np.int32),
+        "slice": (np.arange(rows) % 2).astype(np.int32),
         "_mask": np.arange(rows) < real,
     }
 

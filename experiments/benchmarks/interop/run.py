@@ -50,15 +50,15 @@ class Case(NamedTuple):
 
 
 OUTPUTS = ("logits_per_image", "logits", "last_hidden_state")  # the first of a model is compared
-PICTURES = (8, 3, 224, 224)
+IMAGE_POOLING = (8, 3, 224, 224)
 CASES = {
     "clip": Case(
         "CLIP-B/32, 8 pictures and 8 texts of 77",
         "CLIPModel",
         {"vision_config": VISION, "text_config": TEXT},
-        {"pixel_values": PICTURES, "input_ids": (8, 77)},
+        {"pixel_values": IMAGE_POOLING, "input_ids": (8, 77)},
     ),
-    "vit": Case("ViT-B/16, 8 pictures", "ViTModel", BASE, {"pixel_values": PICTURES}),
+    "vit": Case("ViT-B/16, 8 pictures", "ViTModel", BASE, {"pixel_values": IMAGE_POOLING}),
     "bert": Case("BERT-base, 8 texts of 128", "BertModel", BASE, {"input_ids": (8, 128)}),
     "minilm": Case("MiniLM, 32 texts of 32", "BertModel", MINILM, {"input_ids": (32, 32)}),
     "whisper": Case(
@@ -142,7 +142,7 @@ def torch_call(case: Case, folder: Path, kept: bool) -> Callable[[], dict]:
     if kept:
         from mmjax.train.host import memory
 
-        memory.keep_freed()
+        memory.retain_heap()
     import torch
     import transformers
 

@@ -93,7 +93,7 @@ def serve(pipe: Connection, side: str, name: str, compiled: bool) -> None:
     if side == "mmjax":
         cli.prepare_devices()
     elif side == "PyTorch, kept memory":
-        memory.keep_freed()
+        memory.retain_heap()
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     torch.manual_seed(0)
     if side != "mmjax" and torch.cuda.is_available():
@@ -107,7 +107,7 @@ def serve(pipe: Connection, side: str, name: str, compiled: bool) -> None:
 
     def measure() -> float:
         if side == "mmjax":
-            memory.return_freed()  # as the trainer does
+            memory.trim_heap()  # as the trainer does
         return mean_seconds(step, TURN)
 
     answer(pipe, (case.size, count), measure)

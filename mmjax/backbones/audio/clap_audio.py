@@ -171,17 +171,17 @@ class AsTokens(nn.Module):
     """A backbone with its last map [B D f n] as tokens [B f*n D], and its parameters in place.
 
     Attributes:
-        tower: gives "last_hidden_state".
+        backbone: gives "last_hidden_state".
     """
 
-    tower: nn.Module
+    backbone: nn.Module
 
     def setup(self):
-        nn.share_scope(self, self.tower)
+        nn.share_scope(self, self.backbone)
 
     def __call__(self, *args: Any, **inputs: Any) -> dict[str, Any]:
         """Takes what the backbone takes."""
-        outputs = self.tower(*args, **inputs)
+        outputs = self.backbone(*args, **inputs)
         x = outputs["last_hidden_state"]
         tokens = jnp.swapaxes(x.reshape(*x.shape[:2], -1), 1, 2)
         return {**outputs, "last_hidden_state": tokens}

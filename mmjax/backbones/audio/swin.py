@@ -15,7 +15,7 @@ from mmjax.nn.layers.options import activation
 
 MERGE_EPSILON = 1e-5  # of the norm before windows of cells are merged, in every Swin
 # Added to the scores between cells that only the shift brought together, as in the original.
-APART = -100.0
+MASKED_SCORE = -100.0
 
 
 def relative_places(side: int) -> Int[np.ndarray, "N N"]:
@@ -47,9 +47,11 @@ def unwindowed(x: Float[Array, "R N C"], height: int, width: int) -> Float[Array
     return x.transpose(0, 1, 3, 2, 4, 5).reshape(-1, height, width, x.shape[-1])
 
 
-def apart(height: int, width: int, side: int, shift: int) -> Float[np.ndarray, "W 1 N N"]:
-    """What is added to the scores of each window of a shifted grid: APART between cells that are
-    neighbours by the shift only, else 0."""
+def shift_mask(height: int, width: int, side: int, shift: int) -> Float[np.ndarray, "W 1 N N"]:
+    """What is added to the scores of each window of a shifted grid.
+
+    MASKED_SCORE between cells that are neighbours by the shift only, else 0.
+    """
 
     def parts(size: int) -> np.ndarray:
         at = np.arange(size)
@@ -59,7 +61,7 @@ def apart(height: int, width: int, side: int, shift: int) -> Float[np.ndarray, "
     part = part.reshape(height // side, side, width // side, side)
     part = part.transpose(0, 2, 1, 3).reshape(-1, side * side)
     differ = part[:, None, :, None] != part[:, None, None, :]
-    return np.where(differ, np.float32(APART), np.float32(0))
+    return np.where(differ, np.float32(MASKED_SCORE), np.float32(0))
 
 
 class WindowAttention(nn.Module):
@@ -124,7 +126,7 @@ class SwinBlock(nn.Module):
         padded, bias = y.shape[1:3], None
         if self.shift:
             y = jnp.roll(y, (-self.shift, -self.shift), (1, 2))
-            bias = jnp.asarray(apart(*padded, self.side, self.shift))
+            bias = jnp.asarray(shift_mask(*padded, self.side, self.shift))
         attend = WindowAttention(self.heads, self.side, self.qkv_bias, self.dtype, name="attention")
         y = unwindowed(attend(windows(y, self.side), bias), *padded)
         if self.shift:

@@ -46,21 +46,21 @@ class MlpProjection(nn.Module):
 
 
 class Projected(nn.Module):
-    """A backbone and what projects its pooled vector; parameters "tower" and "projection".
+    """A backbone and what projects its pooled vector; parameters "backbone" and "projection".
 
     Attributes:
-        tower: the backbone; gives "pooler_output" [B D].
+        backbone: the backbone; gives "pooler_output" [B D].
         projection: [B D] -> [B E]. None: the pooled vector is the embedding.
         embeds: the name of the embeddings in the outputs.
     """
 
-    tower: nn.Module
+    backbone: nn.Module
     projection: nn.Module | None = None
     embeds: str = "embeds"
 
     def __call__(self, *args: Any, **inputs: Any) -> dict[str, Any]:
         """The outputs of the backbone, and the embeddings [B E], float32, of any length."""
-        outputs = self.tower(*args, **inputs)
+        outputs = self.backbone(*args, **inputs)
         x = outputs["pooler_output"]
         x = x if self.projection is None else self.projection(x)
         return {**outputs, self.embeds: x.astype(jnp.float32)}

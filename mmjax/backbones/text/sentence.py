@@ -13,7 +13,7 @@ from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.layer_norm import LayerNorm
 from mmjax.nn.layers.options import activation, choose
 
-LOWEST = -1e9  # what a token that is not real is for a maximum
+NEG_INF = -1e9  # what a token that is not real is for a maximum
 NORM_EPSILON = 1e-5  # of PyTorch's layer norm
 SHORTEST = 1e-12  # what a vector is divided by if it is shorter
 
@@ -40,7 +40,7 @@ def _last(x: Array, mask: Array) -> Array:
 # come side by side in this order, which is that of sentence-transformers.
 POOLINGS: Mapping[str, Callable[[Array, Array], Array]] = {
     "cls": lambda x, _: x[:, 0],
-    "max": lambda x, mask: jnp.max(jnp.where(mask[..., None], x, LOWEST), axis=1),
+    "max": lambda x, mask: jnp.max(jnp.where(mask[..., None], x, NEG_INF), axis=1),
     "mean": lambda x, mask: _sum(x, mask) / _count(mask),
     "mean_sqrt_len_tokens": lambda x, mask: _sum(x, mask) / jnp.sqrt(_count(mask)),
     "weightedmean": _by_place,
@@ -91,14 +91,14 @@ class SentenceBackbone(nn.Module):
     """The outputs of a text backbone, and sentence_embedding [B E].
 
     Attributes:
-        tower: gives "last_hidden_state" [B L D].
+        backbone: gives "last_hidden_state" [B L D].
         poolings: names in POOLINGS.
         steps: what follows them: dense layers, norms, and None for a vector made of length one.
         dtype: type of the computation; poolings, norms and lengths are in float32.
         excluded: whether the poolings leave out the tokens of a prompt.
     """
 
-    tower: nn.Module
+    backbone: nn.Module
     poolings: tuple[str, ...]
     steps: tuple[Projection | Norm | None, ...] = ()
     dtype: Any = jnp.float32
@@ -113,7 +113,7 @@ class SentenceBackbone(nn.Module):
         **inputs: Any,
     ) -> dict[str, Any]:
         """Takes what the backbone takes, and how many tokens of each text are those of a prompt."""
-        outputs = self.tower(input_ids, attention_mask, **inputs)
+        outputs = self.backbone(input_ids, attention_mask, **inputs)
         mask = as_mask(attention_mask)
         mask = jnp.ones(input_ids.shape, bool) if mask is None else mask
         x = outputs["last_hidden_state"].astype(jnp.float32)

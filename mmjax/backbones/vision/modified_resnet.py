@@ -97,7 +97,7 @@ class AttentionPool(nn.Module):
         return Dense(self.width, dtype=self.dtype, name="out")(merge_heads(y))[:, 0]
 
 
-class ModifiedResNetTower(nn.Module):
+class ModifiedResNet(nn.Module):
     """pixel_values [B 3 H W] -> last_hidden_state [B N D], the last map row by row, and
     pooler_output [B E], the features that the attention pool reads off it.
 

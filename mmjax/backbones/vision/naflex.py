@@ -16,7 +16,7 @@ from mmjax.nn.layers.layer_norm import LayerNorm
 from mmjax.nn.layers.transformer import Transformer
 
 
-class NaflexTower(nn.Module):
+class NaFlexViT(nn.Module):
     """pixel_values [B N P] -> last_hidden_state [B N D], pooler_output [B D] with a head.
 
     Attributes:

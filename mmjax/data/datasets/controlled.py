@@ -24,7 +24,7 @@ from mmjax.data.sources.targets import Target
 from mmjax.errors import UserError
 
 MODALITIES = ("a", "b", "c")
-GROUPS = ("complete", *(f"without {name}" for name in MODALITIES))
+SLICES = ("complete", *(f"without {name}" for name in MODALITIES))
 FEATURES = 16
 NOISE = 0.1  # standard deviation; prototypes are over 1 apart
 
@@ -107,7 +107,7 @@ def controlled(
     task "tags" the target "tags".
 
     In "lookup" b is float32 [examples n 32]: in each step a key's features, then its value's.
-    The test split holds its examples four times: complete, and without each modality; the group
+    The test split holds its examples four times: complete, and without each modality; the slice
     says which.
 
     Args:
@@ -137,13 +137,13 @@ def controlled(
     for number, (split, length) in enumerate(lengths.items(), start=1):
         rng = np.random.default_rng((seed, number))
         values, labels, symbols = _draw(rng, prototypes, task, length, flip)
-        kinds, there = np.zeros(length, np.int32), np.ones((length, len(MODALITIES)), bool)
+        slice_ids, there = np.zeros(length, np.int32), np.ones((length, len(MODALITIES)), bool)
         if split == "train":
             there = rng.random(there.shape) >= missing
         if split == "test":
             conditions = np.vstack([there[:1], ~np.eye(len(MODALITIES), dtype=bool)])
-            kinds = np.arange(len(conditions), dtype=np.int32).repeat(length)
-            there, labels = conditions[kinds], np.concatenate([labels] * len(conditions))
+            slice_ids = np.arange(len(conditions), dtype=np.int32).repeat(length)
+            there, labels = conditions[slice_ids], np.concatenate([labels] * len(conditions))
             symbols = np.concatenate([symbols] * len(conditions))
             values = {m: np.concatenate([v] * len(conditions)) for m, v in values.items()}
         targets = {
@@ -157,8 +157,8 @@ def controlled(
             values=values,
             masks={m: np.ones(v.shape[: max(2, v.ndim - 1)], bool) for m, v in values.items()},
             targets=targets,
-            kinds=kinds,
-            groups=GROUPS,
+            slice_ids=slice_ids,
+            slices=SLICES,
             absent={m: ~there[:, i] for i, m in enumerate(MODALITIES)},
         )
     return splits

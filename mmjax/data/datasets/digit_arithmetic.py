@@ -27,7 +27,7 @@ OPERATORS: Mapping[str, Callable] = {
 }
 COMPARING = ("difference", "larger", "smaller")
 MODALITIES = ("image", "audio", "text")
-GROUPS = ("complete", *(f"without {name}" for name in MODALITIES))
+SLICES = ("complete", *(f"without {name}" for name in MODALITIES))
 ANSWERS = tuple(map(str, range(10)))
 SIDE = 16  # pixels: each of the 8 x 8 is doubled
 
@@ -70,7 +70,7 @@ def digit_arithmetic(
     text int32 [1] (the operator, from 1).
 
     The splits share no picture and no voice. The test split holds its examples four times:
-    complete, and without each modality; the group says which.
+    complete, and without each modality; the slice says which.
 
     Args:
         dir: the data directory; 10 MB of speech are written below it once.
@@ -106,14 +106,14 @@ def digit_arithmetic(
         digits = shown[image], speech["digits"][audio]
         results = np.stack([OPERATORS[name](*digits) for name in operators])
         index = {"image": image, "audio": audio, "text": operator}
-        labels, kinds = results[operator, np.arange(length)], np.zeros(length, np.int32)
+        labels, slice_ids = results[operator, np.arange(length)], np.zeros(length, np.int32)
         absent = np.zeros((length, len(MODALITIES)), bool)
         if split == "train":
             absent = rng.random(absent.shape) < missing
         if split == "test":
             conditions = np.vstack([absent[:1], np.eye(len(MODALITIES), dtype=bool)])
-            kinds = np.arange(len(conditions), dtype=np.int32).repeat(length)
-            absent, labels = conditions[kinds], np.tile(labels, len(conditions))
+            slice_ids = np.arange(len(conditions), dtype=np.int32).repeat(length)
+            absent, labels = conditions[slice_ids], np.tile(labels, len(conditions))
             index = {name: np.tile(rows, len(conditions)) for name, rows in index.items()}
         splits[split] = Arrays(
             name=f"digit_arithmetic/{split}",
@@ -131,8 +131,8 @@ def digit_arithmetic(
                 "label": Target(labels, ANSWERS),
                 "value": Target(labels.astype(np.float32)),  # the same as a number
             },
-            kinds=kinds,
-            groups=GROUPS,
+            slice_ids=slice_ids,
+            slices=SLICES,
             index=index,
             absent=dict(zip(MODALITIES, absent.T, strict=True)),
         )

@@ -22,7 +22,7 @@ def digit_halves(
 ) -> dict[str, Arrays]:
     """The splits train, validation and test; vectors float32 [examples 32] in 0..1, row by row.
 
-    The label is the digit, the group the whole set. Each half is an item of its own.
+    The label is the digit, the slice the whole set. Each half is an item of its own.
 
     Args:
         seed: of the order in which the digits are dealt out to the splits.
@@ -49,7 +49,7 @@ def digit_halves(
             masks={name: np.ones(lower.shape, bool) for name in MODALITIES},
             ids={name: np.arange(1, length + 1, dtype=np.int32) for name in MODALITIES},
             targets={"label": Target(labels[rows], tuple(map(str, range(10))))},
-            kinds=np.zeros(length, np.int32),
-            groups=("all",),
+            slice_ids=np.zeros(length, np.int32),
+            slices=("all",),
         )
     return splits

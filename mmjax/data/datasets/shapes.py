@@ -169,8 +169,8 @@ def shapes(
         split: Source(
             name=f"shapes/{split}",
             records=Records(_Raw(seed, split, length), decoders, cache=cache),
-            answers=ANSWERS,
-            groups=TYPES,
+            class_names=ANSWERS,
+            slices=TYPES,
         )
         for split, length in lengths.items()
     }

@@ -22,7 +22,7 @@ NAME = "spoken_numbers"
 RATE = 8000  # Hz
 FOLDER = "free-spoken-digit-dataset"
 KNOWN, NEW = "known voice", "new voice"
-GROUPS = (KNOWN, NEW)
+SLICES = (KNOWN, NEW)
 GAP = (0.05, 0.25)  # seconds of silence between two digits
 _FILE = re.compile(r"(?P<digit>\d)_(?P<speaker>[a-z]+)_(?P<take>\d+)")
 _EVERY = range(10_000)
@@ -48,7 +48,7 @@ def spoken_numbers(
 
     All digits of a number are of one speaker, and no recording is in two splits: of each digit the
     takes 0 to 4 are for the test (as the data set has it) and 5 to 9 for validation. `new_voices`
-    are heard in the test only, with all their takes; there the group says which numbers are theirs.
+    are heard in the test only, with all their takes; there the slice says which numbers are theirs.
     The label is how many digits a number has.
 
     The recordings: git clone https://github.com/Jakobovski/free-spoken-digit-dataset DIR
@@ -113,8 +113,8 @@ def spoken_numbers(
                     tuple(map(str, range(most + 1))),
                 )
             },
-            kinds=np.isin(np.concatenate([part.owners for part in made]), new).astype(np.int32),
-            groups=GROUPS,
+            slice_ids=np.isin(np.concatenate([part.owners for part in made]), new).astype(np.int32),
+            slices=SLICES,
         )
     return splits
 

@@ -75,7 +75,7 @@ def written_numbers(
             targets={
                 "label": Target(made.counts - fewest, tuple(map(str, range(fewest, most + 1))))
             },
-            kinds=np.zeros(count, np.int32),
-            groups=("all",),
+            slice_ids=np.zeros(count, np.int32),
+            slices=("all",),
         )
     return splits

@@ -139,12 +139,12 @@ def check_shape(where: str, name: str, values: np.ndarray, mask: np.ndarray, one
         )
 
 
-def check_record(record: Mapping[str, Any], answers: int, groups: int) -> None:
+def check_record(record: Mapping[str, Any], answers: int, slices: int) -> None:
     """Raises a ValueError for a record that is not as `mmjax.data.sources.source.Source` says.
 
     Args:
         record: some of its fields.
-        answers, groups: how many there are.
+        answers, slices: how many there are.
     """
     image = record.get("image")
     if "image" in record and (
@@ -163,7 +163,7 @@ def check_record(record: Mapping[str, Any], answers: int, groups: int) -> None:
         raise ValueError(f"questions of different lengths: {lengths}")
     if not all(isinstance(text, str) for text in asked["question"]):
         raise ValueError("a question is not a string")
-    for key, count in (("answer", answers), ("type", groups)):
+    for key, count in (("answer", answers), ("type", slices)):
         numbers = np.asarray(asked[key])
         if numbers.size and (
             numbers.dtype.kind not in "iu" or not 0 <= numbers.min() <= numbers.max() < count

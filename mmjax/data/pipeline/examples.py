@@ -13,7 +13,7 @@ from jaxtyping import Bool, Int32
 from mmjax.data.readers.transforms import select_questions, take_questions
 from mmjax.data.sources.source import Source, questions
 from mmjax.errors import UserError
-from mmjax.types import GROUP, MASK, TARGETS
+from mmjax.types import MASK, SLICE, TARGETS
 
 MODALITIES = ("image", "text")
 
@@ -35,7 +35,7 @@ class QuestionExamples:
     In training a row draws its questions anew, without replacement. In evaluation an image with
     more than K questions takes several rows. A batch is a dict of `image` uint8 [R H W 3],
     `image_mask` bool [R], `image_index` int32 [B] (the row of each example among this process's;
-    absent for K = 0), `text` int32 [B L], `text_mask` bool [B L], `targets/label` and `group` int32
+    absent for K = 0), `text` int32 [B L], `text_mask` bool [B L], `targets/label` and `slice` int32
     [B],
     `targets/label_mask` and `_mask` bool [B]; keys of other modalities are absent, and nothing of
     theirs is decoded.
@@ -85,16 +85,16 @@ class QuestionExamples:
         """Rows that hold every question once."""
         return len(self._order)
 
-    def draw(self, index: int, rng: np.random.Generator) -> dict:
-        """The row of record `index` with questions drawn at random; for K = 0 as `take`."""
+    def train_row(self, index: int, rng: np.random.Generator) -> dict:
+        """The row of record `index` with questions drawn at random; for K = 0 as `eval_row`."""
         if not self._indexed:
-            return self.take(index)
+            return self.eval_row(index)
         record = self._source.read(index, self._fields)
         if record is None:
             return self._blank()
         return self._row(record, select_questions(record, rng, self._count))
 
-    def take(self, position: int) -> dict:
+    def eval_row(self, position: int) -> dict:
         """The row at `position` of those that hold every question once; a blank one behind them."""
         if position >= len(self._order):
             return self._blank()
@@ -109,7 +109,7 @@ class QuestionExamples:
         images = [row["image"] for row in chosen]
         batch = {
             TARGETS + self._source.target: np.concatenate([row["answer"] for row in chosen]),
-            GROUP: np.concatenate([row["type"] for row in chosen]),
+            SLICE: np.concatenate([row["type"] for row in chosen]),
             MASK: np.concatenate([row["mask"] for row in chosen]),
         }
         batch[f"{TARGETS}{self._source.target}_mask"] = batch[MASK]

@@ -36,11 +36,11 @@ class Examples(Protocol):
         """Rows that hold every example exactly once."""
         ...
 
-    def draw(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
+    def train_row(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         """Row `index` for training; what is random in it follows `rng`."""
         ...
 
-    def take(self, position: int) -> dict[str, Any]:
+    def eval_row(self, position: int) -> dict[str, Any]:
         """The row at `position` for evaluation; a blank one behind the end."""
         ...
 
@@ -131,7 +131,7 @@ class Batches:
             batches.close()
 
 
-class Draw:
+class SampleByWeight:
     """Draws a row by its probability, whatever row it is given; worker processes can receive it."""
 
     def __init__(self, probabilities: Float[np.ndarray, " rows"]):
@@ -142,7 +142,7 @@ class Draw:
         return int(np.searchsorted(self._edges, rng.random(), side="right"))
 
 
-class Share:
+class ProcessShard:
     """The rows of one process: in each global batch those that lie side by side.
 
     Put together by process, batches are those of a single process, row by row, so that whatever
@@ -198,16 +198,16 @@ def train_iterator(
     # The draw precedes the split by process, so its random numbers follow the global position.
     drawn = grain.MapDataset.range(examples.train_length()).seed(seed).shuffle().repeat(epochs)
     if probabilities is not None:
-        drawn = drawn.random_map(Draw(probabilities))
-    drawn = drawn.random_map(examples.draw)
-    share = Share(drawn, reading)
-    if not len(share):
+        drawn = drawn.random_map(SampleByWeight(probabilities))
+    drawn = drawn.random_map(examples.train_row)
+    shard = ProcessShard(drawn, reading)
+    if not len(shard):
         raise UserError(
             f"{examples.name}: {len(drawn)} rows in all epochs do not fill one batch of "
             f"{reading.batch_rows} on each of {reading.process_count} processes; lower the batch "
             "size"
         )
-    batches = grain.MapDataset.source(share).batch(reading.batch_rows, batch_fn=examples.batch)
+    batches = grain.MapDataset.source(shard).batch(reading.batch_rows, batch_fn=examples.batch)
     return BatchIterator(batches, reading)
 
 
@@ -221,7 +221,7 @@ def eval_batches(examples: Examples, reading: Reading) -> Batches:
     """
     count = examples.eval_length()
     padded = count + -count % (reading.batch_rows * reading.process_count)
-    taken = grain.MapDataset.range(padded).map(examples.take)
-    share = Share(taken, reading)
-    batches = grain.MapDataset.source(share).batch(reading.batch_rows, batch_fn=examples.batch)
+    taken = grain.MapDataset.range(padded).map(examples.eval_row)
+    shard = ProcessShard(taken, reading)
+    batches = grain.MapDataset.source(shard).batch(reading.batch_rows, batch_fn=examples.batch)
     return Batches(batches, reading)

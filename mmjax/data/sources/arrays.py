@@ -12,7 +12,7 @@ from mmjax.data.pipeline.examples import Encode
 from mmjax.data.pipeline.scaling import Scale
 from mmjax.data.sources.targets import Target
 from mmjax.errors import UserError
-from mmjax.types import GROUP, MASK, TARGETS
+from mmjax.types import MASK, SLICE, TARGETS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Arrays:
         absent: by modality, bool [examples]: True for the examples that lack it all the same.
         ids: by modality, int [rows], from 1: rows of equal numbers have equal content.
         targets: by name, what the examples are asked for.
-        kinds: int [examples], indices into `groups`.
-        groups: the kinds of example; metrics are also reported by group.
+        slice_ids: int [examples], indices into `slices`.
+        slices: the names of the slices of examples; metrics are also reported by slice.
 
     Raises:
         UserError: arrays of different lengths, other types or shapes, modalities without a mask,
@@ -43,8 +43,8 @@ class Arrays:
     values: Mapping[str, np.ndarray]
     masks: Mapping[str, np.ndarray]
     targets: Mapping[str, Target]
-    kinds: np.ndarray
-    groups: tuple[str, ...]
+    slice_ids: np.ndarray
+    slices: tuple[str, ...]
     index: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     absent: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     texts: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
@@ -70,7 +70,7 @@ class Arrays:
             if name not in rows or len(numbers) != len(rows[name]):
                 count = f"{len(rows[name])} rows" if name in rows else "no rows"
                 raise UserError(f"{self.name}: {len(numbers)} ids but {count} of {name!r}")
-        arrays = {"kinds": self.kinds}
+        arrays = {"slice_ids": self.slice_ids}
         arrays |= {name: self.index.get(name, value) for name, value in rows.items()}
         arrays |= {f"absent {name}": there for name, there in self.absent.items()}
         sizes = {name: len(array) for name, array in arrays.items()}
@@ -82,7 +82,7 @@ class Arrays:
         for name, value in self.values.items():
             checks.check_array(self.name, repr(name), value, "biuf")
             checks.check_array(self.name, f"the mask of {name!r}", self.masks[name], "b")
-        checks.check_array(self.name, "kinds", self.kinds, "iu", axes=1)
+        checks.check_array(self.name, "slice_ids", self.slice_ids, "iu", axes=1)
         for part in ("index", "ids", "absent"):
             for name, array in getattr(self, part).items():
                 kinds = "b" if part == "absent" else "iu"
@@ -93,7 +93,7 @@ class Arrays:
             checks.check_values(self.name, name, value, self.masks[name])
         for name, texts in self.texts.items():
             checks.check_texts(self.name, name, texts)
-        checks.check_indices(self.name, "kind", self.kinds, "groups", len(self.groups))
+        checks.check_indices(self.name, "slice", self.slice_ids, "slices", len(self.slices))
         for name, target in self.targets.items():
             target.check(self.name, name, len(self))
         for name, numbers in self.index.items():
@@ -103,7 +103,7 @@ class Arrays:
             checks.check_indices(self.name, what, numbers, f"rows of {name!r}", len(rows[name]))
 
     def __len__(self) -> int:
-        return len(self.kinds)
+        return len(self.slice_ids)
 
     def example_texts(self, name: str) -> list[str]:
         """The text of each example under a name of `texts`."""
@@ -148,7 +148,7 @@ class ArrayExamples:
 
     A batch is a dict of NAME and NAME_mask for each modality, NAME_id int32 [B] for those with ids
     (0 where it is absent), `targets/NAME` [B ...] and `targets/NAME_mask` for each target that is
-    no string, `group` int32 [B] and `_mask` bool [B].
+    no string, `slice` int32 [B] and `_mask` bool [B].
 
     Args:
         arrays: the split.
@@ -186,12 +186,12 @@ class ArrayExamples:
 
     eval_length = train_length
 
-    def draw(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
+    def train_row(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         """Example `index`; nothing is random."""
         del rng
-        return self.take(index)
+        return self.eval_row(index)
 
-    def take(self, position: int) -> dict[str, Any]:
+    def eval_row(self, position: int) -> dict[str, Any]:
         """The example at `position`; a blank one behind the end."""
         return {"position": position if position < len(self._arrays) else None}
 
@@ -208,7 +208,7 @@ class ArrayExamples:
             rows[~real] = 0
             return rows
 
-        batch = {GROUP: gather(arrays.kinds).astype(np.int32), MASK: real}
+        batch = {SLICE: gather(arrays.slice_ids).astype(np.int32), MASK: real}
         for name, target in arrays.targets.items():
             if isinstance(target.values, np.ndarray):
                 key = TARGETS + name

@@ -102,15 +102,15 @@ class Source:
     """One split of a data set of images and questions.
 
     A record holds `image` uint8 [H W 3], `image_id` (int) and `questions`, a dict of equally long
-    sequences: `question` (str), `answer` (index into `answers`) and `type` (index into `groups`).
+    sequences: `question` (str), `answer` (index into `class_names`) and `type` (into `slices`).
 
     Attributes:
         name: for messages, such as "easy_vqa/train".
         records: random access; `records[i]` raises where record i is broken. One that is not as
             above counts as broken too.
-        answers: the class names in the order of the labels; () where records hold something else,
+        class_names: in the order of the labels; () where records hold something else,
             which is not looked at.
-        groups: the kinds of question; metrics are also reported by group.
+        slices: the kinds of question; metrics are also reported by slice.
         broken: index -> error of the records found broken so far, in this process.
         target: what the answers are called.
         columns: by modality, "image" or "text", where it has another name.
@@ -118,8 +118,8 @@ class Source:
 
     name: str
     records: Records
-    answers: tuple[str, ...]
-    groups: tuple[str, ...]
+    class_names: tuple[str, ...]
+    slices: tuple[str, ...]
     broken: dict[int, str] = dataclasses.field(default_factory=dict, compare=False)
     target: str = "label"
     columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -136,8 +136,8 @@ class Source:
         """
         try:
             record = self.records.read(index, fields)
-            if self.answers:
-                check_record(record, len(self.answers), len(self.groups))
+            if self.class_names:
+                check_record(record, len(self.class_names), len(self.slices))
             return record
         except MemoryError:
             raise

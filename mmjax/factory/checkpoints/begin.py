@@ -8,7 +8,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
 from mmjax.errors import UserError
-from mmjax.factory.checkpoints import frozen_base, warm_start
+from mmjax.factory.checkpoints import delta, warm_start
 from mmjax.factory.config.typed import plain
 from mmjax.factory.make_training import rates
 from mmjax.train.checkpoints import changes, workdir
@@ -19,10 +19,10 @@ def check_source(config: ConfigDict, path: Path) -> None:
     source = config.init_from
     if not source or workdir.has_checkpoints(path):
         return
-    if config.train.adapter_only:
+    if config.train.delta_checkpoints:
         raise UserError(
-            "config.init_from with config.train.adapter_only: checkpoints would leave out what was"
-            " taken; set config.train.adapter_only to False"
+            "config.init_from with config.train.delta_checkpoints: checkpoints would leave out"
+            " what was taken; set config.train.delta_checkpoints to False"
         )
     there = Path(source).expanduser()
     if not there.exists():
@@ -51,7 +51,7 @@ def first_variables(
     Raises:
         UserError: nothing in `config.init_from` fits.
     """
-    tree, notes = frozen_base.first_variables(config, path)
+    tree, notes = delta.first_variables(config, path)
     if not config.init_from:
         return tree, notes
     names = warm_start.names_in(path, reads_words=reads_words)

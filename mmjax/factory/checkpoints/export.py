@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from mmjax.errors import UserError
 from mmjax.factory import make_model, tuning
 from mmjax.factory.checkpoints import joint, own, pretrained
-from mmjax.factory.checkpoints.halves import half_of
+from mmjax.factory.checkpoints.dual_parts import part_of_dual
 from mmjax.factory.tables.names import lookup, sample_rate
 from mmjax.interop.architecture import Architecture, Checkpoint
 from mmjax.interop.encoding.encoder import part_of
@@ -84,12 +84,12 @@ def export(
     if name not in known:
         return _own(config, workdir, tree, name, directory)
     checkpoint = pretrained.checkpoints(config, workdir)[name]
-    tower = {kind: values["tower"] for kind, values in tree.items()}
+    backbone = {kind: values["backbone"] for kind, values in tree.items()}
     if own.is_own(checkpoint):
-        own.write(tower, directory)
+        own.write(backbone, directory)
         copy_beside(checkpoint.path, directory)
         return []
-    return _tower(config, checkpoint, tower, name, directory)
+    return _tower(config, checkpoint, backbone, name, directory)
 
 
 def _folded(config: ConfigDict, workdir: Path, variables: Any) -> Mapping[str, Any]:
@@ -142,8 +142,8 @@ def _whole(
     folded = _folded(config, workdir, variables)
     checkpoint = pretrained.checkpoints(config, workdir)[joint.MODEL]
     architecture, behind = joint.checked(config, checkpoint, np.float32)
-    if kind == "npz" and architecture.family != "big_vision":
-        raise UserError(f"--to=npz is for big_vision, not for {architecture.family}: safetensors")
+    if kind == "npz" and architecture.name != "big_vision":
+        raise UserError(f"--to=npz is for big_vision, not for {architecture.name}: safetensors")
     places = moves(architecture, behind, joint.kinds(config))
     trained = from_run(folded, places, architecture)
     found = to_tensors(architecture.rules, trained, names_in_file(checkpoint, architecture))
@@ -179,16 +179,16 @@ def _buffers(
 
 
 def _tower(
-    config: ConfigDict, checkpoint: Checkpoint, tower: Any, name: str, directory: Path
+    config: ConfigDict, checkpoint: Checkpoint, backbone: Any, name: str, directory: Path
 ) -> list[str]:
     """A pretrained encoder. Of a model of one space it goes alone: the rest did not train along."""
     architecture = architecture_of(checkpoint, np.float32)
     kind = make_model.kind_of(config, name)
     part = part_of(architecture, kind, f"config.encoders.{name}")
     rules = below(architecture.rules, part.path) if part.path else architecture.rules
-    found = to_tensors(rules, tower, names_in_file(checkpoint, architecture))
+    found = to_tensors(rules, backbone, names_in_file(checkpoint, architecture))
     if joint_of(architecture) is not None:
-        return half_of(checkpoint, architecture, kind, found, directory)
+        return part_of_dual(checkpoint, architecture, kind, found, directory)
     named = _named(checkpoint, architecture)
     lacking = sorted(named.keys() - found.keys())
     origin = Path(config.encoders[name].path).expanduser()
@@ -198,7 +198,7 @@ def _tower(
         there = [n for n in lacking if named[n] in rest]
         kept = {n: np.asarray(rest[named[n]].read()) for n in there}
         found |= kept
-        behind = [n for n in kept if architecture.canonical(n)]
+        behind = [n for n in kept if architecture.normalise(n)]
         if behind:
             notes.append(
                 f"{len(behind)} tensors are the original's and did not train with this encoder,"

@@ -1,9 +1,9 @@
 """config.model -> a whole published model of one space in training, with all that is its own.
 
-CLIP, SigLIP, CLAP and their like, by `mmjax.pretrained(path)`: its towers, projections, temperature
-and bias, and how its files say that pictures, texts and sounds become inputs. What the modalities
-without an entry in `config.encoders` are is what it encodes; others may be aligned with them.
-Parameters lie where those of `mmjax.models.aligned.AlignedModel` do.
+CLIP, SigLIP, CLAP and their like, by `mmjax.pretrained(path)`: its backbones, projections,
+temperature and bias, and how its files say that images, texts and sounds become inputs. What the
+modalities without an entry in `config.encoders` are is what it encodes; others may be aligned with
+them. Parameters lie where those of `mmjax.models.aligned.AlignedModel` do.
 """
 
 import functools
@@ -23,7 +23,7 @@ from mmjax.interop.architecture import Architecture, Checkpoint
 from mmjax.interop.encoding.encoder import PretrainedEncoder
 from mmjax.interop.encoding.sizing import sized
 from mmjax.interop.joint import Joint, joint_of, moves, to_run, width_of
-from mmjax.interop.preprocess.processors import of_pictures
+from mmjax.interop.preprocess.processors import of_images
 from mmjax.interop.preprocess.texts.reading_texts import text_reader
 from mmjax.interop.weights.recognition import architecture_of
 from mmjax.interop.weights.report import Report
@@ -75,7 +75,7 @@ def kinds(config: ConfigDict) -> dict[str, str]:
 
 
 def checked(config: ConfigDict, checkpoint: Checkpoint, dtype: Any) -> tuple[Architecture, Joint]:
-    """How the model is built, and what is behind its towers.
+    """How the model is built, and what is behind its backbones.
 
     Raises:
         UserError: it is no model of one space, or the modalities are not what it encodes.
@@ -84,8 +84,8 @@ def checked(config: ConfigDict, checkpoint: Checkpoint, dtype: Any) -> tuple[Arc
     joint = joint_of(architecture)
     if joint is None:
         raise UserError(
-            f"{WHERE}: {checkpoint.path}, of the family {architecture.family}, has no space that"
-            " two kinds of input share: use it as an encoder, config.encoders.NAME"
+            f"{WHERE}: {checkpoint.path}, of the architecture {architecture.name}, has no space"
+            " that two kinds of input share: use it as an encoder, config.encoders.NAME"
         )
     known = joint.projections
     for name, kind in names.items():
@@ -144,17 +144,17 @@ def check_pictures(
 
     A model that takes any size (NaFlex) has no grid.
     """
-    if not of_pictures(checkpoint, architecture.family):
+    if not of_images(checkpoint, architecture.name):
         raise UserError(
             f"{checkpoint.path}: no file there says how a picture becomes an input: add its"
             " preprocessor_config.json"
         )
-    tower = architecture.parts["image"].module
-    if not hasattr(tower, "grid"):
+    backbone = architecture.parts["image"].module
+    if not hasattr(backbone, "grid"):
         return
     shapes = config.data.get("shapes", {})
     given = tuple(shapes[name])[:2] if name in shapes else (config.data.image_size,) * 2
-    sides = tuple(n * side for n, side in zip(tower.grid, tower.patch_size, strict=True))
+    sides = tuple(n * side for n, side in zip(backbone.grid, backbone.patch_size, strict=True))
     if given != sides:
         key = f"config.data.shapes.{name}" if name in shapes else "config.data.image_size"
         raise UserError(
@@ -179,13 +179,13 @@ def encode_texts(
         return None
     checkpoint = kept[MODEL]
     architecture = architecture_of(checkpoint, np.float32)
-    tower = architecture.parts["text"].module
+    backbone = architecture.parts["text"].module
     settings = text_reader(checkpoint.path, checkpoint.config, architecture).settings
-    most = tower.positions - (0 if tower.padding is None else tower.padding + 1)
+    most = backbone.positions - (0 if backbone.padding is None else backbone.padding + 1)
     padded = "attention_mask" not in architecture.inputs
     # Where words do not see those behind them, what is read at the end of a text is the same
     # without the padding; elsewhere it is as long as in the training of the model.
-    if (settings.full or padded) and not tower.causal:
+    if (settings.full or padded) and not backbone.causal:
         wanted = min(settings.length or most, most)
         if length != wanted:
             raise UserError(
@@ -232,9 +232,9 @@ def frozen(config: ConfigDict) -> tuple[str, ...]:
 def prefixes(config: ConfigDict) -> tuple[str, ...]:
     """What the paths of all parameters begin with that config.model gives."""
     names = kinds(config)
-    towers = [f"encoders_{name}/tower/" for name in names]
+    backbones = [f"encoders_{name}/backbone/" for name in names]
     behind = [f"projections_{name}/" for name in names]
-    return (*towers, *behind, *(("logit_",) if names else ()))
+    return (*backbones, *behind, *(("logit_",) if names else ()))
 
 
 def losses(config: ConfigDict, entries: Mapping[str, ConfigDict]) -> dict[str, ConfigDict]:
@@ -263,7 +263,7 @@ def logits_of(config: ConfigDict, params: Mapping[str, Any]) -> tuple[float, flo
     return float(np.exp(params["logit_scale"])), None if bias is None else float(bias)
 
 
-def warn_of_halves(config: ConfigDict, kept: pretrained.Checkpoints) -> None:
+def warn_of_separate_parts(config: ConfigDict, kept: pretrained.Checkpoints) -> None:
     """Says that two encoders of one model are aligned anew, though it has a space for both."""
     places: dict[Path, list[str]] = {}
     for name in pretrained.chosen(config):
@@ -294,4 +294,4 @@ def pictures(
     architecture = architecture_of(kept[MODEL], np.float32)
     if not hasattr(architecture.parts["image"].module, "grid"):
         return None
-    return sized(of_pictures(kept[MODEL], architecture.family))
+    return sized(of_images(kept[MODEL], architecture.name))

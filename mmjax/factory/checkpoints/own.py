@@ -27,7 +27,7 @@ from mmjax.interop.formats import safetensors
 from mmjax.interop.formats.open_weights import open_weights
 from mmjax.interop.weights.checkpoint import read_config_file
 from mmjax.interop.weights.layout import nested
-from mmjax.interop.weights.native import FILES
+from mmjax.interop.weights.mmjax_format import FILES
 from mmjax.interop.weights.variables import flat
 from mmjax.nn.audio.resample import resample
 from mmjax.nn.layers.dense import Dense
@@ -44,16 +44,16 @@ class OwnEncoder(nn.Module):
     """Raw input -> Tokens, by an encoder that was trained in another run.
 
     Attributes:
-        tower: (value, mask, *, deterministic) -> Tokens.
-        width: D of the tokens; a last dense layer takes them there if those of the tower differ.
-        rate, heard: of sounds: that of the data and that of the tower, in Hz; None: no sounds.
+        backbone: (value, mask, *, deterministic) -> Tokens.
+        width: D of the tokens; a last dense layer takes them there if those of the backbone differ.
+        rate, backbone_rate: of sounds in the data and in the backbone, in Hz; None: no sounds.
         dtype: type of the computation.
     """
 
-    tower: nn.Module
+    backbone: nn.Module
     width: int
     rate: int | None = None
-    heard: int | None = None
+    backbone_rate: int | None = None
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -64,10 +64,10 @@ class OwnEncoder(nn.Module):
         *,
         deterministic: bool = True,
     ) -> Tokens:
-        """As of the tower; raises what that raises."""
-        if self.rate != self.heard:
-            value, mask = resample(value, mask, rate=self.rate, target=self.heard)
-        tokens = self.tower(value, mask, deterministic=deterministic)
+        """As of the backbone; raises what that raises."""
+        if self.rate != self.backbone_rate:
+            value, mask = resample(value, mask, rate=self.rate, target=self.backbone_rate)
+        tokens = self.backbone(value, mask, deterministic=deterministic)
         if tokens.x.shape[-1] == self.width:
             return tokens
         x = Dense(self.width, dtype=self.dtype, name="to_width")(tokens.x)
@@ -155,9 +155,9 @@ def encoder(
             raise UserError(f"{where}.{key} is for other libraries' models: leave it out")
     given = {name: c[name] for name in ("width", "vocabulary_size", "sample_rate")}
     entry = ConfigDict({k: tuple(v) if type(v) is list else v for k, v in c["encoder"].items()})
-    tower = construct(ENCODERS[kind], entry, where, **given, dtype=dtype)
+    backbone = construct(ENCODERS[kind], entry, where, **given, dtype=dtype)
     rates = (rate, c["sample_rate"]) if kind == "audio" else (None, None)
-    return OwnEncoder(tower, width, *rates, dtype)
+    return OwnEncoder(backbone, width, *rates, dtype)
 
 
 def variables(checkpoint: Checkpoint, kind: str, where: str) -> dict[str, Any]:

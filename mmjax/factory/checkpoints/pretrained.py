@@ -26,7 +26,7 @@ from mmjax.interop.encoding.encoder import (
 )
 from mmjax.interop.encoding.spectrograms import seen
 from mmjax.interop.preprocess.texts.reading_texts import text_reader
-from mmjax.interop.weights import skeleton
+from mmjax.interop.weights import manifest
 from mmjax.interop.weights.checkpoint import TENSORS_FILE, open_checkpoint
 from mmjax.interop.weights.recognition import architecture_of
 from mmjax.interop.weights.variables import read_variables
@@ -107,8 +107,8 @@ def checkpoints(config: ConfigDict, workdir: Path | None = None) -> dict[str, Ch
             found[name] = open_checkpoint(spec.path)
         if kept is not None:
             if name in found:
-                skeleton.write(found[name], kept)
-            found[name] = skeleton.read(kept)
+                manifest.write(found[name], kept)
+            found[name] = manifest.read(kept)
     return found
 
 
@@ -149,7 +149,7 @@ def prepared(
     """What turns raw input of a kind, sounds at `rate` Hz, into the inputs of a part."""
     sees = takes_spectrograms(architecture, kind)
     wanted = {name: spec.get(f"pixel_{name}") for name in ("mean", "std")}
-    prepare = preparation(part, "image" if sees else kind, checkpoint, wanted, architecture.family)
+    prepare = preparation(part, "image" if sees else kind, checkpoint, wanted, architecture.name)
     if sees:
         return functools.partial(seen, sample_rate=rate, see=prepare)
     if kind == "audio":
@@ -161,7 +161,7 @@ def prepared(
 def frozen(config: ConfigDict) -> tuple[str, ...]:
     """Regular expressions on the paths of the parameters of the encoders that stay as they are."""
     return tuple(
-        f"^encoders_{name}/tower/"
+        f"^encoders_{name}/backbone/"
         for name in chosen(config)
         if config.encoders[name].get("freeze", False)
     )
@@ -192,9 +192,9 @@ def first_variables(config: ConfigDict, kind_of: Any) -> tuple[dict[str, Any], l
 
 
 def note(tree: dict[str, Any], name: str, variables: Mapping[str, Any]) -> None:
-    """Puts the variables of a tower, by collection, where the encoder of a modality has them."""
+    """Puts the variables of a backbone, by collection, where the encoder of a modality has them."""
     for collection, values in variables.items():
-        tree.setdefault(collection, {})[f"encoders_{name}"] = {"tower": values}
+        tree.setdefault(collection, {})[f"encoders_{name}"] = {"backbone": values}
 
 
 def encode_texts(checkpoint: Checkpoint, length: int, *, padded: bool = False) -> Any:

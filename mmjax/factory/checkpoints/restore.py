@@ -6,7 +6,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from mmjax.errors import UserError
-from mmjax.factory.checkpoints.frozen_base import base
+from mmjax.factory.checkpoints.delta import base
 from mmjax.factory.tuning import trains
 from mmjax.train.checkpoints.checkpoint import Checkpoints
 from mmjax.train.partition import to_restore

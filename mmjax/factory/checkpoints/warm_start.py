@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from mmjax.data.pipeline import tokenizer
 from mmjax.errors import UserError
-from mmjax.factory.checkpoints import frozen_base, pretrained
+from mmjax.factory.checkpoints import delta, pretrained
 from mmjax.factory.make_model import kind_of
 from mmjax.interop.weights.checkpoint import open_checkpoint
 from mmjax.interop.weights.recognition import architecture_of
@@ -146,9 +146,9 @@ def _trained(path: Path) -> tuple[Flat, int]:
     Raises:
         UserError: it cannot be read, or keeps only what trained.
     """
-    if (path / frozen_base.FILE).exists():
+    if (path / delta.FILE).exists():
         raise UserError(
-            f"config.init_from={path}: it was trained with config.train.adapter_only, and its"
+            f"config.init_from={path}: it was trained with config.train.delta_checkpoints, and its"
             " checkpoints lack the rest of the model; name a run that keeps all"
         )
     checkpoints = Checkpoints(path)
@@ -178,7 +178,7 @@ def _trained(path: Path) -> tuple[Flat, int]:
 
 
 def _published(config: ConfigDict, path: Path) -> Flat:
-    """The towers of somebody's checkpoint, where encoders of the config have theirs."""
+    """The backbones of somebody's checkpoint, where encoders of the config have theirs."""
     checkpoint = open_checkpoint(path)
     architecture = architecture_of(checkpoint, np.float32)
     found: Flat = {}
@@ -189,7 +189,7 @@ def _published(config: ConfigDict, path: Path) -> Flat:
         )
         for collection, values in variables.items():
             for below, array in flatten_dict(dict(values)).items():
-                found[(collection, f"encoders_{name}", "tower", *below)] = array
+                found[(collection, f"encoders_{name}", "backbone", *below)] = array
     if not found:
         raise UserError(
             f"config.init_from={path}: a published model starts encoders of name"

@@ -123,7 +123,7 @@ KEYS: Mapping[str, Key] = {
     "train.mode": Key(str, "whether higher or lower is better", names=("max", "min")),
     "train.patience": _count("stop after so many without progress; 0: never", 0, least=0),
     "train.max_skipped": _count("non-finite steps in a row before an error", 10),
-    "train.adapter_only": Key(bool, "leave frozen published weights out", False),
+    "train.delta_checkpoints": Key(bool, "leave frozen published weights out", False),
     "mesh.data": Key(int, "data-parallel devices; -1: all that are left", -1, least=-1),
     "mesh.fsdp": _count("devices that shard batch and parameters", 1),
     "mesh.tensor": _count("tensor-parallel devices", 1),

@@ -11,6 +11,7 @@ from mmjax.factory.make_model import as_config
 from mmjax.train.checkpoints import workdir as workdirs
 
 OLD_NAMES = {"batch/label": "batch/targets/label", "batch/targets": "batch/targets/tags"}
+OLD_ROOMS = {"fooling/": "generator_score/"}  # first parts of the names of arrays
 
 
 def _renamed(stored: dict[str, Any]) -> dict[str, Any]:
@@ -19,6 +20,11 @@ def _renamed(stored: dict[str, Any]) -> dict[str, Any]:
     target = data.pop("transcript", None)
     if target is not None:
         stored = {**stored, "data": data, "target": target}
+    train = stored.get("train")
+    if isinstance(train, dict) and "adapter_only" in train:
+        train = {k: v for k, v in train.items() if k != "adapter_only"}
+        train["delta_checkpoints"] = stored["train"]["adapter_only"]
+        stored = {**stored, "train": train}
     return _with_names(stored, {**OLD_NAMES, "batch/transcript": f"batch/targets/{target}"})
 
 
@@ -27,7 +33,10 @@ def _with_names(tree: Any, names: dict[str, str]) -> Any:
         return {key: _with_names(value, names) for key, value in tree.items()}
     if isinstance(tree, list):
         return [_with_names(value, names) for value in tree]
-    return names.get(tree, tree) if isinstance(tree, str) else tree
+    if not isinstance(tree, str):
+        return tree
+    old = next((room for room in OLD_ROOMS if tree.startswith(room)), "")
+    return OLD_ROOMS[old] + tree.removeprefix(old) if old else names.get(tree, tree)
 
 
 def completed(stored: dict[str, Any]) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from typing import Any
 from mmjax.factory.tables.encoders import ENCODERS
 from mmjax.factory.tables.fusions import FUSIONS
 from mmjax.factory.tables.losses import LOSSES, PENALTIES
-from mmjax.factory.tables.metrics import ROW_METRICS, SET_METRICS, TEXT_METRICS
-from mmjax.interop.architectures import FAMILIES
+from mmjax.factory.tables.metrics import DATASET_METRICS, ROW_METRICS, TEXT_METRICS
+from mmjax.interop.architectures import ARCHITECTURES
 
 BEGIN, END = "<!-- {} -->", "<!-- end of {} -->"
 PAPER = re.compile(r"((?:[A-Z][\w'-]+ )?[A-Z][\w'-]+(?: et al\.| & [A-Z][\w'-]+)? \d{4})")
@@ -93,25 +93,25 @@ def metrics() -> str:
     """The tables of metrics."""
     tables = (
         judgements(ROW_METRICS, "metric of each example"),
-        judgements(SET_METRICS, "metric of a whole set"),
+        judgements(DATASET_METRICS, "metric of a whole set"),
         judgements(TEXT_METRICS, "metric of texts, in Python"),
     )
     return "\n\n".join(tables)
 
 
-def families() -> str:
-    """The table of families of checkpoints."""
+def architectures() -> str:
+    """The table of architectures of checkpoints."""
     lines = ["| family | what it is | which models | source |", "|---|---|---|---|"]
-    for family in sorted(FAMILIES, key=lambda family: family.name):
-        module = inspect.getmodule(family.build)
-        row = (f"`{family.name}`", summary(module), summary(family.build), papers(module))
+    for spec in sorted(ARCHITECTURES, key=lambda spec: spec.name):
+        module = inspect.getmodule(spec.build)
+        row = (f"`{spec.name}`", summary(module), summary(spec.build), papers(module))
         lines.append("| " + " | ".join(row) + " |")
     return "\n".join(lines)
 
 
 GALLERIES = {
     "gallery of encoders": encoders,
-    "gallery of families": families,
+    "gallery of architectures": architectures,
     "gallery of fusions": lambda: table(FUSIONS, "fusion"),
     "gallery of losses": losses,
     "gallery of metrics": metrics,

@@ -2,12 +2,12 @@
 
 from mmjax.metrics import (
     classification,
+    dataset_metrics,
     regression,
     representation,
     retrieval,
     text,
     vqa,
-    whole_set,
 )
 
 # One value for each row, on the devices; averaged exactly.
@@ -22,26 +22,26 @@ ROW_METRICS = {
     "vqa_accuracy": vqa.soft_accuracy,
 }
 # The whole set at once, on the host.
-SET_METRICS = {
+DATASET_METRICS = {
     "alignment": representation.alignment,
-    "average_precision": whole_set.average_precision,
+    "average_precision": dataset_metrics.average_precision,
     "bleu": text.bleu,
-    "calibration_error": whole_set.expected_calibration_error,
+    "calibration_error": dataset_metrics.expected_calibration_error,
     "character_error_rate": text.character_error_rate,
     "cider": text.cider,
     "cka": representation.cka,
     "feature_correlation": representation.feature_correlation,
     "modality_gap": representation.modality_gap,
-    "multilabel_average_precision": whole_set.multilabel_average_precision,
-    "multilabel_precision_recall_f1": whole_set.multilabel_precision_recall_f1,
-    "multilabel_roc_auc": whole_set.multilabel_roc_auc,
-    "precision_recall_f1": whole_set.precision_recall_f1,
+    "multilabel_average_precision": dataset_metrics.multilabel_average_precision,
+    "multilabel_precision_recall_f1": dataset_metrics.multilabel_precision_recall_f1,
+    "multilabel_roc_auc": dataset_metrics.multilabel_roc_auc,
+    "precision_recall_f1": dataset_metrics.precision_recall_f1,
     "regression": regression.regression,
     "retrieval": retrieval.retrieval,
-    "roc_auc": whole_set.roc_auc,
+    "roc_auc": dataset_metrics.roc_auc,
     "uniformity": representation.uniformity,
     "word_error_rate": text.word_error_rate,
 }
-METRICS = ROW_METRICS | SET_METRICS
+METRICS = ROW_METRICS | DATASET_METRICS
 # Of texts that several people wrote: for Python, until a data set has them.
 TEXT_METRICS = {"vqa_answers": vqa.soft_accuracy_of_answers}

@@ -13,21 +13,21 @@ from mmjax.fusion.pooling.projected import modality_means, project_each
 from mmjax.nn.layers.options import activation
 from mmjax.types import Fused, Tokens
 
-MOST_ENTRIES = 2**17  # of the outer product, for each example
+MAX_ENTRIES = 2**17  # of the outer product, for each example
 
 
 def check_entries(factor_width: int, modalities: int) -> None:
     """Raises UserError if the outer product of so many vectors [x; 1] is too large to compute."""
     entries = (factor_width + 1) ** modalities
-    if entries <= MOST_ENTRIES:
+    if entries <= MAX_ENTRIES:
         return
     fits = 0
-    while (fits + 2) ** modalities <= MOST_ENTRIES:
+    while (fits + 2) ** modalities <= MAX_ENTRIES:
         fits += 1
     advice = f"choose factor_width {fits} or less" if fits else "choose the fusion 'lmf'"
     raise UserError(
         f"tfn fusion: the outer product of {modalities} modalities of factor_width {factor_width}"
-        f" has {entries} entries, more than {MOST_ENTRIES}: {advice}"
+        f" has {entries} entries, more than {MAX_ENTRIES}: {advice}"
     )
 
 

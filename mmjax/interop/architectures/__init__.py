@@ -1,4 +1,4 @@
-"""The families of published models, each with how to recognise one and how to build it."""
+"""The architectures of published models, each with how to recognise one and how to build it."""
 
 from mmjax.interop.architectures.audio import (
     ast,
@@ -23,28 +23,28 @@ from mmjax.interop.architectures.vision import (
 
 # The first that recognises a checkpoint builds it: a folder of sentence-transformers has a
 # config.json of its text model, too, and one of open_clip's often that of transformers' CLIP.
-FAMILIES = (
-    sentence_transformers.FAMILY,
-    open_clip.FAMILY,
-    ast.FAMILY,
-    bert.FAMILY,
+ARCHITECTURES = (
+    sentence_transformers.SPEC,
+    open_clip.SPEC,
+    ast.SPEC,
+    bert.SPEC,
     bert.DISTILBERT,
-    big_vision.FAMILY,
-    clap.FAMILY,
-    clip.FAMILY,
-    dinov2.FAMILY,
-    roberta.FAMILY,
-    siglip.FAMILY,
-    siglip2.FAMILY,
-    timm_vit.FAMILY,
-    videomae.FAMILY,
-    vit.FAMILY,
-    vivit.FAMILY,
-    wav2vec2.FAMILY,
-    whisper.FAMILY,
-    whisper_ct2.FAMILY,
-    mobilenet.FAMILY,
-    resemblyzer.FAMILY,
-    resnet.FAMILY,
-    silero.FAMILY,
+    big_vision.SPEC,
+    clap.SPEC,
+    clip.SPEC,
+    dinov2.SPEC,
+    roberta.SPEC,
+    siglip.SPEC,
+    siglip2.SPEC,
+    timm_vit.SPEC,
+    videomae.SPEC,
+    vit.SPEC,
+    vivit.SPEC,
+    wav2vec2.SPEC,
+    whisper.SPEC,
+    whisper_ct2.SPEC,
+    mobilenet.SPEC,
+    resemblyzer.SPEC,
+    resnet.SPEC,
+    silero.SPEC,
 )

@@ -1,4 +1,4 @@
-"""What several families share: layouts of blocks, and classifiers."""
+"""What several architectures share: layouts of blocks, and classifiers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,17 +10,17 @@ from mmjax.interop.weights.layout import Rules, dense, norm, prefixed, qkv
 
 
 def classified(
-    tower: nn.Module, rules: Rules, names: Mapping[str, Any], head: str = "classifier"
+    backbone: nn.Module, rules: Rules, names: Mapping[str, Any], head: str = "classifier"
 ) -> tuple[nn.Module, str, Rules]:
-    """A tower with the classifier on its pooled vector, if there is one among the tensors `names`.
+    """A backbone with the classifier on its pooled vector, if there is one among `names`.
 
     Returns:
-        The module, the path of the tower's parameters in it, and its layout.
+        The module, the path of the backbone's parameters in it, and its layout.
     """
     if f"{head}.weight" not in names:
-        return tower, "", rules
-    module = Classifier(tower, names[f"{head}.weight"].shape[0], tower.dtype)
-    return module, "tower", [*prefixed(rules, "tower/"), *dense("classifier", head)]
+        return backbone, "", rules
+    module = Classifier(backbone, names[f"{head}.weight"].shape[0], backbone.dtype)
+    return module, "backbone", [*prefixed(rules, "backbone/"), *dense("classifier", head)]
 
 
 def modern_blocks(ours: str, theirs: str, layers: int, width: int) -> Rules:

@@ -1,4 +1,4 @@
-"""config.json as the families read it: defaults filled in, names in our words."""
+"""config.json as the architectures read it: defaults filled in, names in our words."""
 
 from collections.abc import Mapping
 from types import SimpleNamespace
@@ -22,7 +22,7 @@ ACTIVATIONS = {
 
 # The most that a number may be: published models stay below a tenth. What is built takes time and
 # memory by these numbers before any tensor is read.
-MOST_LAYERS, MOST = 2**10, 2**20
+MAX_LAYERS, MOST = 2**10, 2**20
 FRACTIONS = ("mlp_ratio",)  # may be broken numbers, though they are whole ones by default
 OF_LAYERS = ("num_hidden_layers", "encoder_layers", "decoder_layers", "layers", "depths")
 OF_PICTURES = ("image_size", "patch_size", "patch_stride")  # which may be rows and columns
@@ -49,7 +49,7 @@ def settings(config: Mapping[str, Any], defaults: Mapping[str, Any], where: str)
                 " is the file damaged, or of another model?"
             )
         numbers = value if isinstance(value, (list, tuple)) else (value,)
-        most = MOST_LAYERS if key in OF_LAYERS else MOST
+        most = MAX_LAYERS if key in OF_LAYERS else MOST
         if any(type(number) in (int, float) and not abs(number) <= most for number in numbers):
             raise UserError(
                 f"{where}: config.json has {key}={value!r}, over {most}: is the file damaged?"

@@ -53,7 +53,7 @@ class PretrainedEncoder(nn.Module):
     """Raw input -> Tokens, by a part of a published model.
 
     Attributes:
-        tower: (the inputs of its library) -> a dict with "last_hidden_state" [B N d].
+        backbone: (the inputs of its library) -> a dict with "last_hidden_state" [B N d].
         prepare: (value, mask) -> the inputs, and which examples [B] or tokens [B N] are real.
         width: D of the tokens; a last dense layer takes them there if the model is of another.
             None: that of the model.
@@ -61,7 +61,7 @@ class PretrainedEncoder(nn.Module):
         dtype: type of the computation.
     """
 
-    tower: nn.Module
+    backbone: nn.Module
     prepare: Callable
     width: int | None
     output: str = "sequence"
@@ -82,7 +82,7 @@ class PretrainedEncoder(nn.Module):
                 wanted output.
         """
         inputs, real = self.prepare(value, mask)
-        found = self.tower(**inputs, deterministic=deterministic)
+        found = self.backbone(**inputs, deterministic=deterministic)
         pick = choose(OUTPUTS, self.output, "output")
         if self.output == "pooled" and "pooler_output" not in found:
             raise UserError("this model has no pooled output: choose output='sequence'")
@@ -104,7 +104,7 @@ def part_of(architecture: Architecture, kind: str, where: str) -> Part:
         return architecture.parts["image"]
     if kind not in architecture.parts:
         raise UserError(
-            f"{where}: this model of the family {architecture.family} encodes"
+            f"{where}: this model of the architecture {architecture.name} encodes"
             f" {' and '.join(sorted(architecture.parts)) or 'nothing'}, not {kind}"
         )
     return architecture.parts[kind]
@@ -116,7 +116,11 @@ def takes_spectrograms(architecture: Architecture, kind: str) -> bool:
 
 
 def preparation(
-    part: Part, kind: str, checkpoint: Checkpoint, options: Mapping[str, Any], family: str = ""
+    part: Part,
+    kind: str,
+    checkpoint: Checkpoint,
+    options: Mapping[str, Any],
+    architecture: str = "",
 ) -> Any:
     """What turns raw input into the inputs of a part.
 
@@ -125,7 +129,7 @@ def preparation(
         checkpoint: its files say how pixels are normalised, as for prediction (see
             `mmjax.interop.preprocess.processors`), and whatever `part.read` reads there.
         options: what the user wants otherwise: "mean" and "std" of pixels in 0..1.
-        family: the name of the model's.
+        architecture: the name of the model's.
 
     Raises:
         UserError: nothing says how pixels are normalised, or `part.read` raises it.
@@ -137,7 +141,7 @@ def preparation(
     if kind in ("image", "video"):
         wanted = {key: value for key, value in options.items() if value is not None}
         if not wanted.keys() >= {"mean", "std"}:
-            given |= processors.statistics(checkpoint, family, kind)
+            given |= processors.statistics(checkpoint, architecture, kind)
         given |= wanted
         if not given.keys() >= {"mean", "std"}:
             raise UserError(

@@ -16,7 +16,7 @@ from mmjax.interop.formats.tensors import Tensor, Weights
 from mmjax.interop.formats.zip_file import Member
 
 SUFFIX = ".npy"
-MOST_HEADER_BYTES = 10_000  # NumPy's own limit
+MAX_HEADER_BYTES = 10_000  # NumPy's own limit
 FIELDS = {
     "descr": re.compile(
         r"""['"]descr['"]\s*:\s*['"]([<>|=]?)([A-Za-z])(\d{0,9})(?:\[\w+\])?['"]"""
@@ -92,7 +92,7 @@ def _header(file: File, name: str, member: Member) -> tuple[int, dict[str, tuple
         raise file.damaged(f"{shown(name)} is not a .npy file")
     before = 10 if start[6] == 1 else 12
     length = int.from_bytes(start[8:before], "little")
-    if length > MOST_HEADER_BYTES or before + length > member.size:
+    if length > MAX_HEADER_BYTES or before + length > member.size:
         raise file.damaged(f"the header of {shown(name)} does not end")
     text = member.head(before + length)[before:].decode("latin-1")
     fields = {}

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from mmjax.interop.formats.reading import Stream
 
-MOST_STEPS = 10_000_000
+MAX_STEPS = 10_000_000
 
 
 class Global(NamedTuple):
@@ -71,7 +71,7 @@ class _Machine:
         self.marked: list[list[Any]] = []  # the stacks below each mark
         self.memo: dict[int, Any] = {}
         self.work = 0
-        self.most_work = min(MOST_STEPS, 1000 + 8 * stream.size)
+        self.most_work = min(MAX_STEPS, 1000 + 8 * stream.size)
 
     def run(self) -> Any:
         stream = self.stream

@@ -14,7 +14,7 @@ import numpy as np
 
 from mmjax.errors import UserError
 
-MOST_AXES = 32
+MAX_AXES = 32
 
 
 def shown(name: str) -> str:
@@ -82,7 +82,7 @@ class File:
         """
         whole = all(type(size) is int and size >= 0 for size in shape)
         # NumPy multiplies the sizes of empty arrays too.
-        if len(shape) > MOST_AXES or not whole or math.prod(max(1, s) for s in shape) >= 2**55:
+        if len(shape) > MAX_AXES or not whole or math.prod(max(1, s) for s in shape) >= 2**55:
             raise self.damaged(f"{shown(name)} has an impossible shape")
         return math.prod(shape) * dtype.itemsize
 

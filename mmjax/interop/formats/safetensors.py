@@ -44,7 +44,7 @@ DTYPES = {
 CODES = {dtype: code for code, dtype in DTYPES.items()}
 METADATA = "__metadata__"
 PYTORCH = MappingProxyType({"format": "pt"})  # transformers refuses a file without it
-MOST_HEADER_BYTES = 100_000_000  # the format's own limit
+MAX_HEADER_BYTES = 100_000_000  # the format's own limit
 
 
 def is_safetensors(file: File) -> bool:
@@ -62,7 +62,7 @@ def read(file: File) -> Weights:
         UserError: anything in the header that the format forbids: see `_place`, and a name twice.
     """
     header_bytes = int.from_bytes(file.read(0, 8).tobytes(), "little") if file.size >= 8 else -1
-    if not 2 <= header_bytes <= min(file.size - 8, MOST_HEADER_BYTES):
+    if not 2 <= header_bytes <= min(file.size - 8, MAX_HEADER_BYTES):
         raise file.damaged(f"its header should be {header_bytes} bytes long")
     header = parse_json(file, file.read(8, header_bytes).tobytes())
     header.pop(METADATA, None)

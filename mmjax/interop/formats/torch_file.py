@@ -23,11 +23,11 @@ from mmjax.interop.formats.zip_file import Member
 LEGACY_START = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 LEGACY_VERSION = 1001
 PICKLE = "/data.pkl"
-MOST_DEPTH = 64
-MOST_LETTERS = 1000
-MOST_ENTRIES = 5_000_000
+MAX_DEPTH = 64
+MAX_LETTERS = 1000
+MAX_ENTRIES = 5_000_000
 # An expanded tensor is stored once and is larger than its storage.
-MOST_EXPANDED_BYTES = 1 << 24
+MAX_EXPANDED_BYTES = 1 << 24
 
 Bytes = Callable[[int, int], np.ndarray]  # (first byte, count) of a storage -> uint8 [count]
 
@@ -116,7 +116,7 @@ def _weights(file: File, value: Any, readers: Mapping[str, Bytes]) -> Weights:
 def _entries(file: File, value: Any) -> Iterator[tuple[str, Stored | np.ndarray]]:
     """The arrays inside of nested containers, in their order, with names joined by dots."""
     waiting: list[tuple[tuple[str, ...], Any]] = [((), value)]
-    left = min(MOST_ENTRIES, 1000 + 8 * file.size)
+    left = min(MAX_ENTRIES, 1000 + 8 * file.size)
     while waiting:
         path, entry = waiting.pop()
         if isinstance(entry, NumpyArray):
@@ -128,7 +128,7 @@ def _entries(file: File, value: Any) -> Iterator[tuple[str, Stored | np.ndarray]
         elif isinstance(entry, dict | list | tuple):
             left -= len(entry)
             # A container may hold itself, or be held a thousand times by one that is.
-            if left < 0 or len(path) == MOST_DEPTH or sum(map(len, path)) > MOST_LETTERS:
+            if left < 0 or len(path) == MAX_DEPTH or sum(map(len, path)) > MAX_LETTERS:
                 raise UserError(
                     f"{file.where}: has too many entries, levels or letters in a name, or holds"
                     " itself; save only the weights: torch.save(model.state_dict(), …)"
@@ -153,7 +153,7 @@ def _tensor(file: File, name: str, stored: Stored, data: Bytes) -> Tensor:
     """Checks that a tensor lies inside its storage; reads nothing."""
     storage, dtype, offset, shape, strides = stored
     count = file.byte_count(name, shape, dtype)
-    if count > max(file.size, MOST_EXPANDED_BYTES):
+    if count > max(file.size, MAX_EXPANDED_BYTES):
         raise file.damaged(f"{shown(name)} is larger than the file")
     if len(strides) != len(shape) or not all(type(s) is int and s >= 0 for s in strides):
         raise file.damaged(f"{shown(name)} has impossible strides")

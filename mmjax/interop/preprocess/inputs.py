@@ -43,7 +43,7 @@ def reader(model: Pretrained, name: str) -> Callable[..., dict[str, Any]]:
     """
     if name == "text":
         return text_reader(model.path, model.config, model.architecture)
-    return processors.reader(model.checkpoint, model.architecture.family, name)
+    return processors.reader(model.checkpoint, model.architecture.name, name)
 
 
 def in_batches(model: Pretrained, name: str) -> Reader:

@@ -43,24 +43,24 @@ TORCHVISION: Mapping[str, Mapping[str, int]] = {
 }
 
 
-def reader(checkpoint: Checkpoint, family: str, kind: str) -> Processor:
+def reader(checkpoint: Checkpoint, architecture: str, kind: str) -> Processor:
     """What turns a list of values of one modality into the inputs of a model; of sounds,
     `mmjax.interop.preprocess.sounds.audio_inputs.audio_reader` does, of texts
     `mmjax.interop.preprocess.texts.reading_texts.text_reader`.
 
     Args:
         checkpoint: the model on the disk.
-        family: its name in `mmjax.interop.architectures.FAMILIES`.
+        architecture: its name in `mmjax.interop.architectures.ARCHITECTURES`.
         kind: "image" or "video".
 
     Raises:
         UserError: no file says it, or one says what is not understood.
     """
-    found = of_pictures(checkpoint, family, kind)
+    found = of_images(checkpoint, architecture, kind)
     if not found:
         raise UserError(
             f"{folder_of(checkpoint)} has no preprocessor_config.json, so nothing says how a file"
-            f" becomes an input of this model: {_advice(kind, family)}, or pass arrays to the"
+            f" becomes an input of this model: {_advice(kind, architecture)}, or pass arrays to the"
             " `model` of this"
         )
     return image_processor(found)
@@ -86,7 +86,9 @@ def alike(
         yield places, {key: np.concatenate([rows[place][key] for place in places]) for key in names}
 
 
-def of_pictures(checkpoint: Checkpoint, family: str = "", kind: str = "image") -> Mapping[str, Any]:
+def of_images(
+    checkpoint: Checkpoint, architecture: str = "", kind: str = "image"
+) -> Mapping[str, Any]:
     """What `mmjax.interop.preprocess.images.recipes.recipe` takes, from the first file that says
     it.
 
@@ -95,7 +97,7 @@ def of_pictures(checkpoint: Checkpoint, family: str = "", kind: str = "image") -
 
     Args:
         checkpoint: the model on the disk.
-        family: its name; "": of any.
+        architecture: its name; "": of any.
         kind: "image" or "video".
 
     Returns:
@@ -105,7 +107,7 @@ def of_pictures(checkpoint: Checkpoint, family: str = "", kind: str = "image") -
         UserError: a file that is no JSON table, or one that names no class, of a model whose type
             does not tell it either.
     """
-    for name, config in _files(folder_of(checkpoint), family, kind):
+    for name, config in _files(folder_of(checkpoint), architecture, kind):
         order = reversed(NESTED) if kind == "video" else NESTED
         found = next((config[n] for n in order if isinstance(config.get(n), Mapping)), config)
         if name == OPEN_CLIP:
@@ -135,10 +137,12 @@ def of_sounds(checkpoint: Checkpoint) -> Mapping[str, Any]:
     return {}
 
 
-def statistics(checkpoint: Checkpoint, family: str, kind: str) -> dict[str, tuple[float, ...]]:
+def statistics(
+    checkpoint: Checkpoint, architecture: str, kind: str
+) -> dict[str, tuple[float, ...]]:
     """The "mean" and "std" that pictures are normalised by, with pixels in 0..1, a number for each
-    channel; {} if no file says them. For the arguments and errors see `of_pictures`."""
-    config = of_pictures(checkpoint, family, kind)
+    channel; {} if no file says them. For the arguments and errors see `of_images`."""
+    config = of_images(checkpoint, architecture, kind)
     if not config:
         return {}
     steps = recipe(config)
@@ -156,11 +160,11 @@ def folder_of(checkpoint: Checkpoint) -> Path:
     return checkpoint.path if checkpoint.path.is_dir() else checkpoint.path.parent
 
 
-def _files(folder: Path, family: str, kind: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _files(folder: Path, architecture: str, kind: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     names = (*PROCESSORS, VIDEOS, OPEN_CLIP)
     if kind == "video":
         names = (VIDEOS, *PROCESSORS)
-    elif family == "open_clip":
+    elif architecture == "open_clip":
         names = (OPEN_CLIP, *PROCESSORS)
     for name in names:
         if (folder / name).is_file():
@@ -190,8 +194,8 @@ def _classed(found: Mapping[str, Any], checkpoint: Checkpoint, file: str) -> Map
     return {**found, "image_processor_type": image_classes.OF_TYPES[kind]}
 
 
-def _advice(kind: str, family: str) -> str:
-    if kind == "image" and family in ("mobilenet", "resnet"):
+def _advice(kind: str, architecture: str) -> str:
+    if kind == "image" and architecture in ("mobilenet", "resnet"):
         return (
             'add one, of torchvision\'s weights {"resize_size": 256, "crop_size": 224}, of its'
             " IMAGENET1K_V2 with 232, or of timm's its config.json"

@@ -47,7 +47,7 @@ def decoding_of(model: Pretrained) -> Decoding:
         UserError: a file that is damaged, or does not say how a transcript begins or ends.
     """
     folder = model.path if model.path.is_dir() else model.path.parent
-    if model.architecture.family == whisper_ct2.FAMILY.name:
+    if model.architecture.name == whisper_ct2.SPEC.name:
         found = whisper_ct2.generation_config(folder, model.config)
     else:
         found = read_json(folder / "generation_config.json") or model.config

@@ -59,7 +59,7 @@ def transcribe(
     """
     if not writes(model):
         raise UserError(
-            f"{model.path}: a model of the family {model.architecture.family} without a head that"
+            f"{model.path}: a {model.architecture.name} model without a head that"
             " writes: use embed(...)"
         )
     if has_letters(model):
@@ -174,7 +174,7 @@ def word_decoder(model: Pretrained) -> Callable[[Sequence[int]], str]:
     Raises:
         UserError: there is no tokenizer.
     """
-    if model.architecture.family == whisper_ct2.FAMILY.name:
+    if model.architecture.name == whisper_ct2.SPEC.name:
         pieces = whisper_ct2.words_of(folder_of(model.checkpoint))
         return functools.partial(joined, pieces)
     decode = text_processor(folder_of(model.checkpoint), model.config).decode

@@ -15,9 +15,9 @@ from mmjax.interop.formats.open_weights import open_weights
 from mmjax.interop.formats.tensors import Weights
 from mmjax.interop.sentence_folder import folders, model_folder
 
-MOST_CONFIG_BYTES = 2**26
+MAX_CONFIG_BYTES = 2**26
 CONFIGS = ("config.json", "open_clip_config.json")
-TENSORS_FILE = "tensors.json"  # of a skeleton: the shapes of the weights, by name
+TENSORS_FILE = "tensors.json"  # of a manifest: the shapes of the weights, by name
 WEIGHTS = (".safetensors", ".bin")  # in the folder of a further module
 # What says of a file how it is built and how its inputs are made.
 BESIDE = (
@@ -48,8 +48,8 @@ def read_config_file(file: Path) -> dict[str, Any]:
         UserError: the file is missing or holds something else.
     """
     try:
-        if file.stat().st_size > MOST_CONFIG_BYTES:
-            raise UserError(f"{file} has over {MOST_CONFIG_BYTES} bytes and is no config")
+        if file.stat().st_size > MAX_CONFIG_BYTES:
+            raise UserError(f"{file} has over {MAX_CONFIG_BYTES} bytes and is no config")
         found = json.loads(file.read_text())
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{file} cannot be read as JSON: {error}; fetch it anew") from error

@@ -1,4 +1,4 @@
-"""Which model a file holds, and under which of its names: one step for all families."""
+"""Which model a file holds, and under which of its names: one step for all architectures."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mmjax.errors import UserError, decoding
-from mmjax.interop.architecture import Architecture, Checkpoint, Family
-from mmjax.interop.architectures import FAMILIES
+from mmjax.interop.architecture import Architecture, ArchitectureSpec, Checkpoint
+from mmjax.interop.architectures import ARCHITECTURES
 from mmjax.interop.formats.reading import shown as shortened
 from mmjax.interop.weights.wrapping import Reading, readings
 
@@ -19,24 +19,24 @@ class Candidate(NamedTuple):
     """A way to read a file, and what becomes of it.
 
     reading: of its names.
-    family: that recognises it.
-    architecture: as the family builds it; None if it refuses.
+    spec: the one that recognises it.
+    architecture: as the spec builds it; None if it refuses.
     error: why it refuses.
     found, needed: of the tensors that the model needs, how many there are, and how many it needs.
     """
 
     reading: Reading
-    family: Family
+    spec: ArchitectureSpec
     architecture: Architecture | None
     error: UserError | None
     found: int = 0
     needed: int = 0
 
 
-def family_of(checkpoint: Checkpoint) -> str | None:
-    """The name of the first family that recognises a checkpoint; None if none does."""
+def architecture_name(checkpoint: Checkpoint) -> str | None:
+    """The name of the first architecture that recognises a checkpoint; None if none does."""
     chosen = choose(checkpoint, np.float32)
-    return None if chosen is None else chosen.family.name
+    return None if chosen is None else chosen.spec.name
 
 
 def architecture_of(checkpoint: Checkpoint, dtype: Any) -> Architecture:
@@ -47,7 +47,7 @@ def architecture_of(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     averaged weights before those they are averages of; what lies beside it is left.
 
     Raises:
-        UserError: it is of no family that mmjax knows, or its family refuses it.
+        UserError: it is of no architecture that mmjax knows, or that one refuses it.
     """
     chosen = choose(checkpoint, dtype)
     if chosen is not None:
@@ -60,7 +60,7 @@ def architecture_of(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     said = f"model_type {kind!r} is no model" if kind else f"a file of {shown} is no model"
     raise UserError(
         f"{checkpoint.path}: {said} that mmjax can load{f' ({shown})' if kind else ''}; it loads"
-        f" {', '.join(family.name for family in FAMILIES)}"
+        f" {', '.join(spec.name for spec in ARCHITECTURES)}"
         f"{'' if kind else ', most of them only with their config.json beside the weights'}"
     )
 
@@ -90,15 +90,15 @@ def choose(checkpoint: Checkpoint, dtype: Any) -> Candidate | None:
 def _try(checkpoint: Checkpoint, reading: Reading, dtype: Any) -> Candidate | None:
     part = checkpoint._replace(weights=reading.pick(checkpoint.weights))
     with decoding(f"{checkpoint.path}: its config.json cannot be understood", ADVICE):
-        family = next((family for family in FAMILIES if family.recognises(part)), None)
-    if family is None:
+        spec = next((spec for spec in ARCHITECTURES if spec.recognises(part)), None)
+    if spec is None:
         return None
-    what = f"{checkpoint.path}: config.json and the tensors are of no model of the family"
+    what = f"{checkpoint.path}: config.json and the tensors are of no model of the architecture"
     try:
-        with decoding(f"{what} {family.name}", ADVICE):
-            architecture = family.build(part, dtype)
+        with decoding(f"{what} {spec.name}", ADVICE):
+            architecture = spec.build(part, dtype)
     except UserError as error:
-        return Candidate(reading, family, None, error)
+        return Candidate(reading, spec, None, error)
     needed = {name for rule in architecture.rules for name in rule.theirs}
-    found = needed.intersection(map(architecture.canonical, part.weights))
-    return Candidate(reading, family, architecture, None, len(found), len(needed))
+    found = needed.intersection(map(architecture.normalise, part.weights))
+    return Candidate(reading, spec, architecture, None, len(found), len(needed))

@@ -42,8 +42,8 @@ def read_variables(
     missing = [name for name in needed if name not in tensors]
     if missing:
         raise UserError(
-            f"{checkpoint.path}: {len(missing)} of {len(needed)} tensors of a model of the family"
-            f" {architecture.family} are missing{part and f' in {part!r}'}, such as"
+            f"{checkpoint.path}: {len(missing)} of {len(needed)} tensors of a model of the"
+            f" architecture {architecture.name} are missing{part and f' in {part!r}'}, such as"
             f" {', '.join(missing[:SHOWN])}:"
             " is the file incomplete, or does config.json describe another model?"
         )
@@ -52,9 +52,9 @@ def read_variables(
         shapes = expected_shapes(architecture, path)
     flat = {rule.ours: read(rule, tensors, shapes[rule.ours]) for rule in rules}
     report = Report(
-        architecture.family,
+        architecture.name,
         loaded=list(flat),
-        left_over=sorted(set(tensors) - {n for rule in architecture.rules for n in rule.theirs}),
+        unexpected=sorted(set(tensors) - {n for rule in architecture.rules for n in rule.theirs}),
         buffers=buffers,
         part=part,
         beside=beside,
@@ -107,7 +107,7 @@ def flat(variables: Any) -> dict[str, Any]:
 
 
 def names_in_file(checkpoint: Checkpoint, architecture: Architecture) -> dict[str, str]:
-    """From the canonical names to those of the model's library."""
+    """From the normalised names to those of the model's library."""
     named = ((architecture.place(name), name) for name in checkpoint.weights)
     return {place: architecture.library_name(name) for place, name in named if place}
 
@@ -131,7 +131,7 @@ def to_tensors(
     Args:
         rules: the layout.
         variables: of the module, or of the part of it that the rules are of.
-        names: from canonical names to those in the file, where they differ.
+        names: from normalised names to those in the file, where they differ.
     """
     leaves, found = flat(variables), {}
     for rule in rules:

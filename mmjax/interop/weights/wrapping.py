@@ -24,8 +24,8 @@ AROUND = (
 )
 # At any place of a name: modules that PyTorch puts around others, and no model has.
 INSIDE = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
-MOST_DEPTH = 8  # wrappers around each other
-MOST_READINGS = 64
+MAX_DEPTH = 8  # wrappers around each other
+MAX_READINGS = 64
 
 
 class Reading(NamedTuple):
@@ -54,7 +54,7 @@ def readings(weights: Mapping[str, Any]) -> list[Reading]:
     # FOLDER/NAME is of a further module of sentence-transformers, which nothing wraps.
     apart = {name: name for name in weights if "/" in name}
     whole = {name: inner(name) for name in weights if name not in apart}
-    parts = itertools.islice(_below((), whole, False, weights), MOST_READINGS)
+    parts = itertools.islice(_below((), whole, False, weights), MAX_READINGS)
     found = [part._replace(names={**part.names, **apart}) for part in parts]
     found = found or [Reading("", {name: name for name in weights}, False)]
     return sorted(found, key=lambda reading: not reading.averaged)
@@ -78,7 +78,7 @@ def _below(
         first, dot, rest = plain.partition(".")
         if dot:
             by_first.setdefault(first, {})[name] = rest
-    deeper = len(path) < MOST_DEPTH
+    deeper = len(path) < MAX_DEPTH
 
     def weighs(name: str) -> bool:
         return getattr(weights[name], "shape", None) != ()

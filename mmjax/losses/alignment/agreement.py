@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from mmjax.nn.layers.unit_length import unit_length
+
 
 def cosine(a: Float[Array, "B E"], b: Float[Array, "B E"]) -> Float[Array, " B"]:
     """1 - cos(a_i, b_i), in [0, 2]; half the squared distance of the embeddings of length one.
@@ -50,14 +52,3 @@ def _symmetric(log_p: Array, log_q: Array) -> Array:
 
 
 KINDS: dict[str, Callable[[Array, Array], Array]] = {"js": _jensen_shannon, "kl": _symmetric}
-
-
-def unit_length(x: Float[Array, "B E"]) -> Float[Array, "B E"]:
-    """Rows over their length, in float32; zero rows stay zero, and have a gradient of 0."""
-    x = x.astype(jnp.float32)
-    # Over the largest first: the squares of large or small numbers are out of range.
-    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(x), axis=1, keepdims=True))
-    exists = largest > 0
-    x = jnp.where(exists, x, 0) / jnp.where(exists, largest, 1)
-    square = jnp.sum(jnp.square(x), axis=1, keepdims=True)
-    return x * jax.lax.rsqrt(jnp.where(exists, square, 1))

@@ -17,12 +17,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from mmjax.nn.layers.masking import NEG_INF
+
 Embeddings = Float[Array, "B E"]
 Rows = Bool[Array, " B"]
 Pairs = Bool[Array, "B B"]
 Number = float | Float[Array, ""]
-
-LOWEST = -1e30  # the logit of what does not count; finite, so that no gradient is NaN
 
 
 def info_nce(
@@ -172,7 +172,7 @@ def _mean(losses: Float[Array, "B B"], right: Pairs) -> Float[Array, " B"]:
 
 
 def _softmax(logits: Float[Array, "B B"], right: Pairs, both: Pairs) -> Float[Array, " B"]:
-    total = jax.nn.logsumexp(jnp.where(both, logits, LOWEST), axis=1, keepdims=True)
+    total = jax.nn.logsumexp(jnp.where(both, logits, NEG_INF), axis=1, keepdims=True)
     return _mean(total - logits, right)
 
 
@@ -184,12 +184,12 @@ def _weighted(
     count = jnp.sum(negative, axis=1, keepdims=True)
 
     def total(scale):
-        counted = jnp.where(negative, scale * logits, LOWEST)
+        counted = jnp.where(negative, scale * logits, NEG_INF)
         return jax.nn.logsumexp(counted, axis=1, keepdims=True)
 
     negatives = jnp.log(jnp.maximum(count, 1)) + total(1 + hardness) - total(hardness)
     if among:
-        negatives = jnp.where(count > 0, negatives, LOWEST)
+        negatives = jnp.where(count > 0, negatives, NEG_INF)
         return _mean(jnp.logaddexp(logits, negatives) - logits, right)
     return _mean(negatives - logits, right & (count > 0))
 
@@ -202,7 +202,7 @@ def _triplets(
     if mining == "all":
         return _mean(_mean_hinge(similarities, negative, margin), right & some)
     if mining == "hard":
-        chosen = jnp.max(similarities, axis=1, where=negative, initial=LOWEST, keepdims=True)
+        chosen = jnp.max(similarities, axis=1, where=negative, initial=NEG_INF, keepdims=True)
     elif mining == "semi-hard":
         chosen = _most_similar_below(similarities, negative)
     else:

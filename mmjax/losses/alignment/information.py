@@ -13,12 +13,13 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float
 
+from mmjax.nn.layers.masking import NEG_INF
+
 Embeddings = Float[Array, "B E"]
 Rows = Bool[Array, " B"]
 Pairs = Float[Array, "B B"]
 Number = float | Float[Array, ""]
 
-LOWEST = -1e30  # the logit of what does not count; finite, so that no gradient is NaN
 LARGEST = 30.0  # where the exponential becomes a line
 
 
@@ -41,7 +42,7 @@ def donsker_varadhan(scores: Pairs, *, mask: Rows | None = None) -> Float[Array,
         Belghazi et al. 2018, https://arxiv.org/abs/1801.04062
     """
     joint, scores, others, counted = _sides(scores, mask)
-    total = jax.nn.logsumexp(jnp.where(others, scores, LOWEST))
+    total = jax.nn.logsumexp(jnp.where(others, scores, NEG_INF))
     marginal = total - jnp.log(jnp.maximum(jnp.sum(others), 1))
     return jnp.where(counted, marginal - joint, 0)
 
@@ -225,5 +226,5 @@ def _affinities(a: Embeddings, b: Embeddings, temperature: Number, mask: Rows | 
 
 
 def _entropies(logits: Pairs, where: Bool[Array, "B B"]) -> Float[Array, " B"]:
-    log_shares = jax.nn.log_softmax(jnp.where(where, logits, LOWEST), axis=1)
+    log_shares = jax.nn.log_softmax(jnp.where(where, logits, NEG_INF), axis=1)
     return -jnp.sum(jnp.exp(log_shares) * log_shares, axis=1, where=where)

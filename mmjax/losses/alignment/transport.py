@@ -10,13 +10,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from mmjax.losses.alignment.agreement import unit_length
 from mmjax.losses.alignment.divergence import squared_distances
+from mmjax.nn.layers.masking import NEG_INF
+from mmjax.nn.layers.unit_length import unit_length
 
 Embeddings = Float[Array, "B E"]
 Rows = Bool[Array, " B"]
 
-LOWEST = -1e30  # the logarithm of no mass; finite, so that no gradient is NaN
 COSTS = ("cosine", "squared")
 
 
@@ -108,16 +108,16 @@ def _shares(cost: Array, temperature: Array, iterations: int, mask: Rows) -> Flo
     log_plan = _log_plan(cost / temperature, iterations, mask, mask)
     count = jnp.maximum(jnp.sum(mask), 1)
     conditional = jnp.exp(log_plan) * count
-    # LOWEST times a large temperature is infinite, and times no mass is NaN.
+    # NEG_INF times a large temperature is infinite, and times no mass is NaN.
     information = jnp.where(mask[:, None] & mask, log_plan, 0)
     information += 2 * jnp.log(count.astype(jnp.float32))
     return jnp.sum(conditional * (cost + temperature * information), axis=1)
 
 
 def _log_plan(cost: Array, iterations: int, rows: Array, columns: Array) -> Float[Array, "B C"]:
-    """log P for e = 1; LOWEST where there is no mass."""
+    """log P for e = 1; NEG_INF where there is no mass."""
     both = rows[:, None] & columns
-    kernel = jnp.where(both, -cost, LOWEST)
+    kernel = jnp.where(both, -cost, NEG_INF)
 
     @jax.checkpoint
     def rescale(_, potential):
@@ -129,4 +129,4 @@ def _log_plan(cost: Array, iterations: int, rows: Array, columns: Array) -> Floa
     potential = jax.lax.fori_loop(0, iterations, rescale, jnp.zeros(len(columns)))
     shares = jax.nn.log_softmax(kernel + potential, axis=1)
     log_rows = jnp.log(jnp.maximum(jnp.sum(rows), 1).astype(jnp.float32))
-    return jnp.where(both, shares - log_rows, LOWEST)
+    return jnp.where(both, shares - log_rows, NEG_INF)

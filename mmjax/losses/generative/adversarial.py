@@ -92,26 +92,26 @@ def gradient_penalty(
     critic: Callable[[Float[Array, " B *features"]], Scores],
     real: Float[Array, " B *features"],
     fake: Float[Array, " B *features"],
-    share: Scores,
+    epsilon: Scores,
     *,
     target: float = 1.0,
 ) -> Scores:
-    """(||d critic(x) / dx|| - target)^2 at x = share * real + (1 - share) * fake.
+    """(||d critic(x) / dx|| - target)^2 at x = epsilon * real + (1 - epsilon) * fake.
 
     Its gradient reaches the critic's parameters, which `critic` closes over; one whose gradient is
     exactly 0 has a penalty of target^2 and gets no gradient from it.
 
     Args:
         critic: scores each example by itself (no batch normalisation).
-        share: for each row, drawn uniformly from [0, 1].
+        epsilon: for each row, drawn uniformly from [0, 1].
         target: 1 for the Wasserstein critic; 0 penalises every slope.
 
     References:
         Gulrajani et al. 2017, https://arxiv.org/abs/1704.00028
     """
-    real, fake, share = (x.astype(jnp.float32) for x in (real, fake, share))
-    share = share.reshape(-1, *[1] * (real.ndim - 1))
-    squares = _squared_slopes(critic, share * real + (1 - share) * fake)
+    real, fake, epsilon = (x.astype(jnp.float32) for x in (real, fake, epsilon))
+    epsilon = epsilon.reshape(-1, *[1] * (real.ndim - 1))
+    squares = _squared_slopes(critic, epsilon * real + (1 - epsilon) * fake)
     some = squares > 0  # the square root has an infinite slope at 0
     slopes = jnp.where(some, jnp.sqrt(jnp.where(some, squares, 1)), 0)
     return (slopes - target) ** 2

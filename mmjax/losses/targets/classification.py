@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
+from mmjax.nn.layers.masking import NEG_INF
+
 Logits = Float[Array, "B C"]
 Labels = Int[Array, " B"]
 PerClass = Float[Array, " C"]
-
-LOWEST = -1e30  # the logit of what does not count; finite, so that no gradient is NaN
 
 
 def cross_entropy(
@@ -81,7 +81,7 @@ def focal(
     logits = logits.astype(jnp.float32)
     right = jax.nn.one_hot(labels, logits.shape[-1], dtype=bool)
     # log(1 - p) from the other classes' logits: 1 - p itself is 0 long before its logarithm is.
-    others = jax.nn.logsumexp(jnp.where(right, LOWEST, logits), axis=-1)
+    others = jax.nn.logsumexp(jnp.where(right, NEG_INF, logits), axis=-1)
     log_wrong = others - jax.nn.logsumexp(logits, axis=-1)
     losses = jnp.exp(gamma * log_wrong) * cross_entropy(logits, labels)
     return _weighted(losses, labels, class_weights)

@@ -12,12 +12,12 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from mmjax.losses.targets.classification import cross_entropy
+from mmjax.nn.layers.masking import NEG_INF
 
 REDUCTIONS = {
     "mean": lambda losses, count: jnp.sum(losses, axis=1) / jnp.maximum(count, 1),
     "sum": lambda losses, _: jnp.sum(losses, axis=1),
 }
-IMPOSSIBLE = -1e30  # the logarithm of probability 0; finite, so that no gradient is NaN
 
 
 def sequence_cross_entropy(
@@ -144,7 +144,7 @@ def ctc(
             (~label_mask).astype(jnp.float32),
             blank_id=blank,
             # The default of -1e5 is no less than what five frames with logits of 1e4 add up to.
-            log_epsilon=IMPOSSIBLE,
+            log_epsilon=NEG_INF,
         )
     return jnp.where(alignable(logit_mask, labels, label_mask), losses, 0)
 

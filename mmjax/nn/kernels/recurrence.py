@@ -38,7 +38,7 @@ def _backward(cell, residuals, d_hidden):
         factors, real, d_hidden = inputs
         d_state = (later[0] + d_hidden, *later[1:])
         d_new = tuple(jnp.where(real[:, None], d, 0.0) for d in d_state)
-        d_gates, d_recurrent, d_before = cell.pull(factors, d_new)
+        d_gates, d_recurrent, d_before = cell.vjp(factors, d_new)
         earlier = [
             jnp.where(real[:, None], new, old) for new, old in zip(d_before, d_state, strict=True)
         ]

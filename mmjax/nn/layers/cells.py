@@ -21,7 +21,7 @@ class Cell(NamedTuple):
     step: (gates from the input [B gates*D], gates from the hidden state [B gates*D], carried
         arrays) -> carried arrays, and the factors by which the derivative multiplies: computed
         here, where the numbers that they are made of are at hand.
-    pull: (those factors, gradient of the carried arrays after the step) -> gradients of the gates
+    vjp: (those factors, gradient of the carried arrays after the step) -> gradients of the gates
         from the input, of those from the hidden state (None: the same), and of the carried arrays
         before.
     biases: bias [4D] -> what is added to the gates from the input, and to those from the hidden
@@ -32,7 +32,7 @@ class Cell(NamedTuple):
     gates: int
     states: int
     step: Callable[[Array, Array, State], tuple[State, State]]
-    pull: Callable[[State, State], tuple[Array, Array | None, State]]
+    vjp: Callable[[State, State], tuple[Array, Array | None, State]]
     biases: Callable[[Array], Biases]
     bias_init: Callable[..., Array]
 
@@ -59,7 +59,7 @@ def lstm_step(from_input: Array, from_hidden: Array, state: State) -> tuple[Stat
     return (o * shown, cell), (*of_gates, f, o * (1 - shown**2))
 
 
-def lstm_pull(factors: State, gradient: State) -> tuple[Array, None, State]:
+def lstm_vjp(factors: State, gradient: State) -> tuple[Array, None, State]:
     """See Cell."""
     *of_cell, of_output, forget, shown = factors
     d_hidden, d_cell = gradient
@@ -88,7 +88,7 @@ def gru_step(from_input: Array, from_hidden: Array, state: State) -> tuple[State
     return ((1 - z) * n + z * state[0],), (*of_gates, of_n * r, z)
 
 
-def gru_pull(factors: State, gradient: State) -> tuple[Array, Array, State]:
+def gru_vjp(factors: State, gradient: State) -> tuple[Array, Array, State]:
     """See Cell."""
     of_r, of_z, of_n, of_last, z = factors
     (d,) = gradient
@@ -111,8 +111,8 @@ def forget_bias_init(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> Arra
 
 
 CELLS: Mapping[str, Cell] = {
-    "gru": Cell(3, 1, gru_step, gru_pull, gru_biases, nn.initializers.zeros),
-    "lstm": Cell(4, 2, lstm_step, lstm_pull, lstm_biases, forget_bias_init),
+    "gru": Cell(3, 1, gru_step, gru_vjp, gru_biases, nn.initializers.zeros),
+    "lstm": Cell(4, 2, lstm_step, lstm_vjp, lstm_biases, forget_bias_init),
 }
 
 

@@ -3,6 +3,9 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+# The logit, or the logarithm of a mass, of what does not count; finite, so that no gradient is NaN.
+NEG_INF = -1e30
+
 
 def zero_masked(x: Float[Array, "*rows D"], mask: Bool[Array, "*rows"]) -> Float[Array, "*rows D"]:
     """`x` where `mask` is True, exact zeros elsewhere, whatever `x` holds there (NaN included).

@@ -24,7 +24,7 @@ def _both_on(before: Any, now: Any) -> bool:
 
 
 # Keys, and what is inside them, that may change; those where it depends on the values say when.
-FREE: Mapping[str, Callable[[Any, Any], bool]] = {
+CHANGEABLE: Mapping[str, Callable[[Any, Any], bool]] = {
     # Where and how fast.
     "compilation_cache": _always,
     "data.cache": _always,
@@ -61,7 +61,7 @@ FIXED: Mapping[str, str] = {
     "init_from": "it says how a run starts, and this one has begun",
     "optimizer": "the state of the optimizer would not fit",
     "seed": "the order of the data and all random numbers follow it",
-    "train.adapter_only": "its checkpoints hold other arrays",
+    "train.delta_checkpoints": "its checkpoints hold other arrays",
     "train.mode": "the best checkpoint so far was chosen by it",
     "train.monitor": "the best checkpoint so far was chosen by it",
     "tuning": "the checkpoints hold other arrays",
@@ -101,7 +101,7 @@ def check(changes: Sequence[Change], workdir: str | Path) -> None:
 
 
 def _is_free(change: Change) -> bool:
-    allowed = (may for key, may in FREE.items() if _within(change.key, key))
+    allowed = (may for key, may in CHANGEABLE.items() if _within(change.key, key))
     return any(may(change.before, change.now) for may in allowed)
 
 

@@ -107,7 +107,7 @@ def newest_step(path: Path) -> int:
     return max((int(p.name) for p in (path / "checkpoints").glob("[0-9]*")), default=0)
 
 
-def is_claimed(workdir: str | Path) -> bool:
+def has_config(workdir: str | Path) -> bool:
     """Whether a directory is one of a run, trained or not."""
     try:
         return (Path(workdir).expanduser() / CONFIG_FILE).is_file()
@@ -136,7 +136,7 @@ def differences(
         UserError: it differs in what may not change while a run goes on (see `changes`).
     """
     path = Path(workdir).expanduser().absolute()
-    if not (is_claimed(path) and has_checkpoints(path)):
+    if not (has_config(path) and has_checkpoints(path)):
         return []
     require_whole(path)
     stored = read_json(path / CONFIG_FILE)
@@ -152,13 +152,13 @@ def differences(
     return found
 
 
-def claim(
+def open_workdir(
     workdir: str | Path, config: dict[str, Any], complete: Complete = lambda stored: stored
 ) -> Path:
     """Makes `workdir` the directory of this config, or finds that it already is.
 
     A config that was never trained here gives way: it may have been a slip of the pen. One that was
-    may differ in what `changes.FREE` lists.
+    may differ in what `changes.CHANGEABLE` lists.
 
     Args:
         workdir: made if missing.
@@ -172,7 +172,7 @@ def claim(
     # Another process may be claiming it right now, or one was cut short by a crash. In this order:
     # where there are files of a run, its config was there before them.
     others = [file for file in path.iterdir() if not checksums.is_part(file, CONFIG_FILE)]
-    if others and not is_claimed(path):
+    if others and not has_config(path):
         raise UserError(
             f"--workdir={workdir} is not empty and has no {CONFIG_FILE}; choose a new directory"
         )

@@ -30,7 +30,7 @@ def _address(function) -> int | None:
     return ctypes.cast(function, ctypes.c_void_p).value
 
 
-def keep_freed() -> None:
+def retain_heap() -> None:
     """Has the memory of large buffers stay with the process for the next step.
 
     On CPU XLA allocates and frees its buffers at every step; returned memory would have to be
@@ -59,7 +59,7 @@ def _use_huge_pages(library: ctypes.CDLL) -> None:
         library.free(ctypes.c_void_p(block))
 
 
-def return_freed(share: float = 0.5) -> None:
+def trim_heap(share: float = 0.5) -> None:
     """Returns freed memory to the system if the process holds more than a share of all there is.
 
     Kept memory splits: a buffer may not fit where one of its size was, so a process may come to

@@ -8,7 +8,7 @@ from jax.sharding import Mesh
 from rich.console import Console
 from rich.table import Table
 
-MOST_COLUMNS = 6  # of a table of results; what has more is shown with a row for each metric
+MAX_COLUMNS = 6  # of a table of results; what has more is shown with a row for each metric
 
 
 def print_setup(
@@ -49,30 +49,30 @@ def print_results(
     counts: Mapping[str, int],
     baselines: Mapping[str, Mapping[str, float]],
 ) -> None:
-    """The results, a row for all and one for each group; with many metrics, a row for each.
+    """The results, a row for all and one for each slice; with many metrics, a row for each.
 
     What is too wide either way has a row for each number, so that none is cut.
 
     Args:
         title: of the table.
-        metrics: by NAME and NAME/GROUP.
+        metrics: by NAME and NAME/SLICE.
         counts: how many examples each of them is over.
-        baselines: results of trivial answers by name, by group.
+        baselines: results of trivial answers by name, by slice.
     """
     names = list(dict.fromkeys(name.partition("/")[0] for name in metrics))
-    groups = sorted(dict.fromkeys(name.partition("/")[2] for name in metrics), key=bool)
+    slices = sorted(dict.fromkeys(name.partition("/")[2] for name in metrics), key=bool)
     trivial = list(dict.fromkeys(name for found in baselines.values() for name in found))
     heading = ["", "examples", *names, *trivial]
     rows = [heading]
-    for group in groups:
-        keys = [f"{name}/{group}" if group else name for name in names]
+    for slice_name in slices:
+        keys = [f"{name}/{slice_name}" if slice_name else name for name in names]
         cells = [f"{metrics[key]:.5f}" if key in metrics else "" for key in keys]
         count = next(counts[key] for key in keys if key in metrics)
-        of_group = baselines.get(group, {})
+        of_group = baselines.get(slice_name, {})
         last = [f"{of_group[name]:.5f}" if name in of_group else "" for name in trivial]
-        rows.append([group or "all", f"{count:,}", *cells, *last])
+        rows.append([slice_name or "all", f"{count:,}", *cells, *last])
     turned = [list(row) for row in zip(*rows, strict=True)]
-    ways = [rows, turned] if len(heading) <= MOST_COLUMNS else [turned, rows]
+    ways = [rows, turned] if len(heading) <= MAX_COLUMNS else [turned, rows]
     fitting = (way for way in ways if _width(way) <= console.width)
     rows = next(fitting, None) or _one_number_a_row(rows)
     table = Table(*rows[0], title=title, title_justify="left")
@@ -87,10 +87,10 @@ def _width(rows: Sequence[Sequence[str]]) -> int:
 
 
 def _one_number_a_row(rows: Sequence[Sequence[str]]) -> list[list[str]]:
-    heading, *groups = rows
+    heading, *slices = rows
     cells = [
-        [group, name, value]
-        for group, *values in groups
+        [slice_name, name, value]
+        for slice_name, *values in slices
         for name, value in zip(heading[1:], values, strict=True)
         if value
     ]

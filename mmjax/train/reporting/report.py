@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 SERIES = {"train": "tab:blue", "val": "tab:orange"}
-MOST_COLUMNS = 4
+MAX_COLUMNS = 4
 
 
 def save(figure: Any, path: Path) -> None:
@@ -32,7 +32,7 @@ def plot_curves(records: Sequence[dict], path: str | Path) -> None:
 
     keys = dict.fromkeys(key for record in records for key in record)
     names = [k.removeprefix("val/") for k in keys if k.startswith("val/") and k.count("/") == 1]
-    columns = max(min(len(names), MOST_COLUMNS), 1)
+    columns = max(min(len(names), MAX_COLUMNS), 1)
     rows = max(-(-len(names) // columns), 1)
     figure = Figure(figsize=(4.5 * columns, 3.6 * rows), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False).flat

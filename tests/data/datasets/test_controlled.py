@@ -30,7 +30,7 @@ def test_the_best_answer_from_what_is_shown_has_the_bayes_accuracy(task, classes
     )
     prototypes = clusters(splits["train"])
     assert all(len(p) == classes for p in prototypes)
-    for group, absent in enumerate((None, 0, 1, 2)):
+    for slice_id, absent in enumerate((None, 0, 1, 2)):
         kept = [i for i in range(3) if i != absent]
         present = tuple(MODALITIES[i] for i in kept)
         size = classes ** len(kept)
@@ -42,7 +42,7 @@ def test_the_best_answer_from_what_is_shown_has_the_bayes_accuracy(task, classes
             (symbols_shown(train, prototypes)[:, kept] @ weights, train.targets["label"].values),
             1,
         )
-        chosen = test.kinds == group
+        chosen = test.slice_ids == slice_id
         best = counts.argmax(1)[symbols_shown(test, prototypes)[chosen][:, kept] @ weights]
         reached = (best == test.targets["label"].values[chosen]).mean()
         exact = bayes_accuracy(task, classes=classes, flip=0.2, present=present)
@@ -76,7 +76,7 @@ def test_looking_up_has_the_bayes_accuracy():
     label_of = counts.sum((0, 1)).argmax(1)
     assert sorted(key_of) == sorted(label_of) == [0, 1, 2, 3]
     query, value = shown(test)
-    complete, without_a = test.kinds == 0, test.kinds == 1
+    complete, without_a = test.slice_ids == 0, test.slice_ids == 1
     picked = label_of[value[np.arange(len(query)), key_of[query]]]
     reached = (picked == test.targets["label"].values)[complete].mean()
     np.testing.assert_allclose(reached, bayes_accuracy("lookup", classes=4, flip=0.2), atol=0.012)
@@ -105,13 +105,13 @@ def test_known_values():
 
 def test_the_test_split_shows_its_examples_under_every_condition():
     test = controlled(test=10, validation=1, train=1)["test"]
-    assert test.groups[2] == "without b"
+    assert test.slices[2] == "without b"
     assert len(test) == 40
-    for group in range(4):
-        chosen = test.kinds == group
+    for slice_id in range(4):
+        chosen = test.slice_ids == slice_id
         np.testing.assert_array_equal(test.values["a"][chosen], test.values["a"][:10])
         for i, name in enumerate(MODALITIES, start=1):
-            assert (test.absent[name][chosen] == (group == i)).all()
+            assert (test.absent[name][chosen] == (slice_id == i)).all()
 
 
 def test_modalities_are_missing_in_training_alone_and_as_often_as_asked():

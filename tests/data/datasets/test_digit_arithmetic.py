@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmjax.data.datasets import digit_arithmetic, spoken_digits
-from mmjax.data.datasets.digit_arithmetic import GROUPS, MODALITIES, OPERATORS, best_without
+from mmjax.data.datasets.digit_arithmetic import MODALITIES, OPERATORS, SLICES, best_without
 from mmjax.errors import UserError
 
 
@@ -58,12 +58,12 @@ def test_splits_share_no_picture_and_no_voice(directory, splits):
 
 def test_conditions_and_missing_modalities(splits):
     test = splits["test"]
-    assert test.groups == GROUPS
-    for group in range(4):
-        chosen = test.kinds == group
+    assert test.slices == SLICES
+    for slice_id in range(4):
+        chosen = test.slice_ids == slice_id
         assert chosen.sum() == 1000
         for i, name in enumerate(MODALITIES, start=1):
-            assert (test.absent[name][chosen] == (group == i)).all()
+            assert (test.absent[name][chosen] == (slice_id == i)).all()
     for name in MODALITIES:
         assert abs(splits["train"].absent[name].mean() - 0.2) < 0.03
 

@@ -32,7 +32,7 @@ def everything(source):
     for record in records:
         asked = record["questions"]
         for question, answer in zip(asked["question"], asked["answer"], strict=True):
-            yield question, source.answers[answer], record["image_id"]
+            yield question, source.class_names[answer], record["image_id"]
 
 
 def test_splits_hold_the_official_questions_and_share_no_image(splits):
@@ -61,15 +61,15 @@ def test_images_are_those_of_the_package(splits):
 
 def test_names_and_types(splits):
     source = splits["validation"]
-    assert source.answers == tuple(package.get_answers())
-    assert source.groups == ("yes_no", "color", "shape")
+    assert source.class_names == tuple(package.get_answers())
+    assert source.slices == ("yes_no", "color", "shape")
     kinds = {"yes_no": {"yes", "no"}, "shape": {"circle", "rectangle", "triangle"}}
     for index in range(len(source.records)):
         asked = source.records.read(index, ("questions",))["questions"]
         for answer, kind in zip(asked["answer"], asked["type"], strict=True):
-            group, name = source.groups[kind], source.answers[answer]
+            slice_name, name = source.slices[kind], source.class_names[answer]
             expected = next((key for key, names in kinds.items() if name in names), "color")
-            assert group == expected
+            assert slice_name == expected
 
 
 @pytest.mark.parametrize(

@@ -108,16 +108,16 @@ def test_spoken_numbers_say_their_text_by_one_voice_and_splits_share_nothing(rec
     splits = make(recordings)
     takes = {"train": range(10, 12), "validation": range(5, 10), "test": range(5)}
     for name, split in splits.items():
-        for row, text, kind in zip(heard(split), split.texts["text"], split.kinds, strict=True):
+        for row, text, kind in zip(heard(split), split.texts["text"], split.slice_ids, strict=True):
             assert [WORDS[digit] for _, digit, _ in row] == text.split()
             (speaker,) = {speaker for speaker, _, _ in row}
             assert (speaker == 1) == (kind == 1)
             assert kind == 1 or {take for _, _, take in row} <= set(takes[name])
-        assert split.groups == ("known voice", "new voice")
-    assert np.bincount(splits["test"].kinds).tolist() == [20, 20]
-    rows = zip(heard(splits["test"]), splits["test"].kinds, strict=True)
+        assert split.slices == ("known voice", "new voice")
+    assert np.bincount(splits["test"].slice_ids).tolist() == [20, 20]
+    rows = zip(heard(splits["test"]), splits["test"].slice_ids, strict=True)
     assert {take for row, kind in rows if kind for _, _, take in row} == set(range(12))
-    assert not splits["train"].kinds.any()
+    assert not splits["train"].slice_ids.any()
 
 
 def test_loudness_is_drawn_for_training_only_and_never_cuts(recordings):

@@ -60,7 +60,7 @@ def test_answers_are_true():
                 "shape": drawing.shape,
                 "yes_no": ("no", "yes")[(mentioned <= words) != denied],
             }
-            assert source.answers[answer] == truth[source.groups[kind]], question
+            assert source.class_names[answer] == truth[source.slices[kind]], question
 
 
 def test_the_form_is_that_of_easy_vqa():
@@ -73,7 +73,7 @@ def test_the_form_is_that_of_easy_vqa():
     assert (kinds == 0).mean() == pytest.approx(0.736, abs=0.02)  # 28,407 of 38,575 there
     assert len(set(sum((record["question"] for record in asked), ()))) == 107
     assert all(len(set(record["question"])) == len(record["question"]) for record in asked)
-    assert sorted(source.answers) == sorted(package.get_answers())
+    assert sorted(source.class_names) == sorted(package.get_answers())
     assert {q for record in asked for q in record["question"]} == set(
         package.get_train_questions()[0]
     )

@@ -46,9 +46,9 @@ def test_every_stamp_is_in_one_split(load):
 def test_an_example_has_its_picture_caption_and_category(load):
     for arrays in load(image_size=24).values():
         assert arrays.targets["label"].classes == tux.CATEGORIES
-        assert arrays.groups == ("all",)
+        assert arrays.slices == ("all",)
         assert arrays.masks["image"].all()
-        assert not arrays.kinds.any()
+        assert not arrays.slice_ids.any()
         for number, picture, label in zip(
             numbers(arrays), pictures(arrays), arrays.targets["label"].values, strict=True
         ):
@@ -67,11 +67,11 @@ def test_a_clip_is_an_example_with_the_picture_and_the_caption_of_its_stamp(load
     splits = load(speech=("fr", "en"), seconds=0.5)
     seen = []
     for arrays in splits.values():
-        assert arrays.groups == ("fr", "en")
+        assert arrays.slices == ("fr", "en")
         sounds, masks = arrays.values["speech"], arrays.masks["speech"]
         assert (sounds.dtype, sounds.shape[1:], masks.dtype) == (np.float32, (8000,), bool)
         for row, number in enumerate(numbers(arrays)):
-            spoken = arrays.groups[arrays.kinds[row]]
+            spoken = arrays.slices[arrays.slice_ids[row]]
             seen.append((number, spoken))
             np.testing.assert_array_equal(
                 pictures(arrays)[row][32, 32], tux.colour(number), err_msg=str(number)
@@ -107,9 +107,9 @@ def test_captions_come_in_the_language_asked_for_or_not_at_all(load, caplog):
 def test_captions_may_come_in_the_language_that_is_spoken(load, caplog):
     splits = load(language="speech", speech=("fr", "en"), seconds=0.5)
     said = {
-        (caption, arrays.groups[kind])
+        (caption, arrays.slices[kind])
         for arrays in splits.values()
-        for caption, kind in zip(captions(arrays), arrays.kinds, strict=True)
+        for caption, kind in zip(captions(arrays), arrays.slice_ids, strict=True)
     }
     french = {(f"Un {tux.name(n)}.", "fr") for n in range(0, tux.FRENCH, 2)}
     assert said == french | {(f"A {tux.name(n)}.", "en") for n in range(tux.ENGLISH)}

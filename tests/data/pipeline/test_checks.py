@@ -66,7 +66,7 @@ BAD = {
         "target 'label' must be .* int",
     ),
     "labels with two axes": (("targets", "label", None, np.zeros((11, 1), int)), "with one axis"),
-    "a kind too high": (("kinds", None, 2, 2), "kind 2 of example 2 .* none of the 2 groups"),
+    "a kind too high": (("slice_ids", None, 2, 2), "slice 2 of example 2 .* none of the 2 slices"),
     "nan": (("values", "a", (4, 1), np.nan), r"row 4 of 'a' holds nan at \[1\]"),
     "infinity": (("values", "a", (10, 1), -np.inf), r"row 10 of 'a' holds -inf at \[1\]"),
     "texts as values": (("values", "a", None, np.full(11, "x")), "'a' must be a numpy array"),

@@ -24,8 +24,8 @@ def split(target=TARGET):
         values={"a": rows},
         masks={"a": np.ones(rows.shape, bool)},
         targets={"label": target},
-        kinds=np.zeros(len(LABELS), int),
-        groups=("all",),
+        slice_ids=np.zeros(len(LABELS), int),
+        slices=("all",),
     )
 
 
@@ -90,12 +90,12 @@ def test_counts_of_labels_of_targets_and_of_questions():
     counts, examples = class_counts(split(known), known)
     assert (counts.tolist(), examples) == ([400, 10, 0, 0], 410)
     source = fakes.make()
-    names = Target(np.zeros(0, int), source.answers)
+    names = Target(np.zeros(0, int), source.class_names)
     flat = fakes.examples(source, questions_per_image=0)
-    rows = [flat.take(i) for i in range(flat.eval_length())]
+    rows = [flat.eval_row(i) for i in range(flat.eval_length())]
     asked = flat.batch(rows)["targets/label"]
     np.testing.assert_array_equal(row_labels(source, names), asked)
-    counts = np.bincount(asked, minlength=len(source.answers))
+    counts = np.bincount(asked, minlength=len(source.class_names))
     np.testing.assert_array_equal(class_counts(source, names)[0], counts)
 
 

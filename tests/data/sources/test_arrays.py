@@ -19,8 +19,8 @@ def make(length=11):
         },
         masks={"a": np.stack([number % 2 == 0, number >= 0], 1), "b": number % 3 == 0},
         targets={"label": Target(number * 10, tuple(map(str, range(111))))},
-        kinds=number % 2,
-        groups=("even", "odd"),
+        slice_ids=number % 2,
+        slices=("even", "odd"),
     )
 
 
@@ -30,7 +30,7 @@ def test_evaluation_gives_every_example_once_and_pads_with_blanks():
     real = {k: np.concatenate([b[k][b["_mask"]] for b in batches]) for k in batches[0]}
     arrays = make()
     np.testing.assert_array_equal(real["targets/label"], arrays.targets["label"].values)
-    np.testing.assert_array_equal(real["group"], arrays.kinds)
+    np.testing.assert_array_equal(real["slice"], arrays.slice_ids)
     for name in ("a", "b"):
         np.testing.assert_array_equal(real[name], arrays.values[name])
         np.testing.assert_array_equal(real[f"{name}_mask"], arrays.masks[name])

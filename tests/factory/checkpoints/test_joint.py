@@ -14,7 +14,7 @@ import mmjax
 from mmjax import factory
 from mmjax.errors import UserError
 from mmjax.factory import make_training
-from mmjax.factory.checkpoints import frozen_base, joint, pretrained
+from mmjax.factory.checkpoints import delta, joint, pretrained
 from mmjax.factory.checkpoints.export import export
 from mmjax.interop.formats.open_weights import open_weights
 from mmjax.losses.alignment import contrastive
@@ -107,12 +107,12 @@ def test_losses_read_and_train_its_temperature(folder):
 
 def test_checkpoints_leave_out_what_is_frozen_of_it(folder, tmp_path):
     config = config_of(folder, freeze=("image", "projections"))
-    config.train.adapter_only = True
+    config.train.delta_checkpoints = True
     _, params = made(config)
-    base = frozen_base.base(config, tmp_path, params)
+    base = delta.base(config, tmp_path, params)
     kept = {name for name, keep in flatten_dict(base.keeps, sep="/").items() if keep}
     assert tops(kept) == {"encoders_text", "logit_scale"}
-    frozen_base.first_variables(config, tmp_path)
+    delta.first_variables(config, tmp_path)
     assert json.loads((tmp_path / "base.json").read_text()).keys() == {"model"}
     read = base.read()
     assert read.keys() == ALL
@@ -129,13 +129,13 @@ def test_two_halves_of_one_model_are_warned_of(folder, tmp_path, caplog):
     config.encoders = {name: mmjax.pretrained(folder) for name in ("image", "text")}
     kept = pretrained.checkpoints(config)
     with caplog.at_level(logging.WARNING):
-        joint.warn_of_halves(config, kept)
+        joint.warn_of_separate_parts(config, kept)
     (record,) = caplog.records
     assert f"config.model = mmjax.pretrained({str(folder)!r})" in record.getMessage()
     caplog.clear()
     fakes.write_clip(tmp_path / "other")
     config.encoders.text.path = str(tmp_path / "other")
-    joint.warn_of_halves(config, pretrained.checkpoints(config))
+    joint.warn_of_separate_parts(config, pretrained.checkpoints(config))
     assert not caplog.records
 
 
@@ -208,11 +208,11 @@ def test_where_nothing_trains_it_is_said(folder):
 
 
 def test_a_model_without_a_common_space_is_no_whole_model(tmp_path):
-    from tests.factory.checkpoints.test_frozen_base import BERT
+    from tests.factory.checkpoints.test_delta import BERT
 
     fakes.write_clip(tmp_path / "bert", BERT)
     config = config_of(tmp_path / "bert", modalities=("text",))
-    with pytest.raises(UserError, match="of the family bert, has no space that two kinds"):
+    with pytest.raises(UserError, match="of the architecture bert, has no space that two kinds"):
         made(config)
 
 

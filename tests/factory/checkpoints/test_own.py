@@ -88,9 +88,9 @@ def test_an_encoder_of_one_run_is_trained_in_another_and_returns_again(trained, 
     found, before = open_weights(tmp_path / "again"), open_weights(folder)
     assert found.keys() == before.keys()
     assert any(abs(found[name].read() - before[name].read()).max() > 0 for name in found)
-    params = mmjax.load(tmp_path / "run").params["encoders_text"]["tower"]
-    tower = {name: found[f"params/{name}"].read() for name in map("/".join, paths(params))}
-    assert tower.keys() == {name.removeprefix("params/") for name in found}
+    params = mmjax.load(tmp_path / "run").params["encoders_text"]["backbone"]
+    backbone = {name: found[f"params/{name}"].read() for name in map("/".join, paths(params))}
+    assert backbone.keys() == {name.removeprefix("params/") for name in found}
     assert pretrained.own.is_own(pretrained.open_checkpoint(tmp_path / "again"))
 
 

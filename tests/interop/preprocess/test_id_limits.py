@@ -1,4 +1,4 @@
-"""Numbers of words and places that no table has are errors, in every family that reads."""
+"""Numbers of words and places that no table has are errors, in every architecture that reads."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,8 +31,8 @@ OPEN_CLIP = {
     "vision_cfg": {"image_size": 8, "patch_size": 4, "width": 8, "layers": 1, "head_width": 4},
     "text_cfg": {"context_length": PLACES, "vocab_size": WORDS, "width": 8, "heads": 1},
 }
-# The families with a table of words: a config, and the tensors by which one is recognised.
-FAMILIES = {
+# The architectures with a table of words: a config, and the tensors by which one is recognised.
+ARCHITECTURES = {
     "bert": (TEXT, ()),
     "distilbert": ({"vocab_size": WORDS, "dim": 24, "n_layers": 1, "n_heads": 2}, ()),
     "roberta": (TEXT, ()),
@@ -49,14 +49,14 @@ FAMILIES = {
 
 
 def architecture(name):
-    config, tensors = FAMILIES[name]
+    config, tensors = ARCHITECTURES[name]
     weights = {tensor: SimpleNamespace(shape=()) for tensor in tensors}
     return architecture_of(
         Checkpoint(Path("a fake"), {"model_type": name} | config, weights), jnp.float32
     )
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_every_number_of_a_row_has_its_limit(name):
     """The limits are the sizes of the tables in the layout of the files."""
     made = architecture(name)
@@ -74,7 +74,7 @@ def test_every_number_of_a_row_has_its_limit(name):
         assert count == rows[tables[option.removeprefix("decoder_")]]
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_numbers_outside_are_refused(name):
     made = architecture(name)
     for option, count in id_limits.limits(made).items():

@@ -15,7 +15,7 @@ from mmjax.interop.architecture import Checkpoint, Part
 from mmjax.interop.encoding.encoder import preparation
 from mmjax.interop.preprocess import processors
 from mmjax.interop.preprocess.images import pixels
-from mmjax.interop.weights import skeleton
+from mmjax.interop.weights import manifest
 
 NORMAL = {"image_mean": [0.1, 0.2, 0.3], "image_std": [0.3, 0.4, 0.5]}
 PLAIN = NORMAL | {"size": 8, "resample": 2}
@@ -37,7 +37,7 @@ OPEN_CLIP = {
 }
 SOUND = {"feature_extractor_type": "ASTFeatureExtractor", "mean": 1.0}
 OTHER = {"image_processor_type": "ViTImageProcessor", "size": 16}
-# What lies in a folder, and the family and kind of its model: each says NORMAL, and 8 x 8 pixels.
+# What lies in a folder, and architecture and kind of its model: each says NORMAL, and 8 x 8 pixels.
 SAID = {
     "a class": {"preprocessor_config.json": PLAIN | {"image_processor_type": "ViTImageProcessor"}},
     "an old class": (
@@ -97,13 +97,13 @@ def checkpoint(folder, files):
     return Checkpoint(folder, config, {})
 
 
-def family(name):
+def architecture(name):
     return "open_clip" if name.startswith("open_clip") else ""
 
 
 def trained(found, kind, value, name=""):
     """What an encoder of a recipe makes of raw pixels."""
-    preset = {"mean": (0.5,) * 3, "std": (7.0,) * 3}  # of a family, where no file says it
+    preset = {"mean": (0.5,) * 3, "std": (7.0,) * 3}  # of a architecture, where no file says it
     part = Part(nn.Module(), options=preset)
     inputs, _ = preparation(part, kind, found, {}, name)(jnp.asarray(value), None)
     return np.asarray(inputs["pixel_values"])
@@ -113,14 +113,14 @@ def trained(found, kind, value, name=""):
 def test_prediction_and_training_normalise_alike(name, tmp_path):
     """By any layout of files, and by what a workdir keeps of them."""
     found = checkpoint(tmp_path, SAID[name])
-    skeleton.write(found, tmp_path / "kept")
+    manifest.write(found, tmp_path / "kept")
     flat = np.broadcast_to(np.uint8([10, 100, 200]), (1, 8, 8, 3))
     expected = (flat / 255 - NORMAL["image_mean"]) / NORMAL["image_std"]
-    for there in (found, skeleton.read(tmp_path / "kept")):
-        read = processors.reader(there, family(name), "image")([flat[0]])["pixel_values"]
+    for there in (found, manifest.read(tmp_path / "kept")):
+        read = processors.reader(there, architecture(name), "image")([flat[0]])["pixel_values"]
         assert read.shape == (1, 3, 8, 8)
         np.testing.assert_allclose(np.moveaxis(read, 1, 3), expected, atol=1e-5)
-        ours = trained(there, "image", flat, family(name))
+        ours = trained(there, "image", flat, architecture(name))
         np.testing.assert_allclose(np.moveaxis(ours, 1, 3), expected, atol=1e-5)
 
 
@@ -141,9 +141,9 @@ def test_a_lone_file_has_what_lies_beside_it(tmp_path):
     file = tmp_path / "model.safetensors"
     file.write_bytes(b"")
     found = Checkpoint(file, TIMM, {})
-    skeleton.write(found, tmp_path / "kept")
-    kept = skeleton.read(tmp_path / "kept")
-    assert processors.of_pictures(found) == processors.of_pictures(kept) == TIMM
+    manifest.write(found, tmp_path / "kept")
+    kept = manifest.read(tmp_path / "kept")
+    assert processors.of_images(found) == processors.of_images(kept) == TIMM
 
 
 @pytest.mark.parametrize(
@@ -184,8 +184,8 @@ def test_torchvisions_files_are_known_by_their_names():
     """As two weights of one network differ in nothing but numbers."""
     first = Checkpoint(Path("weights/resnet50-0676ba61.pth"), {}, {})
     second = Checkpoint(Path("weights/resnet50-11ad3fa6.pth"), {}, {})
-    assert processors.of_pictures(first, "resnet")["resize_size"] == 256
-    assert processors.of_pictures(second, "resnet")["resize_size"] == 232
+    assert processors.of_images(first, "resnet")["resize_size"] == 256
+    assert processors.of_images(second, "resnet")["resize_size"] == 232
     own = Checkpoint(Path("weights/resnet50.pth"), {}, {})
     with pytest.raises(UserError, match="nothing says how"):
         processors.reader(own, "resnet", "image")

@@ -1,4 +1,4 @@
-"""What training programs put around a model: one step takes it off, for every family alike."""
+"""What training programs put around a model: one step takes it off, whatever the architecture."""
 
 import itertools
 
@@ -11,7 +11,7 @@ from mmjax.interop.architecture import Checkpoint
 from mmjax.interop.formats import safetensors
 from mmjax.interop.formats.open_weights import open_weights
 from mmjax.interop.weights.recognition import architecture_of
-from mmjax.interop.weights.wrapping import AROUND, AVERAGED, MOST_READINGS, readings
+from mmjax.interop.weights.wrapping import AROUND, AVERAGED, MAX_READINGS, readings
 from tests.interop import fakes
 
 STATE = {"optimizer.state.0.exp_avg": np.ones((3, 2), np.float32), "epoch": np.array(3)}
@@ -37,7 +37,7 @@ def assert_is(folder, expected, part, tmp_path):
     """The model is `expected`, whichever names it had, and is given back under its own."""
     model = interop.load(folder)
     assert model.report.part == part
-    assert model.report.left_over == []
+    assert model.report.unexpected == []
     found = interop.weights_of(model)
     assert found.keys() == expected.keys()
     for name, x in expected.items():
@@ -133,5 +133,5 @@ def test_a_file_of_no_family_shows_some_of_its_names(tmp_path):
 
 def test_the_readings_of_hostile_names_are_few():
     names = {".".join(w): None for w in itertools.product(AROUND[:6], AVERAGED[:4], repeat=2)}
-    assert len(readings(names)) <= MOST_READINGS
+    assert len(readings(names)) <= MAX_READINGS
     assert readings({"model." * 5000 + "w": None})

@@ -102,7 +102,7 @@ def outputs(theirs, inputs):
     text = theirs.text if hasattr(theirs, "text") else theirs
     layers = {"vision": image_layers(theirs.visual), "text": text.transformer.resblocks}
     states, hooks = {"vision": [], "text": []}, []
-    for name, tower in layers.items():
+    for name, backbone in layers.items():
         kept = states[name]
 
         def before(_, x, kept=kept):
@@ -111,8 +111,8 @@ def outputs(theirs, inputs):
         def after(_, __, y, kept=kept):
             kept.append(tokens(y))
 
-        hooks.append(tower[0].register_forward_pre_hook(before))
-        hooks += [layer.register_forward_hook(after) for layer in tower]
+        hooks.append(backbone[0].register_forward_pre_hook(before))
+        hooks += [layer.register_forward_hook(after) for layer in backbone]
     with torch.no_grad():
         found = theirs(**inputs)
         for hook in hooks:
@@ -131,7 +131,7 @@ def check(config, folder, *, custom=False, sizes=None):
     expected = outputs(theirs, inputs)
     found = model(**published.as_arrays(inputs), **published.HIDDEN)
     published.assert_close(found, expected)
-    assert not model.report.left_over
+    assert not model.report.unexpected
     file = interop.save(model, folder / "ours")
     again = build(config, custom=custom, sizes=sizes, seed=1)
     open_clip.load_checkpoint(again, str(file))
@@ -167,7 +167,7 @@ def check_openai(config, folder):
     theirs = open_clip.load_openai_model(str(path), precision="fp32")
     theirs.output_dict = True
     model = interop.load(path)
-    assert not model.report.left_over
+    assert not model.report.unexpected
     found = model(**published.as_arrays(inputs), **published.HIDDEN)
     published.assert_close(found, outputs(theirs, inputs))
     again = open_clip.load_openai_model(str(interop.save(model, folder / "ours")), "fp32")

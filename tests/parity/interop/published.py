@@ -74,7 +74,7 @@ def as_arrays(inputs):
     return {name: x.numpy() if hasattr(x, "numpy") else x for name, x in inputs.items()}
 
 
-def check(torch, theirs, inputs, folder, *, tolerance=1e-4, extra=None, left_over=()):
+def check(torch, theirs, inputs, folder, *, tolerance=1e-4, extra=None, unexpected=()):
     """Saves `theirs`, compares all outputs, hidden states of each layer included, exports, compares
     again.
 
@@ -85,7 +85,7 @@ def check(torch, theirs, inputs, folder, *, tolerance=1e-4, extra=None, left_ove
         folder: where to write.
         tolerance: the largest distance, in units of the largest value if that is above one.
         extra: further arguments of theirs that ours does not need.
-        left_over: the names in the file that ours has no place for.
+        unexpected: the names in the file that ours has no place for.
 
     Returns:
         Our model.
@@ -94,7 +94,7 @@ def check(torch, theirs, inputs, folder, *, tolerance=1e-4, extra=None, left_ove
     with torch.no_grad():
         expected = as_numpy(theirs(**inputs, **(extra or {}), **HIDDEN))
     model = interop.load(folder / "theirs")
-    assert tuple(model.report.left_over) == tuple(left_over)
+    assert tuple(model.report.unexpected) == tuple(unexpected)
     assert_close(model(**as_arrays(inputs), **HIDDEN), expected, tolerance)
 
     interop.save(model, folder / "ours")
@@ -109,7 +109,7 @@ def check(torch, theirs, inputs, folder, *, tolerance=1e-4, extra=None, left_ove
 
 def check_return(torch, theirs, model, inputs, folder):
     """A model whose head ours has no place for is saved and loaded again, its head included."""
-    assert model.report.left_over
+    assert model.report.unexpected
     interop.save(model, folder)
     again, notes = type(theirs).from_pretrained(folder, output_loading_info=True)
     assert not notes["missing_keys"], notes

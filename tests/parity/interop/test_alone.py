@@ -22,7 +22,7 @@ STAGES = {"embedding_size": 6, "hidden_sizes": [6, 8], "depths": [1, 1], "layer_
 # Each a class, its config, and its preprocessor file; pictures keep their shape where nothing is
 # cut, so that those of a list come out in several.
 UNCUT = {"size": {"shortest_edge": 8}, "do_center_crop": False}
-PICTURES = {
+IMAGE_POOLING = {
     "ViTForImageClassification": (PICTURE | ONE, {"size": 8}),
     "ViTModel": (PICTURE | ONE, UNCUT),
     "Dinov2Model": (PICTURE | ONE, {"size": {"shortest_edge": 8}, "crop_size": 8}),
@@ -73,9 +73,9 @@ def assert_alone(model, kind, values):
             assert found == pytest.approx(expected, abs=1e-5)
 
 
-@pytest.mark.parametrize("name", sorted(PICTURES))
+@pytest.mark.parametrize("name", sorted(IMAGE_POOLING))
 def test_a_picture_is_what_it_is_alone(name, tmp_path):
-    model = loaded(name, *PICTURES[name], tmp_path)
+    model = loaded(name, *IMAGE_POOLING[name], tmp_path)
     assert_alone(model, "image", [frames(shape) for shape in SHAPES])
 
 
@@ -88,7 +88,7 @@ def test_a_clip_is_what_it_is_alone(name, tmp_path):
 def test_patches_that_are_none_are_no_part_of_a_picture(tmp_path):
     """NaFlex: the mean of a model without a head is of the picture's own patches."""
     name = "Siglip2VisionModel"
-    model = loaded(name, *PICTURES[name], tmp_path)
+    model = loaded(name, *IMAGE_POOLING[name], tmp_path)
     picture = frames((4, 8))
     found = model.embed(image=[picture])["image"][0]
     inputs = mmjax.inference.published.reader(model.model, "image")([picture])
@@ -119,7 +119,7 @@ def test_the_folder_of_a_clip_of_sentence_transformers(tmp_path):
     pictures = [PIL.Image.fromarray(frames(shape)) for shape in SHAPES[:2]]
     found, expected = (mmjax.load(path).embed(image=pictures) for path in (tmp_path, inner))
     np.testing.assert_array_equal(found["image"], expected["image"])
-    assert interop.load(tmp_path).report.left_over == []
+    assert interop.load(tmp_path).report.unexpected == []
     modules.append(entry | {"path": "1_Dense", "type": "sentence_transformers.models.Dense"})
     (tmp_path / "modules.json").write_text(json.dumps(modules))
     with pytest.raises(UserError, match="lists Dense after CLIPModel"):

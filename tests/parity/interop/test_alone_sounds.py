@@ -1,4 +1,4 @@
-"""The embedding of a sound is that of the sound alone, in every family, and that of its library."""
+"""A sound's embedding is that of the sound alone, in every architecture, and its library's."""
 
 import json
 
@@ -151,7 +151,7 @@ def resemblyzer(folder):
     return folder / "it.pt", alone, RATE
 
 
-FAMILIES = {
+ARCHITECTURES = {
     "wav2vec2 with statistics of all frames": lambda f: wav2vec2(f, "group", False),
     "wav2vec2 without a class": lambda f: wav2vec2(f, "group", True, feature_extractor_type=None),
     "wav2vec2 with a mask": lambda f: wav2vec2(f, "layer", True),
@@ -164,9 +164,9 @@ FAMILIES = {
 }
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_a_sound_is_embedded_as_if_alone(name, tmp_path):
-    path, reference, rate = FAMILIES[name](tmp_path)
+    path, reference, rate = ARCHITECTURES[name](tmp_path)
     model, values = mmjax.load(path), sounds(rate)
     alone = np.concatenate([model.embed(audio=x)["audio"] for x in values])
     assert np.isfinite(alone).all()
@@ -206,5 +206,7 @@ def test_the_sound_that_cannot_be_heard_is_named(tmp_path):
 
 def test_a_file_of_another_extractor_is_refused(tmp_path):
     path, _, _ = wav2vec2(tmp_path, "group", False, feature_extractor_type="ASTFeatureExtractor")
-    with pytest.raises(UserError, match="is of ASTFeatureExtractor, but a model of the family wav"):
+    with pytest.raises(
+        UserError, match="is of ASTFeatureExtractor, but a model of the architecture wav"
+    ):
         mmjax.load(path).embed(audio=sounds(RATE)[0])

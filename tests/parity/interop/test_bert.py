@@ -126,7 +126,7 @@ def test_the_head_for_another_task_is_left_over_and_given_back(name, tmp_path):
     found = model(**published.as_arrays(inputs), **published.HIDDEN)
     published.assert_close(found, expected)
     starts = ("cls.", "lm_head.")
-    assert all(name.startswith(starts) for name in model.report.left_over)
+    assert all(name.startswith(starts) for name in model.report.unexpected)
     published.check_return(torch, theirs, model, inputs, tmp_path / "ours")
 
 

@@ -33,7 +33,7 @@ def encoders(draw):
 
 @st.composite
 def pictures(draw):
-    """What an image tower is made with."""
+    """What an image backbone is made with."""
     side = draw(st.integers(2, 4))
     return draw(encoders()) | {"patch": side, "cells": draw(st.integers(1, 3))}
 
@@ -92,25 +92,25 @@ class Draw:
 
     def image(self, size, pool, classes=0, **kinds):
         width, heads, cells = size["width"], size["heads"], size["cells"] ** 2
-        tower = {
+        backbone = {
             "embedding": self.dense(size["patch"], size["patch"], 3, width, axes=3),
             "Transformer": self.encoder(size, **kinds),
         }
         if pool == "map":
-            tower["MAPHead_0"] = {
+            backbone["MAPHead_0"] = {
                 "probe": self.array(1, 1, width),
                 "MultiHeadDotProductAttention_0": self.attention(width, heads),
                 "LayerNorm_0": self.norm(width),
                 "MlpBlock_0": self.mlp(width, width * size["ratio"]),
             }
         if pool == "tok":
-            tower["cls"] = self.array(1, 1, width)
+            backbone["cls"] = self.array(1, 1, width)
         if kinds.get("old"):
             place = self.array(1, cells + (pool == "tok"), width)
-            tower["Transformer"]["posembed_input"] = {"pos_embedding": place}
+            backbone["Transformer"]["posembed_input"] = {"pos_embedding": place}
         else:
-            tower["pos_embedding"] = self.array(1, cells, width)
-        return tower | ({"head": self.dense(width, classes)} if classes else {})
+            backbone["pos_embedding"] = self.array(1, cells, width)
+        return backbone | ({"head": self.dense(width, classes)} if classes else {})
 
     def text(self, size, length, classes, **kinds):
         return {

@@ -1,4 +1,4 @@
-"""Every call of every family of published models works, or one line says what to use instead."""
+"""Every call of every published architecture works, or one line says what to use instead."""
 
 import json
 
@@ -8,7 +8,7 @@ from scipy.io import wavfile
 
 import mmjax
 from mmjax.errors import UserError
-from mmjax.interop.architectures import FAMILIES
+from mmjax.interop.architectures import ARCHITECTURES
 from tests.interop import fakes
 from tests.parity.interop import published
 
@@ -128,7 +128,7 @@ def clap(folder):
 
 
 CLASSES, WRITES, COMPARES = {"call"}, {"transcribe"}, {"classify"}
-# By family: how to write one, and what it does beside embedding.
+# By architecture: how to write one, and what it does beside embedding.
 TABLE = {
     "ast": (lambda f: test_alone_sounds.ast(f)[0], set()),
     "bert": (lambda f: saved("BertForSequenceClassification", f, **WORDS), CLASSES | COMPARES),
@@ -224,15 +224,15 @@ def inputs(folder):
 
 
 def test_the_table_has_every_family():
-    assert set(TABLE) == {family.name for family in FAMILIES}
+    assert set(TABLE) == {architecture.name for architecture in ARCHITECTURES}
 
 
-@pytest.mark.parametrize("family", TABLE)
-def test_every_call_works_or_says_what_to_use(family, tmp_path):
-    write, can = TABLE[family]
+@pytest.mark.parametrize("architecture", TABLE)
+def test_every_call_works_or_says_what_to_use(architecture, tmp_path):
+    write, can = TABLE[architecture]
     (tmp_path / "it").mkdir()
     model, given = mmjax.load(write(tmp_path / "it")), inputs(tmp_path)
-    assert model.model.architecture.family == family
+    assert model.model.architecture.name == architecture
     assert model.modalities
     for kind in model.modalities:
         two = given[kind]

@@ -1,4 +1,4 @@
-"""CLAP against transformers: drawn shapes of both towers, all outputs, and back."""
+"""CLAP against transformers: drawn shapes of both backbones, all outputs, and back."""
 
 import json
 
@@ -42,7 +42,7 @@ AUDIO = {
 
 @st.composite
 def audio_sizes(draw):
-    """Of an audio tower: windows that divide the grid or not, and are as large as it or not."""
+    """Of an audio backbone: windows that divide the grid or not, and are as large as it or not."""
     stages = draw(st.integers(1, 3))
     heads = draw(st.lists(st.sampled_from([1, 2]), min_size=stages, max_size=stages))
     side, pieces = draw(st.sampled_from([2, 3, 4])), draw(st.sampled_from([1, 2]))
@@ -98,7 +98,7 @@ def check(theirs, inputs, folder):
     with torch.no_grad():
         expected = published.as_numpy(theirs(**inputs, **published.HIDDEN))
     model = interop.load(folder / "theirs")
-    assert not model.report.left_over
+    assert not model.report.unexpected
     published.assert_close(model(**published.as_arrays(inputs), **published.HIDDEN), expected)
     interop.save(model, folder / "ours")
     again, notes = type(theirs).from_pretrained(folder / "ours", output_loading_info=True)
@@ -158,7 +158,7 @@ def test_the_part_for_recipes_gives_the_map_as_tokens(tmp_path):
     clap(AUDIO, TEXT).save_pretrained(tmp_path)
     model = interop.load(tmp_path)
     part = model.architecture.parts["audio"]
-    variables = {name: tree["audio"]["tower"] for name, tree in model.variables.items()}
+    variables = {name: tree["audio"]["backbone"] for name, tree in model.variables.items()}
     sounds = jnp.asarray(spectrograms(AUDIO).numpy())
     found = part.module.apply(variables, input_features=sounds)
     whole = model(input_features=sounds).audio_model_output.last_hidden_state

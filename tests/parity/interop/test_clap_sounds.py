@@ -80,7 +80,7 @@ def test_raw_waveforms_in_a_recipe_equal_the_extractor_and_the_model(fused, tmp_
     width = expected["pooler_output"].shape[1]
     value, mask = (np.concatenate([x, x[:1]]) for x in (value, mask))
     mask[3] = False
-    variables = {name: {"tower": tree} for name, tree in model.variables.items()}
+    variables = {name: {"backbone": tree} for name, tree in model.variables.items()}
 
     encoder = PretrainedEncoder(part.module, prepare, width)
     encode = jax.jit(lambda value: encoder.apply(variables, value, jnp.asarray(mask)))

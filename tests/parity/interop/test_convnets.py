@@ -73,7 +73,7 @@ def compare(theirs, x, folder):
     expected = outputs(theirs, x)
     torch.save(theirs.state_dict(), folder / "theirs.pth")
     model = interop.load(folder / "theirs.pth")
-    assert not model.report.left_over
+    assert not model.report.unexpected
     published.assert_close(model(pixel_values=x.numpy(), **published.HIDDEN), expected)
     again = load_file(interop.save(model, folder / "ours"))
     with torch.no_grad():
@@ -155,7 +155,7 @@ def test_resnets_equal_transformers_and_return(name, data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("resnet")
     theirs.save_pretrained(folder / "theirs")
     model = interop.load(folder / "theirs")
-    assert not model.report.left_over
+    assert not model.report.unexpected
 
     def run(theirs):
         with torch.no_grad():
@@ -198,7 +198,7 @@ def encoder_of(theirs, folder, **options):
     spec = pretrained(str(folder / "it.pth"), **options)
     found = encoder(checkpoint, spec, "image", "image", width=512, dtype=jnp.float32)
     model = interop.load(folder / "it.pth")
-    return found, {kind: {"tower": tree["tower"]} for kind, tree in model.variables.items()}
+    return found, {kind: {"backbone": tree["backbone"]} for kind, tree in model.variables.items()}
 
 
 @pytest.mark.parametrize("output", ["sequence", "pooled"])
@@ -233,10 +233,10 @@ def test_missing_pictures_do_not_enter_the_running_statistics(tmp_path):
         mutable=[STATISTICS],
     )
     torch.save(theirs.state_dict(), tmp_path / "after.pth")
-    expected = interop.load(tmp_path / "after.pth").variables[STATISTICS]["tower"]
+    expected = interop.load(tmp_path / "after.pth").variables[STATISTICS]["backbone"]
     near = jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4),
-        after[STATISTICS]["tower"],
+        after[STATISTICS]["backbone"],
         expected,
     )
     assert len(jax.tree.leaves(near, is_leaf=lambda x: x is None)) == 2 * 12

@@ -1,4 +1,4 @@
-"""Heads that files have: logits as transformers gives them, in every family, and back."""
+"""Heads that files have: logits as transformers gives them, in every architecture, and back."""
 
 import numpy as np
 import pytest

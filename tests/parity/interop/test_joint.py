@@ -13,10 +13,10 @@ from mmjax.errors import UserError
 from mmjax.factory.checkpoints import joint, pretrained
 from mmjax.factory.checkpoints.export import export
 from mmjax.interop.preprocess.images.processor import image_processor
-from mmjax.interop.preprocess.processors import of_pictures, of_sounds
+from mmjax.interop.preprocess.processors import of_images, of_sounds
 from mmjax.interop.preprocess.sounds.processor import sound_processor
 from mmjax.interop.preprocess.texts.processor import text_processor
-from mmjax.interop.weights.recognition import family_of
+from mmjax.interop.weights.recognition import architecture_name
 from mmjax.types import Input
 from tests.parity.interop import published
 
@@ -68,7 +68,7 @@ def inputs_of(case, kept, kind, value):
     if kind == "audio":
         prepared = sound_processor(of_sounds(kept))(list(value), sampling_rate=models.RATE)
     else:
-        prepared = image_processor(of_pictures(kept, family_of(kept)))(list(value))
+        prepared = image_processor(of_images(kept, architecture_name(kept)))(list(value))
     prepared.pop("is_longer", None)
     return {
         k: x.astype(np.int64) if x.dtype == np.int32 else x for k, x in (found | prepared).items()
@@ -161,19 +161,19 @@ def test_one_tower_that_trained_apart_goes_back_alone(name, tmp_path):
             with pytest.raises(UserError, match="open_clip cannot be given back alone"):
                 export(*given)
             continue
-        assert "tower alone" in export(*given)[0]
-        family = {"clip": "CLIP", "siglip": "Siglip", "siglip2": "Siglip2", "clap": "Clap"}[name]
+        assert "backbone alone" in export(*given)[0]
+        prefix = {"clip": "CLIP", "siglip": "Siglip", "siglip2": "Siglip2", "clap": "Clap"}[name]
         half = {"image": "Vision", "audio": "Audio", "text": "Text"}[kinds[modality]]
-        theirs = getattr(models.transformers, f"{family}{half}Model")
+        theirs = getattr(models.transformers, f"{prefix}{half}Model")
         _, notes = theirs.from_pretrained(back, output_loading_info=True)
         missing = [k for k in notes["missing_keys"] if not k.endswith(BUFFERS)]
         assert not missing
         assert not notes["unexpected_keys"]
         own = {
-            c: tree[f"encoders_{modality}"]["tower"]
+            c: tree[f"encoders_{modality}"]["backbone"]
             for c, tree in variables.items()
             if f"encoders_{modality}" in tree
         }
         model = interop.load(back)
         jax.tree.map(np.testing.assert_array_equal, model.params, own["params"])
-        assert not model.report.left_over
+        assert not model.report.unexpected

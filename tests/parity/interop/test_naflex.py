@@ -150,7 +150,7 @@ def test_raw_pictures_enter_as_by_the_processor(tmp_path):
     part = part_of(model.architecture, "image", "here")
     raw = np.random.default_rng(0).integers(0, 256, (3, 6, 10, 3), np.uint8)
     module = PretrainedEncoder(part.module, preparation(part, "image", model.checkpoint, {}), 12)
-    variables = {"params": {"tower": model.params["vision"]["tower"]}}
+    variables = {"params": {"backbone": model.params["vision"]["backbone"]}}
     found = module.apply(variables, jnp.asarray(raw), jnp.array([True, False, True]))
     told = {"image_processor_type": "Siglip2ImageProcessor", "patch_size": 2}
     inputs = image_processor(told | {"max_num_patches": 15, "do_resize": False})(raw)

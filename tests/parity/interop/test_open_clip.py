@@ -147,7 +147,7 @@ def test_a_checkpoint_of_training_beside_its_config(tmp_path):
     torch.save(saved, tmp_path / "epoch_3.pt")
     (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": CONFIG}))
     model = interop.load(tmp_path / "epoch_3.pt")
-    assert not model.report.left_over
+    assert not model.report.unexpected
     found = model(**published.as_arrays(inputs), **published.HIDDEN)
     published.assert_close(found, outputs(theirs, inputs))
 

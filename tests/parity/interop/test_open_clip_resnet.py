@@ -1,4 +1,4 @@
-"""The ResNet towers of open_clip's CLIP and of OpenAI's files against open_clip, and back."""
+"""The ResNet backbones of open_clip's CLIP and of OpenAI's files against open_clip, and back."""
 
 import functools
 
@@ -65,7 +65,7 @@ def last_map(theirs, image):
 
 
 def features(theirs, image):
-    """Of the image tower: the cells of the last map, and what its pool gives."""
+    """Of the image backbone: the cells of the last map, and what its pool gives."""
     with torch.no_grad():
         last = last_map(theirs, image)
         pooled = theirs.visual.attnpool(last)
@@ -136,7 +136,7 @@ def encoder_of(folder, **options):
     found = encoder(checkpoint, spec, "image", "image", width=width, dtype=jnp.float32)
     architecture = interop.load(path).architecture
     variables, _ = read_variables(checkpoint, architecture, architecture.parts["image"].path)
-    return found, {kind: {"tower": tree} for kind, tree in variables.items()}
+    return found, {kind: {"backbone": tree} for kind, tree in variables.items()}
 
 
 RAW = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)

@@ -1,4 +1,4 @@
-"""open_clip's SigLIP, and its other towers that are ViTs of timm, against open_clip, and back."""
+"""open_clip's SigLIP, and its other ViTs of timm, against open_clip, and back."""
 
 import numpy as np
 import pytest
@@ -102,7 +102,7 @@ PLAIN = ("siglip", "vit_large_patch14_clip_224", "vit_medium_patch16_gap_256")
 
 
 def plain_configs():
-    """Of open_clip, with a text tower of its own: one for each plain ViT of timm, by its name."""
+    """Of open_clip, with an own text backbone: one for each plain ViT of timm, by its name."""
     found = {}
     for name in open_clip.list_models():
         config = open_clip.get_model_config(name)
@@ -119,15 +119,15 @@ def test_every_siglip_of_open_clip_is_read_as_it_builds_it():
     for name, config in configs.items():
         config["text_cfg"]["layers"] = 1
         theirs, architecture = built(config, depth=1)
-        tower, trunk = architecture.parts["image"].module, theirs.visual.trunk
+        backbone, trunk = architecture.parts["image"].module, theirs.visual.trunk
         assert type(trunk.blocks[0]) is vision_transformer.Block
-        assert tower.heads == trunk.blocks[0].attn.num_heads, name
-        assert tower.activation == ACTIVATIONS[type(trunk.blocks[0].mlp.act).__name__], name
-        assert tower.epsilon == trunk.blocks[0].norm1.eps, name
-        assert tower.grid == trunk.patch_embed.grid_size, name
+        assert backbone.heads == trunk.blocks[0].attn.num_heads, name
+        assert backbone.activation == ACTIVATIONS[type(trunk.blocks[0].mlp.act).__name__], name
+        assert backbone.epsilon == trunk.blocks[0].norm1.eps, name
+        assert backbone.grid == trunk.patch_embed.grid_size, name
         if trunk.attn_pool is not None:
-            assert tower.pooling == "attention", name
-            assert trunk.attn_pool.num_heads == tower.heads, name
+            assert backbone.pooling == "attention", name
+            assert trunk.attn_pool.num_heads == backbone.heads, name
 
 
 SIGLIP_CONFIG = config_of("vit_base_patch16_siglip_224", "map", "none", text=SIGLIP)

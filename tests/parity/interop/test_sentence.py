@@ -134,7 +134,7 @@ def test_a_folder_equals_pytorch_and_returns(name, modes, side, bias, act, norms
     ]
     folder = tmp_path_factory.mktemp("sentence")
     model = interop.load(write(folder / "theirs", theirs, modes, after))
-    assert not model.report.left_over
+    assert not model.report.unexpected
     assert_equals_the_oracle(model, theirs, inputs, modes, after)
 
     interop.save(model, folder / "ours")

@@ -108,7 +108,7 @@ def test_speakers_of_any_size_equal_torch_and_return(
     state = {"step": 3, "model_state": theirs.state_dict()}
     torch.save(state | {"optimizer_state": {"state": {0: torch.zeros(2)}}}, folder / "it.pt")
     model = interop.load(folder / "it.pt")
-    assert list(model.report.left_over) == ["similarity_weight"]
+    assert list(model.report.unexpected) == ["similarity_weight"]
     expected = run(theirs, x)
     # A vector without a positive number cannot be of length one: NaN there, zeros here.
     expected["pooler_output"] = np.nan_to_num(expected["pooler_output"])
@@ -130,7 +130,7 @@ def encoder_of(theirs, folder, width):
     model = interop.load(folder / "it.pt")
     part = part_of(model.architecture, "audio", "here")
     module = PretrainedEncoder(part.module, preparation(part, "audio", model.checkpoint, {}), width)
-    return module, {"params": {"tower": model.params}}
+    return module, {"params": {"backbone": model.params}}
 
 
 NETWORKS = {"silero": (Silero, 7), "speaker": (Speaker, 6)}
@@ -202,7 +202,7 @@ def test_the_published_torchscript_equals_itself(files):
     with torch.no_grad():
         expected = [float(theirs(torch.tensor(part)[None], 16_000)) for part in x.reshape(-1, 512)]
     model = interop.load(files / "silero_vad.jit")
-    assert not any(name.startswith("_model.") for name in model.report.left_over)
+    assert not any(name.startswith("_model.") for name in model.report.unexpected)
     np.testing.assert_allclose(model(input_values=x[None])["speech_probs"][0], expected, atol=1e-5)
 
 

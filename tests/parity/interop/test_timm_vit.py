@@ -82,7 +82,7 @@ def check(theirs, pixels, folder):
     """Saves with timm, compares, exports, lets timm load that, and compares again."""
     timm.models.save_for_hf(theirs, folder / "theirs", safe_serialization=True)
     model = interop.load(folder / "theirs")
-    assert not model.report.left_over
+    assert not model.report.unexpected
     expected = outputs(theirs, pixels)
     found = model(pixel_values=pixels.numpy(), **published.HIDDEN)
     published.assert_close(found, expected)
@@ -133,7 +133,7 @@ def test_a_checkpoint_of_training_without_a_config(tmp_path):
     saved = {"epoch": 3, "state_dict": other.state_dict(), "state_dict_ema": theirs.state_dict()}
     torch.save(saved | {"optimizer": {"state": {0: torch.ones(3)}}}, tmp_path / "last.pth.tar")
     model = interop.load(tmp_path / "last.pth.tar")
-    assert not model.report.left_over
+    assert not model.report.unexpected
     pixels = pictures(3, 12, 12)
     found = model(pixel_values=pixels.numpy(), **published.HIDDEN)
     published.assert_close(found, outputs(theirs, pixels))
@@ -165,19 +165,19 @@ def test_every_name_of_timm_is_read_as_timm_builds_it_or_refused():
         if not timm_vit.recognises(checkpoint):
             continue
         try:
-            tower = timm_vit.build(checkpoint, np.float32).parts["image"].module
+            backbone = timm_vit.build(checkpoint, np.float32).parts["image"].module
         except UserError:
             continue
         assert usual, name
         read += 1
         block = theirs.blocks[0]
         acts = {"GELU": "gelu_exact", "GELUTanh": "gelu", "QuickGELU": "quick_gelu", "SiLU": "silu"}
-        assert tower.heads == block.attn.num_heads, name
-        assert tower.activation == acts[type(block.mlp.act).__name__], name
-        assert tower.epsilon == block.norm1.eps, name
-        assert tower.grid == theirs.patch_embed.grid_size, name
+        assert backbone.heads == block.attn.num_heads, name
+        assert backbone.activation == acts[type(block.mlp.act).__name__], name
+        assert backbone.epsilon == block.norm1.eps, name
+        assert backbone.grid == theirs.patch_embed.grid_size, name
         if theirs.num_prefix_tokens:
-            assert tower.register_position == (not theirs.no_embed_class), name
+            assert backbone.register_position == (not theirs.no_embed_class), name
         assert not theirs.pool_include_prefix, name
     assert read >= 140
 

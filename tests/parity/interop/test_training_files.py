@@ -118,7 +118,7 @@ def test_training_files_give_the_weights_that_are_evaluated(
     if name == "bert":
         theirs.config.save_pretrained(path.parent)
     model = interop.load(path)
-    assert not model.report.left_over
+    assert not model.report.unexpected
     interop.save(model, tmp_path / "ours")
     given = open_weights(tmp_path / "ours")
     # What a file of weights alone may lack: counters, which PyTorch starts at zero.

@@ -163,7 +163,7 @@ def test_other_heads_are_left_over_and_given_back(tmp_path):
     left = ("classifier.bias", "classifier.weight")
     theirs.save_pretrained(tmp_path / "theirs")
     model = interop.load(tmp_path / "theirs")
-    assert tuple(model.report.left_over) == left
+    assert tuple(model.report.unexpected) == left
     inputs = sounds()
     with torch.no_grad():
         expected = published.as_numpy(theirs.wav2vec2(**inputs))
@@ -235,7 +235,7 @@ def test_raw_waveforms_in_a_recipe_equal_the_extractor_and_the_model(norm, maske
     value = np.full((4, RATE), 0.5, np.float32)
     mask = np.arange(RATE) < np.array([*lengths, 0])[:, None]
     value[mask] = np.concatenate(waves)
-    variables, real = {"params": {"tower": params}}, jnp.asarray(mask)
+    variables, real = {"params": {"backbone": params}}, jnp.asarray(mask)
     encode = jax.jit(lambda value: encoder.apply(variables, value, real))
     found = encode(jnp.asarray(value))
     prepared = prepare(jnp.asarray(value), real)[0]

@@ -9,34 +9,34 @@ CONFIG = {"a": {"b": (1, 2)}, "data": {"dir": "x", "name": "n"}, "empty": {}}
 
 
 def test_the_same_config_may_come_again_and_another_may_not(tmp_path):
-    workdir.claim(tmp_path / "run", {"another": "config"})
-    (workdir.claim(tmp_path / "run", CONFIG) / "checkpoints" / "1").mkdir(parents=True)
-    workdir.claim(tmp_path / "run", CONFIG)
+    workdir.open_workdir(tmp_path / "run", {"another": "config"})
+    (workdir.open_workdir(tmp_path / "run", CONFIG) / "checkpoints" / "1").mkdir(parents=True)
+    workdir.open_workdir(tmp_path / "run", CONFIG)
     moved = CONFIG | {"data": {"dir": "elsewhere", "name": "n"}}
-    path = workdir.claim(tmp_path / "run", moved)
+    path = workdir.open_workdir(tmp_path / "run", moved)
     assert workdir.read_json(path / "config.json")["data"]["dir"] == "elsewhere"
     with pytest.raises(
         UserError, match=r"belongs to another config: data.name is 'n' there and 'm'"
     ):
-        workdir.claim(tmp_path / "run", CONFIG | {"data": {"dir": "x", "name": "m"}})
+        workdir.open_workdir(tmp_path / "run", CONFIG | {"data": {"dir": "x", "name": "m"}})
 
 
 def test_a_directory_with_other_things_is_not_taken(tmp_path):
     (tmp_path / "thesis.tex").write_text("")
     with pytest.raises(UserError, match="not empty"):
-        workdir.claim(tmp_path, CONFIG)
+        workdir.open_workdir(tmp_path, CONFIG)
     with pytest.raises(UserError, match="not a directory"):
-        workdir.claim(tmp_path / "thesis.tex", CONFIG)
+        workdir.open_workdir(tmp_path / "thesis.tex", CONFIG)
 
 
 def test_several_processes_claim_one_directory_at_once(tmp_path):
     with ThreadPoolExecutor(8) as pool:
         for attempt in range(20):
             path = tmp_path / str(attempt)
-            assert list(pool.map(workdir.claim, [path] * 8, [CONFIG] * 8)) == [path] * 8
+            assert list(pool.map(workdir.open_workdir, [path] * 8, [CONFIG] * 8)) == [path] * 8
     (tmp_path / "cut short").mkdir()
     (tmp_path / "cut short" / "config.json.0a1b2c3d.part").write_text("{")
-    workdir.claim(tmp_path / "cut short", CONFIG)
+    workdir.open_workdir(tmp_path / "cut short", CONFIG)
 
 
 def test_a_missing_or_broken_file_is_named(tmp_path):

@@ -25,7 +25,7 @@ from pathlib import Path
 spec = spec_from_file_location("memory", {memory.__file__!r})
 memory = module_from_spec(spec)
 spec.loader.exec_module(memory)
-memory.keep_freed()
+memory.retain_heap()
 
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -56,7 +56,7 @@ buffer = b"1" * 400_000_000
 behind = bytes(100_000)  # the buffer is not the last of the heap
 del buffer
 for share in map(float, sys.argv[1:]):
-    memory.return_freed(share)
+    memory.trim_heap(share)
     print((memory.resident() - begun) // 10**6)
 """
 
@@ -136,8 +136,8 @@ def test_another_malloc_is_left_alone(monkeypatch):
     glibc = ctypes.CDLL("libc.so.6")
     other = SimpleNamespace(gnu_get_libc_version=None, mallopt=None, malloc_usable_size=glibc.free)
     monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: glibc if name else other)
-    memory.keep_freed()  # calls nothing of the other: None cannot be called
-    memory.return_freed(0.0)
+    memory.retain_heap()  # calls nothing of the other: None cannot be called
+    memory.trim_heap(0.0)
 
 
 @pytest.mark.parametrize(
@@ -157,6 +157,6 @@ def test_elsewhere_nothing_is_asked_of_the_c_library(monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
     loaded = []
     monkeypatch.setattr(memory.ctypes, "CDLL", loaded.append)
-    memory.keep_freed()
-    memory.return_freed(0.0)
+    memory.retain_heap()
+    memory.trim_heap(0.0)
     assert loaded == []

@@ -32,10 +32,10 @@ def test_every_name_and_number_is_there_whole(width, metrics):
     text = printed(width, metrics)
     assert "…" not in text
     for name, value in metrics.items():
-        metric, _, group = name.partition("/")
+        metric, _, slice_name = name.partition("/")
         assert f"{value:.5f}" in text
         assert metric in text
-        assert (group or "all") in text
+        assert (slice_name or "all") in text
         assert "1,234" in text
 
 

@@ -9,7 +9,7 @@ def test_all_pictures_are_drawn(tmp_path):
     records = [
         {"step": 1, "train/loss": 2.0, "train/accuracy": 0.0, "val/loss": 3.0},
         {"step": 2, "train/loss": 0.1, "train/accuracy": 0.5, "val/accuracy": 0.4},
-        {"step": 2, "val/accuracy/group": 0.4, "val/f1/macro": 0.4, "val/loss": 1.0},
+        {"step": 2, "val/accuracy/slice": 0.4, "val/f1/macro": 0.4, "val/loss": 1.0},
     ]
     report.plot_curves(records, tmp_path / "curves.png")
     labels = np.array([0, 1, 2, 2])

@@ -53,8 +53,8 @@ def easy_vqa(
         sources[split] = Source(
             name=f"{NAME}/{split}",
             records=Records(raw, decoders, cache=cache),
-            answers=tuple(builder.info.features["questions"]["answer"].names),
-            groups=tuple(builder.info.features["questions"]["type"].names),
+            class_names=tuple(builder.info.features["questions"]["answer"].names),
+            slices=tuple(builder.info.features["questions"]["type"].names),
         )
     return sources
 

@@ -45,7 +45,7 @@ def tux_paint(
     and, if asked for, speech float32 [samples] in -1..1.
 
     An example is a stamp with its caption, or with `speech` one clip of a stamp. The label is the
-    category, such as "animals"; the group is the language spoken. No picture, caption or clip is
+    category, such as "animals"; the slice is the language spoken. No picture, caption or clip is
     in two splits (`stamps.assign`). Pictures are whole, in the middle of a white square.
 
     The stamps are a Debian package (GPL-2, 161 MB), for which no root is needed:
@@ -122,8 +122,8 @@ def tux_paint(
                     np.array([answers.index(_category(x.stamp)) for x in chosen], np.int32), answers
                 )
             },
-            kinds=np.array([speech.index(x.spoken) if speech else 0 for x in chosen], np.int32),
-            groups=speech or ("all",),
+            slice_ids=np.array([speech.index(x.spoken) if speech else 0 for x in chosen], np.int32),
+            slices=speech or ("all",),
         )
 
     return {split: arrays(split) for split in examples}

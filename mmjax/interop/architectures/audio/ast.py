@@ -12,8 +12,8 @@ from mmjax.backbones.classifier import Classifier
 from mmjax.errors import UserError
 from mmjax.interop.architecture import (
     Architecture,
+    ArchitectureSpec,
     Checkpoint,
-    Family,
     Part,
     has_type,
     input_names,
@@ -42,9 +42,9 @@ CONFIG = {
 }
 
 
-def canonical(name: str) -> str:
+def normalise(name: str) -> str:
     """In the names of version 4 of transformers, below ASTModel; the head keeps its name."""
-    return vit.canonical(strip(("audio_spectrogram_transformer.",), name))
+    return vit.normalise(strip(("audio_spectrogram_transformer.",), name))
 
 
 def class_tokens(width: int) -> Rules:
@@ -127,9 +127,9 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     if "classifier.dense.weight" in checkpoint.weights:
         labels = checkpoint.weights["classifier.dense.weight"].shape[0]
         module = Classifier(backbone, labels, dtype, epsilon=backbone.epsilon)
-        part = part._replace(path="tower")
+        part = part._replace(path="backbone")
         rules = [
-            *prefixed(rules, "tower/"),
+            *prefixed(rules, "backbone/"),
             *norm("norm", "classifier.layernorm"),
             *dense("classifier", "classifier.dense"),
         ]
@@ -139,10 +139,10 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
         module,
         rules,
         {"input_values": size},
-        canonical,
+        normalise,
         {"audio": part},
         input_names(backbone),
     )
 
 
-FAMILY = Family("ast", has_type("audio-spectrogram-transformer"), build)
+SPEC = ArchitectureSpec("ast", has_type("audio-spectrogram-transformer"), build)

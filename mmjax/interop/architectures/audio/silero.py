@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float
 
 from mmjax.backbones.audio import speech
 from mmjax.errors import UserError
-from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part, input_names
+from mmjax.interop.architecture import Architecture, ArchitectureSpec, Checkpoint, Part, input_names
 from mmjax.interop.encoding import front_ends
 from mmjax.interop.weights.layout import Rule, Rules, convolution, same, transposed
 from mmjax.nn.audio.spectrogram import strided_mask
@@ -26,7 +26,7 @@ NAMES = (
 NEEDED = {"stft_conv.weight", "lstm_cell.weight_hh", "conv4.weight", "final_conv.weight"}
 
 
-def canonical(name: str) -> str:
+def normalise(name: str) -> str:
     """In the names of the safetensors file."""
     for other, own in NAMES:
         name = re.sub(other, own, name)
@@ -55,7 +55,7 @@ def waveforms(
 
 def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     """The encoder and its probabilities of speech."""
-    weights = {canonical(name): tensor for name, tensor in checkpoint.weights.items()}
+    weights = {normalise(name): tensor for name, tensor in checkpoint.weights.items()}
     bins = speech.WINDOW // 2 + 1
     given = weights["stft_conv.weight"].shape
     if given != (2 * bins, 1, speech.WINDOW):
@@ -85,12 +85,12 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     ]
     shapes = {"input_values": jax.ShapeDtypeStruct((1, 4 * speech.FRAME), jnp.float32)}
     parts = {"audio": Part(backbone, "", waveforms)}
-    return Architecture("silero", backbone, rules, shapes, canonical, parts, input_names(backbone))
+    return Architecture("silero", backbone, rules, shapes, normalise, parts, input_names(backbone))
 
 
 def recognises(checkpoint: Checkpoint) -> bool:
     """By the names of its tensors."""
-    return {canonical(name) for name in checkpoint.weights} >= NEEDED
+    return {normalise(name) for name in checkpoint.weights} >= NEEDED
 
 
-FAMILY = Family("silero", recognises, build)
+SPEC = ArchitectureSpec("silero", recognises, build)

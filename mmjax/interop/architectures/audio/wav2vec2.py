@@ -16,8 +16,8 @@ from mmjax.backbones.stack import check_heads
 from mmjax.errors import UserError
 from mmjax.interop.architecture import (
     Architecture,
+    ArchitectureSpec,
     Checkpoint,
-    Family,
     Part,
     has_type,
     input_names,
@@ -70,7 +70,7 @@ RENAMED = {
 }
 
 
-def canonical(name: str) -> str:
+def normalise(name: str) -> str:
     """Without the prefix of a model with a head, with the older names for the kernel's parts."""
     name = strip(("wav2vec2.",), name)
     return RENAMED.get(name, name)
@@ -163,7 +163,7 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     """Wav2Vec2Model, or Wav2Vec2ForCTC or Wav2Vec2ForSequenceClassification if the file has the
     head; other heads are left over."""
     where = str(checkpoint.path)
-    names = {canonical(name): name for name in checkpoint.weights}
+    names = {normalise(name): name for name in checkpoint.weights}
     replaced = "masked_spec_embed" in names
     backbone, rules = backbone_of(checkpoint.config, dtype, where, replaced)
     windows = {"sizes": backbone.sizes, "strides": backbone.strides}
@@ -174,8 +174,8 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     if "lm_head.weight" in names:
         letters = checkpoint.weights[names["lm_head.weight"]].shape[0]
         module = Classifier(backbone, letters, dtype, "tokens")
-        part = part._replace(path="tower")
-        rules = [*prefixed(rules, "tower/"), *dense("classifier", "lm_head")]
+        part = part._replace(path="backbone")
+        rules = [*prefixed(rules, "backbone/"), *dense("classifier", "lm_head")]
     elif names.keys() >= ONE_ANSWER and not any(name.startswith("tdnn.") for name in names):
         classes, middle = checkpoint.weights[names["classifier.weight"]].shape
         weighted = "layer_weights" in names
@@ -188,9 +188,9 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
             weighted=weighted,
             width=middle,
         )
-        part = part._replace(path="tower")
+        part = part._replace(path="backbone")
         rules = [
-            *prefixed(rules, "tower/"),
+            *prefixed(rules, "backbone/"),
             *dense("hidden", "projector"),
             *dense("classifier", "classifier"),
             *(same("weights", "layer_weights") if weighted else ()),
@@ -200,7 +200,7 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
         samples *= 2
     shapes = {"input_values": jax.ShapeDtypeStruct((1, samples), jnp.float32)}
     inputs = input_names(backbone)
-    return Architecture("wav2vec2", module, rules, shapes, canonical, {"audio": part}, inputs)
+    return Architecture("wav2vec2", module, rules, shapes, normalise, {"audio": part}, inputs)
 
 
-FAMILY = Family("wav2vec2", has_type("wav2vec2"), build)
+SPEC = ArchitectureSpec("wav2vec2", has_type("wav2vec2"), build)

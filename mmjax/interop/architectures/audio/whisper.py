@@ -10,7 +10,14 @@ from mmjax.backbones.audio.whisper import WhisperBackbone, WhisperModel
 from mmjax.backbones.classifier import Classifier
 from mmjax.backbones.stack import check_heads
 from mmjax.backbones.text.decoder import TextDecoder
-from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part, has_type, strip
+from mmjax.interop.architecture import (
+    Architecture,
+    ArchitectureSpec,
+    Checkpoint,
+    Part,
+    has_type,
+    strip,
+)
 from mmjax.interop.architectures.blocks import repeated
 from mmjax.interop.architectures.settings import activation, settings
 from mmjax.interop.encoding import front_ends
@@ -152,14 +159,14 @@ def config_of(model: WhisperModel) -> dict[str, Any]:
     }
 
 
-def architecture(family: str, model: WhisperModel, rules: Rules, canonical: Any) -> Architecture:
+def architecture(name: str, model: WhisperModel, rules: Rules, normalise: Any) -> Architecture:
     """Of encoder and decoder."""
     shapes = {
         "input_features": features(model.encoder),
         "decoder_input_ids": jax.ShapeDtypeStruct((1, 1), jnp.int32),
     }
     parts = {"audio": part_of(model.encoder, "encoder")}
-    return Architecture(family, model, rules, shapes, canonical, parts)
+    return Architecture(name, model, rules, shapes, normalise, parts)
 
 
 def part_of(encoder: WhisperBackbone, path: str) -> Part:
@@ -181,12 +188,12 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     tied = settings(checkpoint.config, CONFIG, where).tie_word_embeddings
     logits = "tied" if tied else "own" if "proj_out.weight" in weights else None
 
-    def canonical(name: str) -> str:
+    def normalise(name: str) -> str:
         # A file may repeat the table of the words as what gives the logits.
         return "" if tied and name == "proj_out.weight" else strip(("model.",), name)
 
     model, rules = model_of(checkpoint.config, dtype, where, logits)
-    return architecture("whisper", model, rules, canonical)
+    return architecture("whisper", model, rules, normalise)
 
 
 def encoder_only(checkpoint: Checkpoint, dtype: Any) -> Architecture:
@@ -194,7 +201,7 @@ def encoder_only(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     where, weights = str(checkpoint.path), checkpoint.weights
     encoder, rules = encoder_of(checkpoint.config, dtype, where)
 
-    def canonical(name: str) -> str:
+    def normalise(name: str) -> str:
         return strip(("model.encoder.", "encoder."), name)
 
     module, part = encoder, part_of(encoder, "")
@@ -202,17 +209,17 @@ def encoder_only(checkpoint: Checkpoint, dtype: Any) -> Architecture:
         labels, width = weights["classifier.weight"].shape
         weighted = settings(checkpoint.config, CONFIG, where).use_weighted_layer_sum
         module = Classifier(encoder, labels, dtype, "mean", weighted=weighted, width=width)
-        part = part_of(encoder, "tower")
+        part = part_of(encoder, "backbone")
         rules = [
-            *prefixed(rules, "tower/"),
+            *prefixed(rules, "backbone/"),
             *dense("hidden", "projector"),
             *dense("classifier", "classifier"),
             *(same("weights", "layer_weights") if weighted else ()),
         ]
     shapes, parts = {"input_features": features(encoder)}, {"audio": part}
     return Architecture(
-        "whisper", module, rules, shapes, canonical, parts, inputs=("input_features",)
+        "whisper", module, rules, shapes, normalise, parts, inputs=("input_features",)
     )
 
 
-FAMILY = Family("whisper", has_type("whisper"), build)
+SPEC = ArchitectureSpec("whisper", has_type("whisper"), build)

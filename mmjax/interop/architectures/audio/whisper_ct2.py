@@ -16,7 +16,7 @@ from flax.traverse_util import flatten_dict
 
 from mmjax.backbones.audio.whisper import WhisperModel
 from mmjax.errors import UserError, decoding
-from mmjax.interop.architecture import Architecture, Checkpoint, Family
+from mmjax.interop.architecture import Architecture, ArchitectureSpec, Checkpoint
 from mmjax.interop.architectures.audio import whisper
 from mmjax.interop.formats import safetensors
 from mmjax.interop.formats.tensors import Weights
@@ -128,13 +128,13 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     settings = {name for name in weights if "/layer_" not in name}
     settings -= {name for rule in rules for name in rule.theirs}
 
-    def canonical(name: str) -> str:
+    def normalise(name: str) -> str:
         return "" if name in settings else name
 
-    return whisper.architecture("whisper_ct2", model, rules, canonical)
+    return whisper.architecture("whisper_ct2", model, rules, normalise)
 
 
-FAMILY = Family("whisper_ct2", recognises, build)
+SPEC = ArchitectureSpec("whisper_ct2", recognises, build)
 
 
 def words_of(folder: Path) -> list[str]:
@@ -201,7 +201,7 @@ def save_as_transformers(model: Any, directory: str | Path) -> Path:
     Raises:
         UserError: a model of another origin, or the directory is the one that it came from.
     """
-    if model.architecture.family != FAMILY.name:
+    if model.architecture.name != SPEC.name:
         raise UserError(f"{model.path}: not a Whisper of CTranslate2: use mmjax.interop.save")
     source = model.path if model.path.is_dir() else model.path.parent
     directory = Path(directory).expanduser()

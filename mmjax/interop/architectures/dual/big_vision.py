@@ -19,7 +19,7 @@ from mmjax.backbones.dual.dual import DualEncoder, Given, Projected
 from mmjax.backbones.text.transformer import TextBackbone
 from mmjax.backbones.vision.vit import VisionTransformer
 from mmjax.errors import UserError
-from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part
+from mmjax.interop.architecture import Architecture, ArchitectureSpec, Checkpoint, Part
 from mmjax.interop.weights.layout import Rule, Rules, prefixed, reshaped, same
 from mmjax.nn.layers.dense import Dense
 
@@ -38,7 +38,7 @@ ALIASES = (("zimg", "image_embeds"), ("ztxt", "text_embeds"), *SCALARS.items())
 SETTINGS = {"activation": "gelu", "epsilon": 1e-6}
 
 
-def canonical_of(names: Iterable[str]) -> Callable[[str], str]:
+def normaliser_of(names: Iterable[str]) -> Callable[[str], str]:
     """From a name in the file to one below its parameters; "" for what lies beside them."""
     found = [root for root in ROOTS if any(name.startswith(root) for name in names)]
     root = found[0] if found else ""
@@ -47,7 +47,7 @@ def canonical_of(names: Iterable[str]) -> Callable[[str], str]:
 
 def recognises(checkpoint: Checkpoint) -> bool:
     """By the names of the first convolution and of the norm that closes the blocks."""
-    names = set(map(canonical_of(checkpoint.weights), checkpoint.weights))
+    names = set(map(normaliser_of(checkpoint.weights), checkpoint.weights))
     return any(
         {f"{start}embedding/kernel", f"{start}Transformer/encoder_norm/scale"} <= names
         for start in ("", "img/")
@@ -55,7 +55,7 @@ def recognises(checkpoint: Checkpoint) -> bool:
 
 
 class Shapes:
-    """Of the arrays of a file, by their canonical names."""
+    """Of the arrays of a file, by their normalised names."""
 
     def __init__(self, weights: Mapping[str, Any], where: str):
         self.weights, self.where = weights, where
@@ -167,7 +167,7 @@ def map_head(heads: int) -> Rules:
 def features(backbone: Any, rules: Rules, shapes: Shapes, start: str) -> tuple[Projected, Rules]:
     """The backbone below `start` with its head, if it has one."""
     layer = None
-    rules = prefixed(rules, "tower/")
+    rules = prefixed(rules, "backbone/")
     if f"{start}head/kernel" in shapes:
         layer = Dense(shapes.of(f"{start}head/kernel", 2)[1], dtype=backbone.dtype)
         rules += dense("projection", "head")
@@ -252,17 +252,17 @@ def text_backbone(shapes: Shapes, dtype: Any) -> tuple[Projected, Rules]:
 def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     """An image model, or two backbones."""
     where = str(checkpoint.path)
-    canonical = canonical_of(checkpoint.weights)
-    found = {canonical(name): tensor for name, tensor in checkpoint.weights.items()}
+    normalise = normaliser_of(checkpoint.weights)
+    found = {normalise(name): tensor for name, tensor in checkpoint.weights.items()}
     found.pop("", None)
     shapes = Shapes(found, where)
     two = "img/embedding/kernel" in shapes
     vision, rules = image_backbone(shapes, "img/" if two else "", dtype)
-    backbone = vision.tower
+    backbone = vision.backbone
     size = [cells * side for cells, side in zip(backbone.grid, backbone.patch_size, strict=True)]
     channels = shapes.of("img/embedding/kernel" if two else "embedding/kernel", 4)[2]
     example = {"image": jax.ShapeDtypeStruct((1, *size, channels), jnp.float32)}
-    parts = {"image": Part(backbone, "vision/tower" if two else "tower")}
+    parts = {"image": Part(backbone, "vision/backbone" if two else "backbone")}
     if two:
         text, more = text_backbone(shapes, dtype)
         scalars = ("t", "b") if "b" in shapes else ("t",)
@@ -279,8 +279,8 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
             channels_last=True,
             aliases=ALIASES,
         )
-        example["text"] = jax.ShapeDtypeStruct((1, text.tower.positions), jnp.int32)
-        parts["text"] = Part(text.tower, "text/tower")
+        example["text"] = jax.ShapeDtypeStruct((1, text.backbone.positions), jnp.int32)
+        parts["text"] = Part(text.backbone, "text/backbone")
     else:
         module = ImageModel(backbone, vision.projection)
     extra = sorted(set(found) - {name for rule in rules for name in rule.theirs})
@@ -289,7 +289,7 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
             f"{where}: {extra[0]!r} and {len(extra) - 1} more arrays belong to no part that mmjax"
             " has of big_vision's models"
         )
-    return Architecture("big_vision", module, rules, example, canonical, parts)
+    return Architecture("big_vision", module, rules, example, normalise, parts)
 
 
-FAMILY = Family("big_vision", recognises, build)
+SPEC = ArchitectureSpec("big_vision", recognises, build)

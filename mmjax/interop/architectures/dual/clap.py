@@ -7,7 +7,14 @@ from typing import Any
 from mmjax.backbones.audio.clap_audio import AsTokens
 from mmjax.backbones.dual.dual import DualEncoder, Given, MlpProjection, Projected
 from mmjax.backbones.text.transformer import TextBackbone
-from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part, has_type, strip
+from mmjax.interop.architecture import (
+    Architecture,
+    ArchitectureSpec,
+    Checkpoint,
+    Part,
+    has_type,
+    strip,
+)
 from mmjax.interop.architectures.dual.clap_audio import audio_backbone, spectrogram
 from mmjax.interop.architectures.settings import activation, section, settings
 from mmjax.interop.architectures.text import bert, roberta
@@ -27,7 +34,7 @@ INPUTS = (
 BUFFERS = (*bert.NUMBERS, "relative_position_index", "num_batches_tracked")
 
 
-def canonical(*prefixes: str) -> Callable[[str], str]:
+def normalise(*prefixes: str) -> Callable[[str], str]:
     """Names without these prefixes, and without buffers."""
 
     def plain(name: str) -> str:
@@ -67,19 +74,19 @@ def one_half(checkpoint: Checkpoint, kind: str, dtype: Any) -> Architecture:
     """ClapAudioModel or ClapTextModel, with its projection if the file has it."""
     where = str(checkpoint.path)
     if kind == "audio":
-        plain = canonical("audio_model.audio_encoder.", "audio_encoder.")
+        plain = normalise("audio_model.audio_encoder.", "audio_encoder.")
         backbone, rules = audio_backbone(checkpoint.config, dtype, where)
         example, inputs = spectrogram(backbone), ("input_features", "is_longer")
     else:
-        plain = canonical("text_model.")
+        plain = normalise("text_model.")
         backbone, rules = text_backbone(checkpoint.config, dtype, where)
         example, inputs = bert.example(backbone), bert.INPUTS
     module, path = backbone, ""
     if f"{kind}_projection.linear1.weight" in checkpoint.weights:
         layers = projection_of(checkpoint, dtype)
         module = Projected(backbone, layers, f"{kind}_embeds")
-        rules = [*prefixed(rules, "tower/"), *projection(kind, "projection")]
-        path = "tower"
+        rules = [*prefixed(rules, "backbone/"), *projection(kind, "projection")]
+        path = "backbone"
     return Architecture("clap", module, rules, example, plain, parts(kind, backbone, path), inputs)
 
 
@@ -95,16 +102,16 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     both = [Projected(backbone, projection_of(checkpoint, dtype)) for backbone in (text, audio)]
     module = DualEncoder(both[0], audio=both[1], inputs=INPUTS, text_scale=True)
     rules = [
-        *prefixed(audio_rules, "audio/tower/", "audio_model.audio_encoder."),
-        *prefixed(text_rules, "text/tower/", "text_model."),
+        *prefixed(audio_rules, "audio/backbone/", "audio_model.audio_encoder."),
+        *prefixed(text_rules, "text/backbone/", "text_model."),
         *projection("audio", "audio/projection"),
         *projection("text", "text/projection"),
         *same("logit_scale", "logit_scale_a"),
         *same("logit_scale_text", "logit_scale_t"),
     ]
     example = {**bert.example(text), **spectrogram(audio)}
-    both = parts("audio", audio, "audio/tower") | parts("text", text, "text/tower")
-    return Architecture("clap", module, rules, example, canonical("clap."), both)
+    both = parts("audio", audio, "audio/backbone") | parts("text", text, "text/backbone")
+    return Architecture("clap", module, rules, example, normalise("clap."), both)
 
 
-FAMILY = Family("clap", has_type("clap", "clap_audio_model", "clap_text_model"), build)
+SPEC = ArchitectureSpec("clap", has_type("clap", "clap_audio_model", "clap_text_model"), build)

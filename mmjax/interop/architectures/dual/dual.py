@@ -61,7 +61,7 @@ def text_transformer(
     return backbone, rules
 
 
-def canonical(name: str) -> str:
+def normalise(name: str) -> str:
     """Without the numbers of the positions, which old files hold."""
     return "" if name.endswith("position_ids") else name
 
@@ -82,23 +82,23 @@ def picture(backbone: Any, channels: int = 3) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct((1, channels, *sides), jnp.float32)
 
 
-def one_side(family: str, checkpoint: Checkpoint, side: Side, dtype: Any) -> Architecture:
+def one_side(name: str, checkpoint: Checkpoint, side: Side, dtype: Any) -> Architecture:
     """One backbone, with its projection if the file has it."""
     backbone, rules = side.make(checkpoint.config, dtype, str(checkpoint.path))
 
     def bare(name: str) -> str:
-        return canonical(strip((side.prefix,), name))
+        return normalise(strip((side.prefix,), name))
 
     module, part = backbone, Part(backbone)
     weight = f"{side.projection}.weight"
     if weight in checkpoint.weights:
         layer = Dense(checkpoint.weights[weight].shape[0], use_bias=False, dtype=dtype)
-        module, part = Projected(backbone, layer, f"{side.kind}_embeds"), Part(backbone, "tower")
-        rules = [*prefixed(rules, "tower/"), *matrix("projection", weight)]
+        module, part = Projected(backbone, layer, f"{side.kind}_embeds"), Part(backbone, "backbone")
+        rules = [*prefixed(rules, "backbone/"), *matrix("projection", weight)]
     # Neither CLIP nor SigLIP tells kinds of words apart.
     inputs = tuple(name for name in input_names(backbone) if name != "token_type_ids")
     shapes = example({side.kind: backbone})
-    return Architecture(family, module, rules, shapes, bare, {side.kind: part}, inputs)
+    return Architecture(name, module, rules, shapes, bare, {side.kind: part}, inputs)
 
 
 def classifies(checkpoint: Checkpoint) -> bool:
@@ -115,7 +115,7 @@ def real_patches(backbone: Any, inputs: Mapping[str, Any], count: int) -> Any:
 
 
 def with_classifier(
-    family: str,
+    name: str,
     checkpoint: Checkpoint,
     part: Part,
     rules: Rules,
@@ -127,7 +127,7 @@ def with_classifier(
     """The image backbone and a classifier that reads the mean of its patches.
 
     Args:
-        family, checkpoint: the model.
+        name, checkpoint: the model.
         part: its image backbone.
         rules: the layout of it, below "vision_model.".
         shapes: of its inputs.
@@ -136,18 +136,18 @@ def with_classifier(
     """
     classes = checkpoint.weights["classifier.weight"].shape[0]
     module = Classifier(part.module, classes, dtype, "mean", lead, real_patches)
-    rules = [*prefixed(rules, "tower/", "vision_model."), *dense("classifier", "classifier")]
-    parts, inputs = {"image": part._replace(path="tower")}, input_names(part.module)
-    return Architecture(family, module, rules, shapes, canonical, parts, inputs)
+    rules = [*prefixed(rules, "backbone/", "vision_model."), *dense("classifier", "classifier")]
+    parts, inputs = {"image": part._replace(path="backbone")}, input_names(part.module)
+    return Architecture(name, module, rules, shapes, normalise, parts, inputs)
 
 
 def both_sides(
-    family: str, checkpoint: Checkpoint, sides: Sequence[Side], dtype: Any, *, bias: bool
+    name: str, checkpoint: Checkpoint, sides: Sequence[Side], dtype: Any, *, bias: bool
 ) -> Architecture:
     """Both backbones, with their bias-free projections if they have them.
 
     Args:
-        family, checkpoint: the model.
+        name, checkpoint: the model.
         sides: its backbones.
         dtype: type of the computation.
         bias: whether the logits have one.
@@ -156,7 +156,7 @@ def both_sides(
     for side in sides:
         config = section(checkpoint.config, side.section, str(checkpoint.path))
         backbones[side.kind], found = side.make(config, dtype, str(checkpoint.path))
-        rules += prefixed(found, f"{side.path}/tower/", side.prefix)
+        rules += prefixed(found, f"{side.path}/backbone/", side.prefix)
         layer = None
         if side.projection:
             layer = Dense(checkpoint.config.get("projection_dim", 512), False, dtype)
@@ -166,12 +166,12 @@ def both_sides(
         rules += same(name, name)
     scalars = (1,) if bias else ()
     model = DualEncoder(**projected, inputs=INPUTS, bias=bias, scalars=scalars, projected=True)
-    parts = {side.kind: Part(backbones[side.kind], f"{side.path}/tower") for side in sides}
-    return Architecture(family, model, rules, example(backbones), canonical, parts)
+    parts = {side.kind: Part(backbones[side.kind], f"{side.path}/backbone") for side in sides}
+    return Architecture(name, model, rules, example(backbones), normalise, parts)
 
 
 def build(
-    family: str,
+    name: str,
     checkpoint: Checkpoint,
     sides: Sequence[Side],
     dtype: Any,
@@ -183,12 +183,12 @@ def build(
     and the file say; for the arguments see `both_sides` and `with_classifier`."""
     kind, where = checkpoint.config["model_type"], str(checkpoint.path)
     for side in sides:
-        if kind == f"{family}_{side.path}_model":
-            return one_side(family, checkpoint, side, dtype)
+        if kind == f"{name}_{side.path}_model":
+            return one_side(name, checkpoint, side, dtype)
     if not classifies(checkpoint):
-        return both_sides(family, checkpoint, sides, dtype, bias=bias)
+        return both_sides(name, checkpoint, sides, dtype, bias=bias)
     image = next(side for side in sides if side.kind == "image")
     config = section(checkpoint.config, image.section, where)
     backbone, rules = image.make(config, dtype, where)
     shapes = example({"image": backbone})
-    return with_classifier(family, checkpoint, Part(backbone), rules, shapes, dtype, lead=lead)
+    return with_classifier(name, checkpoint, Part(backbone), rules, shapes, dtype, lead=lead)

@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.backbones.dual.dual import DualEncoder, Given, Projected
-from mmjax.backbones.vision.naflex import NaflexTower
+from mmjax.backbones.vision.naflex import NaFlexViT
 from mmjax.errors import UserError
 from mmjax.interop.architecture import (
     Architecture,
+    ArchitectureSpec,
     Checkpoint,
-    Family,
     Part,
     has_type,
     input_names,
@@ -23,8 +23,8 @@ from mmjax.interop.architectures.blocks import modern_blocks
 from mmjax.interop.architectures.dual import siglip
 from mmjax.interop.architectures.dual.dual import (
     INPUTS,
-    canonical,
     classifies,
+    normalise,
     one_side,
     with_classifier,
 )
@@ -41,7 +41,7 @@ PIXELS = {"mean": (0.5,) * 3, "std": (0.5,) * 3}  # what all published ones are 
 def patched(
     value: jax.Array, mask: jax.Array | None, *, mean: Any, std: Any, side: int
 ) -> tuple[dict[str, jax.Array], jax.Array]:
-    """uint8 [R H W 3] -> the inputs of a `NaflexTower`, and which pictures are real.
+    """uint8 [R H W 3] -> the inputs of a `NaFlexViT`, and which pictures are real.
 
     Raises:
         UserError: sides that are no multiples of a patch's.
@@ -58,7 +58,7 @@ def patched(
     }, rows
 
 
-def vision_backbone(config: Any, dtype: Any, where: str) -> tuple[NaflexTower, Part, Rules]:
+def vision_backbone(config: Any, dtype: Any, where: str) -> tuple[NaFlexViT, Part, Rules]:
     """The image backbone, how raw images enter it, and its layout below "vision_model.".
 
     Raises:
@@ -71,7 +71,7 @@ def vision_backbone(config: Any, dtype: Any, where: str) -> tuple[NaflexTower, P
             f"{where}: num_patches={c.num_patches} and patch_size={c.patch_size} in config.json:"
             " the positions must be of a square grid, and the patches square"
         )
-    backbone = NaflexTower(
+    backbone = NaFlexViT(
         **transformer_sizes(c, where),
         dtype=dtype,
         features=c.num_channels * c.patch_size**2,
@@ -88,7 +88,7 @@ def vision_backbone(config: Any, dtype: Any, where: str) -> tuple[NaflexTower, P
     return backbone, Part(backbone, "", patched, PIXELS | {"side": c.patch_size}), rules
 
 
-def example(backbone: NaflexTower) -> dict[str, jax.ShapeDtypeStruct]:
+def example(backbone: NaFlexViT) -> dict[str, jax.ShapeDtypeStruct]:
     """One picture of the grid that the positions were learned for."""
     count = backbone.side**2
     return {
@@ -108,7 +108,7 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
         backbone, part, rules = vision_backbone(checkpoint.config, dtype, where)
 
         def bare(name: str) -> str:
-            return canonical(strip(("vision_model.",), name))
+            return normalise(strip(("vision_model.",), name))
 
         shapes, inputs = example(backbone), input_names(backbone)
         return Architecture("siglip2", backbone, rules, shapes, bare, {"image": part}, inputs)
@@ -125,18 +125,20 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     config = section(checkpoint.config, "text_config", where)
     words, text_rules = siglip.text_backbone(config, dtype, where)
     rules = [
-        *prefixed(rules, "vision/tower/", "vision_model."),
-        *prefixed(text_rules, "text/tower/", "text_model."),
+        *prefixed(rules, "vision/backbone/", "vision_model."),
+        *prefixed(text_rules, "text/backbone/", "text_model."),
         *same("logit_scale", "logit_scale"),
         *same("logit_bias", "logit_bias"),
     ]
     shapes = {"input_ids": jax.ShapeDtypeStruct((1, words.positions), jnp.int32)}
-    parts = {"image": part._replace(path="vision/tower"), "text": Part(words, "text/tower")}
+    parts = {"image": part._replace(path="vision/backbone"), "text": Part(words, "text/backbone")}
     beside = tuple(Given(name, "vision") for name in ("pixel_attention_mask", "spatial_shapes"))
     model = DualEncoder(
         Projected(words), Projected(vision), inputs=INPUTS + beside, bias=True, scalars=(1,)
     )
-    return Architecture("siglip2", model, rules, shapes | example(vision), canonical, parts)
+    return Architecture("siglip2", model, rules, shapes | example(vision), normalise, parts)
 
 
-FAMILY = Family("siglip2", has_type("siglip2", "siglip2_vision_model", "siglip2_text_model"), build)
+SPEC = ArchitectureSpec(
+    "siglip2", has_type("siglip2", "siglip2_vision_model", "siglip2_text_model"), build
+)

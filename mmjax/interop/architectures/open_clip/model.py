@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.backbones.dual.dual import DualEncoder, Given, Projected
-from mmjax.backbones.vision.modified_resnet import ModifiedResNetTower
+from mmjax.backbones.vision.modified_resnet import ModifiedResNet
 from mmjax.errors import UserError
-from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part
+from mmjax.interop.architecture import Architecture, ArchitectureSpec, Checkpoint, Part
 from mmjax.interop.architectures.dual.dual import picture
 from mmjax.interop.architectures.open_clip import openai as openai_clip
 from mmjax.interop.architectures.open_clip.resnet import resnet_backbone
@@ -33,10 +33,10 @@ ALIASES = (
     ("logit_bias", "logit_bias"),
 )
 # What prepares pictures for a backbone, where it is not what all others have.
-PREPARE = {ModifiedResNetTower: real_pictures}
+PREPARE = {ModifiedResNet: real_pictures}
 
 
-def canonical(name: str) -> str:
+def normalise(name: str) -> str:
     """A name as open_clip's class CLIP has it, without the "text." of CustomTextCLIP; "" for what
     is no parameter."""
     if name in openai_clip.MARKS:
@@ -47,7 +47,7 @@ def canonical(name: str) -> str:
 
 def recognises(checkpoint: Checkpoint) -> bool:
     """By the tensors, since config.json beside them may be another library's."""
-    names = {canonical(name) for name in checkpoint.weights}
+    names = {normalise(name) for name in checkpoint.weights}
     return "logit_scale" in names and any(
         name.startswith(("visual.conv1.", TRUNK)) for name in names
     )
@@ -108,7 +108,7 @@ def image_backbone(
 def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     """CLIP or CustomTextCLIP of open_clip, with a ViT, a ResNet or timm's ViT (SigLIP)."""
     where = str(checkpoint.path)
-    weights = {canonical(name): tensor for name, tensor in checkpoint.weights.items()}
+    weights = {normalise(name): tensor for name, tensor in checkpoint.weights.items()}
     config = config_of(checkpoint, weights, where)
     if "multimodal_cfg" in config:
         raise UserError(f"{where}: CoCa: mmjax builds the two backbones of open_clip's CLIP only")
@@ -131,14 +131,14 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
         aliases=ALIASES if biased else ALIASES[:-1],
     )
     shapes = {
-        "image": picture(vision.tower),
-        "text": jax.ShapeDtypeStruct((1, text.tower.positions), jnp.int32),
+        "image": picture(vision.backbone),
+        "text": jax.ShapeDtypeStruct((1, text.backbone.positions), jnp.int32),
     }
     parts = {
-        "image": Part(vision.tower, "vision/tower", PREPARE.get(type(vision.tower))),
-        "text": Part(text.tower, "text/tower"),
+        "image": Part(vision.backbone, "vision/backbone", PREPARE.get(type(vision.backbone))),
+        "text": Part(text.backbone, "text/backbone"),
     }
-    return Architecture("open_clip", model, rules, shapes, canonical, parts)
+    return Architecture("open_clip", model, rules, shapes, normalise, parts)
 
 
-FAMILY = Family("open_clip", recognises, build)
+SPEC = ArchitectureSpec("open_clip", recognises, build)

@@ -23,7 +23,7 @@ def is_openai(weights: Weights) -> bool:
 
 
 def model_cfg(weights: Mapping[str, Any], where: str, *, quick_gelu: bool) -> dict[str, Any]:
-    """The `model_cfg` of open_clip for tensors by their canonical names.
+    """The `model_cfg` of open_clip for tensors by their normalised names.
 
     Raises:
         UserError: a tensor that tells a size is missing, or its positions are no square.

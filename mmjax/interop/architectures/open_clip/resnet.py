@@ -5,7 +5,7 @@ from typing import Any
 
 from mmjax.backbones.dual.dual import Projected
 from mmjax.backbones.stack import check_heads
-from mmjax.backbones.vision.modified_resnet import ModifiedResNetTower
+from mmjax.backbones.vision.modified_resnet import ModifiedResNet
 from mmjax.errors import UserError
 from mmjax.interop.architectures.settings import pair, settings
 from mmjax.interop.architectures.vision.resnet import conv_norm
@@ -51,12 +51,12 @@ def resnet_backbone(
             f"{where}: layers={c.layers!r}: a ResNet of open_clip has {STAGES} stages of one block"
             " or more"
         )
-    channels = c.width * ModifiedResNetTower.patch_size[0]
+    channels = c.width * ModifiedResNet.patch_size[0]
     heads = channels // max(c.head_width, 1)
     check_heads(where, channels, heads)
-    sides = zip(pair(c.image_size), ModifiedResNetTower.patch_size, strict=True)
+    sides = zip(pair(c.image_size), ModifiedResNet.patch_size, strict=True)
     grid = tuple(size // side for size, side in sides)
     if 0 in grid:
         raise UserError(f"{where}: image_size={c.image_size!r}: the last map would have no cell")
-    backbone = ModifiedResNetTower(c.width, layers, heads, width, grid, dtype)
-    return Projected(backbone), prefixed(rules_of(layers), "tower/", "visual.")
+    backbone = ModifiedResNet(c.width, layers, heads, width, grid, dtype)
+    return Projected(backbone), prefixed(rules_of(layers), "backbone/", "visual.")

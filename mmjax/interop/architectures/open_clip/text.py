@@ -58,10 +58,10 @@ def text_backbone(
         dtype=dtype,
     )
     rules = [
-        *same("tower/words/embedding", "token_embedding.weight"),
-        *same("tower/positions/embedding", "positional_embedding"),
-        *blocks("tower/transformer", c.layers, ""),
-        *norm("tower/transformer/norm", "ln_final"),
+        *same("backbone/words/embedding", "token_embedding.weight"),
+        *same("backbone/positions/embedding", "positional_embedding"),
+        *blocks("backbone/transformer", c.layers, ""),
+        *norm("backbone/transformer/norm", "ln_final"),
     ]
     if c.proj_type == "none":
         return Projected(backbone), rules

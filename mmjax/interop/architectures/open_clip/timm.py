@@ -78,4 +78,4 @@ def timm_backbone(
     module, last = projection(c.timm_proj, c.timm_proj_bias, backbone, width, dtype, where)
     known = {"head.weight", "head.bias"} if not c.timm_proj else set()
     timm_vit.check_parts(rules, set(names) - known, where)
-    return module, [*prefixed(rules, "tower/", TRUNK), *last]
+    return module, [*prefixed(rules, "backbone/", TRUNK), *last]

@@ -26,7 +26,7 @@ VISION = {
     "act_kwargs": None,
     "norm_kwargs": None,
 }
-PICTURES = {
+IMAGE_POOLING = {
     ("tok", False): "class",
     ("tok", True): "class_norm",
     ("avg", False): "mean",
@@ -42,7 +42,7 @@ def vit_backbone(
     c = settings(config, VISION, where)
     heads = c.width // max(c.head_width, 1)
     check_heads(where, c.width, heads)
-    if (c.pool_type, c.final_ln_after_pool) not in PICTURES:
+    if (c.pool_type, c.final_ln_after_pool) not in IMAGE_POOLING:
         raise UserError(f"{where}: pool_type={c.pool_type!r} of pictures: mmjax has tok and avg")
     backbone = VisionTransformer(
         width=c.width,
@@ -57,17 +57,18 @@ def vit_backbone(
         patch_bias=False,
         pre_norm=not c.no_ln_pre,
         final_norm=not c.final_ln_after_pool,
-        pooling=PICTURES[c.pool_type, c.final_ln_after_pool],
+        pooling=IMAGE_POOLING[c.pool_type, c.final_ln_after_pool],
         dtype=dtype,
     )
     rules = [
-        *reshaped("tower/class_token", "visual.class_embedding", (1, c.width), (c.width,)),
-        *patches("tower/patches/projection", "visual.conv1", backbone.patch_size, bias=False),
-        *same("tower/positions", "visual.positional_embedding"),
-        *(() if c.no_ln_pre else norm("tower/pre_norm", "visual.ln_pre")),
-        *blocks("tower/transformer", c.layers, "visual.", scaled=c.ls_init_value is not None),
+        *reshaped("backbone/class_token", "visual.class_embedding", (1, c.width), (c.width,)),
+        *patches("backbone/patches/projection", "visual.conv1", backbone.patch_size, bias=False),
+        *same("backbone/positions", "visual.positional_embedding"),
+        *(() if c.no_ln_pre else norm("backbone/pre_norm", "visual.ln_pre")),
+        *blocks("backbone/transformer", c.layers, "visual.", scaled=c.ls_init_value is not None),
         *norm(
-            "tower/norm" if c.final_ln_after_pool else "tower/transformer/norm", "visual.ln_post"
+            "backbone/norm" if c.final_ln_after_pool else "backbone/transformer/norm",
+            "visual.ln_post",
         ),
         *same("projection/kernel", "visual.proj"),
     ]

@@ -9,7 +9,14 @@ import jax.numpy as jnp
 
 from mmjax.backbones.text.transformer import TextBackbone
 from mmjax.errors import UserError
-from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part, has_type, strip
+from mmjax.interop.architecture import (
+    Architecture,
+    ArchitectureSpec,
+    Checkpoint,
+    Part,
+    has_type,
+    strip,
+)
 from mmjax.interop.architectures.blocks import repeated
 from mmjax.interop.architectures.settings import settings, transformer_sizes
 from mmjax.interop.architectures.text.heads import with_head
@@ -54,7 +61,7 @@ def refuse_others(config: Mapping[str, Any], only: Mapping[str, Any], where: str
             )
 
 
-def canonical(prefixes: Sequence[str]) -> Callable[[str], str]:
+def normalise(prefixes: Sequence[str]) -> Callable[[str], str]:
     """Names without the prefix of a model with a head, and the norms' as PyTorch has them.
 
     The oldest files, converted from TensorFlow, have LayerNorm.gamma and LayerNorm.beta.
@@ -164,7 +171,7 @@ def example(backbone: TextBackbone) -> dict[str, jax.ShapeDtypeStruct]:
 
 
 def alone(
-    family: str,
+    name: str,
     backbone: TextBackbone,
     rules: Rules,
     plain: Callable[[str], str],
@@ -173,12 +180,12 @@ def alone(
     """A text backbone as a whole model."""
     padding = {} if backbone.padding is None else {"padding": backbone.padding}
     parts = {"text": Part(backbone, options=padding)}
-    return Architecture(family, backbone, rules, example(backbone), plain, parts, inputs)
+    return Architecture(name, backbone, rules, example(backbone), plain, parts, inputs)
 
 
 def encoder(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     """BertModel, with its pooler if the file has one."""
-    plain = canonical(("bert.",))
+    plain = normalise(("bert.",))
     pooled = has_pooler(checkpoint, plain)
     backbone, rules = text_backbone(checkpoint.config, dtype, str(checkpoint.path), pooled=pooled)
     return alone("bert", backbone, rules, plain)
@@ -197,7 +204,7 @@ def distilled(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     where = str(checkpoint.path)
     backbone, rules = text_backbone(config, dtype, where, pooled=False, blocks=distilled_blocks)
     inputs = tuple(name for name in INPUTS if name != "token_type_ids")
-    return alone("distilbert", backbone, rules, canonical(("distilbert.",)), inputs)
+    return alone("distilbert", backbone, rules, normalise(("distilbert.",)), inputs)
 
 
 def build_distilled(checkpoint: Checkpoint, dtype: Any) -> Architecture:
@@ -206,5 +213,5 @@ def build_distilled(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     return with_head(distilled(checkpoint, dtype), checkpoint, dtype)
 
 
-FAMILY = Family("bert", has_type("bert"), build)
-DISTILBERT = Family("distilbert", has_type("distilbert"), build_distilled)
+SPEC = ArchitectureSpec("bert", has_type("bert"), build)
+DISTILBERT = ArchitectureSpec("distilbert", has_type("distilbert"), build_distilled)

@@ -22,7 +22,7 @@ def with_head(architecture: Architecture, checkpoint: Checkpoint, dtype: Any) ->
 
     One for several choices, and those of the pretraining, stay left over.
     """
-    found = {architecture.canonical(n): x for n, x in checkpoint.weights.items()}
+    found = {architecture.normalise(n): x for n, x in checkpoint.weights.items()}
     said = next(iter(checkpoint.config.get("architectures") or ()), "")
     backbone = architecture.module
     if said.endswith("ForMultipleChoice"):
@@ -51,6 +51,6 @@ def _around(architecture: Architecture, module: Any, head: Any) -> Architecture:
     return dataclasses.replace(
         architecture,
         module=module,
-        rules=[*prefixed(architecture.rules, "tower/"), *head],
-        parts={kind: part._replace(path="tower") for kind, part in architecture.parts.items()},
+        rules=[*prefixed(architecture.rules, "backbone/"), *head],
+        parts={kind: part._replace(path="backbone") for kind, part in architecture.parts.items()},
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 from mmjax.backbones.text.transformer import TextBackbone
 from mmjax.errors import UserError
-from mmjax.interop.architecture import Architecture, Checkpoint, Family, has_type
+from mmjax.interop.architecture import Architecture, ArchitectureSpec, Checkpoint, has_type
 from mmjax.interop.architectures.text import bert
 from mmjax.interop.architectures.text.heads import with_head
 from mmjax.interop.weights.layout import Rules
@@ -36,7 +36,7 @@ def text_backbone(
 
 def encoder(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     """RobertaModel, with its pooler if the file has one."""
-    plain = bert.canonical(("roberta.",))
+    plain = bert.normalise(("roberta.",))
     pooled = bert.has_pooler(checkpoint, plain)
     backbone, rules = text_backbone(checkpoint.config, dtype, str(checkpoint.path), pooled=pooled)
     return bert.alone("roberta", backbone, rules, plain)
@@ -48,4 +48,4 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     return with_head(encoder(checkpoint, dtype), checkpoint, dtype)
 
 
-FAMILY = Family("roberta", has_type(*TYPES), build)
+SPEC = ArchitectureSpec("roberta", has_type(*TYPES), build)

@@ -6,7 +6,7 @@ from typing import Any
 
 from mmjax.backbones.text.sentence import POOLINGS, Norm, Projection, SentenceBackbone
 from mmjax.errors import UserError
-from mmjax.interop.architecture import Architecture, Checkpoint, Family
+from mmjax.interop.architecture import Architecture, ArchitectureSpec, Checkpoint
 from mmjax.interop.architectures.text import bert, roberta
 from mmjax.interop.architectures.text.bert import refuse_others
 from mmjax.interop.preprocess.options import refuse_unknown
@@ -17,9 +17,9 @@ from mmjax.interop.weights.layout import Rules, dense, matrix, norm, prefixed
 
 # Of the text models without their heads.
 TEXTS = (
-    (bert.FAMILY, bert.encoder),
+    (bert.SPEC, bert.encoder),
     (bert.DISTILBERT, bert.distilled),
-    (roberta.FAMILY, roberta.encoder),
+    (roberta.SPEC, roberta.encoder),
 )
 # The switch of each pooling in 1_Pooling/config.json.
 SWITCHES = {
@@ -125,13 +125,13 @@ def text_of(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     Raises:
         UserError: none that mmjax has.
     """
-    for family, encoder in TEXTS:
-        if family.recognises(checkpoint):
+    for spec, encoder in TEXTS:
+        if spec.recognises(checkpoint):
             return encoder(checkpoint, dtype)
     raise UserError(
         f"{checkpoint.path}: the transformer of this sentence-transformers folder is of the type"
         f" {checkpoint.config.get('model_type')!r}; mmjax loads"
-        f" {', '.join(family.name for family, _ in TEXTS)}"
+        f" {', '.join(spec.name for spec, _ in TEXTS)}"
     )
 
 
@@ -164,19 +164,19 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     names = poolings(given, text.module.width, where)
     excluded = given.get("include_prompt") is False
     steps: list[Any] = []
-    rules = prefixed(text.rules, "tower/")
+    rules = prefixed(text.rules, "backbone/")
     for module in found[2:]:
         more, layout = step_of(module, *config(module))
         steps += more
         rules += layout
     backbone = SentenceBackbone(text.module, names, tuple(steps), dtype, excluded)
-    part = text.parts["text"]._replace(path="tower")
+    part = text.parts["text"]._replace(path="backbone")
     return Architecture(
         "sentence_transformers",
         backbone,
         rules,
         text.example,
-        text.canonical,
+        text.normalise,
         {"text": part},
         (*text.inputs, "prompt_length") if excluded else text.inputs,
     )
@@ -187,4 +187,4 @@ def recognises(checkpoint: Checkpoint) -> bool:
     return checkpoint.path.is_dir() and bool(modules(checkpoint.path))
 
 
-FAMILY = Family("sentence_transformers", recognises, build)
+SPEC = ArchitectureSpec("sentence_transformers", recognises, build)

@@ -1,1 +1,1 @@
-"""Families of models that see pictures or clips."""
+"""Architectures of models that see pictures or clips."""

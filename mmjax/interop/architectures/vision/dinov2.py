@@ -7,7 +7,7 @@ from typing import Any
 
 from mmjax.backbones.vision.vit import VisionTransformer
 from mmjax.errors import UserError
-from mmjax.interop.architecture import Architecture, Checkpoint, Family, has_type, strip
+from mmjax.interop.architecture import Architecture, ArchitectureSpec, Checkpoint, has_type, strip
 from mmjax.interop.architectures.blocks import repeated
 from mmjax.interop.architectures.settings import activation, pair, settings
 from mmjax.interop.architectures.vision import vit
@@ -30,7 +30,7 @@ SETTINGS = {
 REGISTERS = SETTINGS | {"patch_size": 16, "num_register_tokens": 4}
 
 
-def canonical(name: str) -> str:
+def normalise(name: str) -> str:
     """Without the prefix of models with a head, in the names of version 4 of transformers."""
     name = strip(("dinov2.", "dinov2_with_registers."), name)
     for new, old in vit.ATTENTION:
@@ -77,10 +77,10 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     registered = checkpoint.config["model_type"] == "dinov2_with_registers"
     c = settings(checkpoint.config, REGISTERS if registered else SETTINGS, where)
     vit.check_head_size(c, where)
-    names = {canonical(name) for name in checkpoint.weights}
+    names = {normalise(name) for name in checkpoint.weights}
     sides, width = pair(c.patch_size), c.hidden_size
     hidden, rows = mlp(c, names)
-    tower = VisionTransformer(
+    backbone = VisionTransformer(
         width=width,
         layers=c.num_hidden_layers,
         heads=c.num_attention_heads,
@@ -108,15 +108,15 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     ]
     rules = [
         *vit.embeddings((), width, sides, c.num_channels),
-        *(same("mask_token", "embeddings.mask_token") if tower.mask_token else ()),
-        *vit.positions(width, tower.grid[0] * tower.grid[1]),
+        *(same("mask_token", "embeddings.mask_token") if backbone.mask_token else ()),
+        *vit.positions(width, backbone.grid[0] * backbone.grid[1]),
         *repeated(block, "transformer", "encoder.layer", c.num_hidden_layers),
         *norm("transformer/norm", "layernorm"),
     ]
-    if tower.registers:
-        table = (tower.registers, width)
+    if backbone.registers:
+        table = (backbone.registers, width)
         rules += reshaped("registers", "embeddings.register_tokens", table, (1, *table))
-    return vit.with_classifier("dinov2", checkpoint, tower, rules, c.num_channels, canonical)
+    return vit.with_classifier("dinov2", checkpoint, backbone, rules, c.num_channels, normalise)
 
 
-FAMILY = Family("dinov2", has_type("dinov2", "dinov2_with_registers"), build)
+SPEC = ArchitectureSpec("dinov2", has_type("dinov2", "dinov2_with_registers"), build)

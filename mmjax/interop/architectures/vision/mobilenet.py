@@ -11,7 +11,7 @@ from typing import Any
 
 from mmjax.backbones.vision.mobilenet import MobileNet
 from mmjax.errors import UserError
-from mmjax.interop.architecture import Architecture, Checkpoint, Family
+from mmjax.interop.architecture import Architecture, ArchitectureSpec, Checkpoint
 from mmjax.interop.architectures.vision import resnet
 from mmjax.interop.formats.tensors import Weights
 from mmjax.interop.weights.layout import Rules
@@ -98,7 +98,7 @@ def stage_of(
 
 
 def rules_of(stages: list[list[Pairs]], stem: tuple[str, str], last: tuple[str, str]) -> Rules:
-    """The layout of a tower."""
+    """The layout of a backbone."""
     rules = resnet.conv_norm("stem", stem, 3)
     for stage, blocks in enumerate(stages):
         for block, pairs in enumerate(blocks):
@@ -119,7 +119,7 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     for needed in (f"{stem[0]}.weight", f"{last[0]}.weight"):
         if needed not in names:
             raise UserError(f"{where}: {needed!r} is missing: is the file incomplete?")
-    tower = MobileNet(
+    backbone = MobileNet(
         tuple(
             stage_of(blocks, stride, names, where)
             for blocks, stride in zip(stages, STRIDES, strict=True)
@@ -131,7 +131,7 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     )
     rules = rules_of(stages, stem, last)
     resnet.check_known(names, rules, where, "MobileNetV2")
-    return resnet.with_classifier("mobilenet", tower, rules, names, classifier, resnet.parameter)
+    return resnet.with_classifier("mobilenet", backbone, rules, names, classifier, resnet.parameter)
 
 
 _torchvision = resnet.by_names("features.0.0.weight", "features.1.conv.0.0.weight")
@@ -143,4 +143,4 @@ def recognises(checkpoint: Checkpoint) -> bool:
     return _torchvision(checkpoint) or _timm(checkpoint)
 
 
-FAMILY = Family("mobilenet", recognises, build)
+SPEC = ArchitectureSpec("mobilenet", recognises, build)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from mmjax.backbones.vision.resnet import ResNet
 from mmjax.encoders.image.pixels import IMAGENET_MEAN, IMAGENET_STD
 from mmjax.errors import UserError
-from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part, strip
+from mmjax.interop.architecture import Architecture, ArchitectureSpec, Checkpoint, Part, strip
 from mmjax.interop.architectures.blocks import classified
 from mmjax.interop.architectures.settings import settings
 from mmjax.interop.encoding.encoder import images
@@ -71,7 +71,7 @@ def parameter(name: str) -> str:
     return "" if name.endswith(COUNTER) else name
 
 
-def canonical(name: str) -> str:
+def normalise(name: str) -> str:
     """`parameter`, and without the prefix of transformers' models with a classifier."""
     return strip(("resnet.",), parameter(name))
 
@@ -151,11 +151,11 @@ def stages_of(
     raise AssertionError
 
 
-def rules_of(tower: ResNet, naming: Naming) -> Rules:
-    """The layout of a tower."""
+def rules_of(backbone: ResNet, naming: Naming) -> Rules:
+    """The layout of a backbone."""
     rules = conv_norm("stem", naming.stem, 7)
-    width = tower.channels
-    for stage, (count, stride, convolutions) in enumerate(tower.stages):
+    width = backbone.channels
+    for stage, (count, stride, convolutions) in enumerate(backbone.stages):
         for block in range(count):
             ours = f"stage_{stage}_block_{block}"
             theirs = naming.block.format(stage + naming.first, block)
@@ -206,20 +206,22 @@ def by_names(*needed: str) -> Any:
 
 
 def with_classifier(
-    family: str,
-    tower: Any,
+    name: str,
+    backbone: Any,
     rules: Rules,
     names: Mapping[str, Any],
     classifier: str,
     naming: Any,
 ) -> Architecture:
-    """The tower, and its classifier if the file has one; `naming`: to canonical names."""
-    encoder = tower.clone(maps=False)
-    module, path, rules = classified(tower, rules, names, classifier)
-    shapes = {"pixel_values": jax.ShapeDtypeStruct((1, tower.image_channels, 64, 64), jnp.float32)}
+    """The backbone, and its classifier if the file has one; `naming`: to normalised names."""
+    encoder = backbone.clone(maps=False)
+    module, path, rules = classified(backbone, rules, names, classifier)
+    shapes = {
+        "pixel_values": jax.ShapeDtypeStruct((1, backbone.image_channels, 64, 64), jnp.float32)
+    }
     part = Part(encoder, path, real_pictures, PIXELS)
-    parts = {"image": part} if tower.image_channels == 3 else {}
-    return Architecture(family, module, rules, shapes, naming, parts, ("pixel_values",))
+    parts = {"image": part} if backbone.image_channels == 3 else {}
+    return Architecture(name, module, rules, shapes, naming, parts, ("pixel_values",))
 
 
 def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
@@ -237,7 +239,7 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
         first_stride = 2 if c.downsample_in_first_stage else 1
     else:
         check_variant(checkpoint.config, ("resnet", "wide_resnet"), where)
-    names = {canonical(name): tensor for name, tensor in checkpoint.weights.items()}
+    names = {normalise(name): tensor for name, tensor in checkpoint.weights.items()}
     names.pop("", None)
     stem = names.get(f"{naming.stem[0]}.weight")
     if stem is None or len(stem.shape) != 4 or stem.shape[2:] != (7, 7):
@@ -245,16 +247,16 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
             f"{where}: its first convolution {naming.stem[0]!r} is not one of 7x7 pixels:"
             " mmjax has only ResNets with such a stem"
         )
-    tower = ResNet(
+    backbone = ResNet(
         stages_of(names, naming, first_stride, where),
         stem.shape[0],
         image_channels=stem.shape[1],
         maps=theirs,
         dtype=dtype,
     )
-    rules = rules_of(tower, naming)
+    rules = rules_of(backbone, naming)
     check_known(names, rules, where, "ResNet")
-    return with_classifier("resnet", tower, rules, names, naming.classifier, canonical)
+    return with_classifier("resnet", backbone, rules, names, naming.classifier, normalise)
 
 
 _torchvision = by_names("conv1.weight", "bn1.running_mean", "layer1.0.conv1.weight")
@@ -265,4 +267,4 @@ def recognises(checkpoint: Checkpoint) -> bool:
     return checkpoint.config.get("model_type") == "resnet" or _torchvision(checkpoint)
 
 
-FAMILY = Family("resnet", recognises, build)
+SPEC = ArchitectureSpec("resnet", recognises, build)

@@ -11,7 +11,7 @@ from typing import Any
 from mmjax.backbones.stack import check_heads
 from mmjax.backbones.vision.vit import VisionTransformer
 from mmjax.errors import UserError
-from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part
+from mmjax.interop.architecture import Architecture, ArchitectureSpec, Checkpoint, Part
 from mmjax.interop.architectures.blocks import classified, repeated
 from mmjax.interop.architectures.dual.dual import picture
 from mmjax.interop.architectures.vision import timm_names
@@ -44,7 +44,7 @@ AXES = {
 }
 
 
-def canonical(name: str) -> str:
+def normalise(name: str) -> str:
     """Without the prefix of transformers' TimmWrapperModel."""
     return name.removeprefix("timm_model.")
 
@@ -56,7 +56,7 @@ def plain(names: Iterable[str]) -> bool:
 
 def recognises(checkpoint: Checkpoint) -> bool:
     """By the tensors."""
-    return plain(map(canonical, checkpoint.weights))
+    return plain(map(normalise, checkpoint.weights))
 
 
 def grid_of(
@@ -150,7 +150,7 @@ def transformer(
     hidden, inner = (names[f"blocks.0.mlp.{name}.weight"].shape for name in ("fc1", "fc2"))
     gated = hidden[0] == 2 * inner[1]
     layers = len({name.split(".")[1] for name in names if name.startswith("blocks.")})
-    tower = VisionTransformer(
+    backbone = VisionTransformer(
         width=width,
         layers=layers,
         heads=c.num_heads,
@@ -174,7 +174,9 @@ def transformer(
         dtype=dtype,
     )
     rules = [
-        *patches("patches/projection", "patch_embed.proj", sides, channels, bias=tower.patch_bias),
+        *patches(
+            "patches/projection", "patch_embed.proj", sides, channels, bias=backbone.patch_bias
+        ),
         *reshaped("positions", "pos_embed", (cells, width), (1, cells, width)),
         *repeated(block(names), "transformer", "blocks", layers),
         *(attention_pool(width) if c.global_pool == "map" else ()),
@@ -192,19 +194,19 @@ def transformer(
     ):
         if f"{theirs}.weight" in names:
             rules += norm(ours, theirs)
-    return tower, rules
+    return backbone, rules
 
 
 def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     """timm's VisionTransformer, with its classifier if the file has one."""
     where = str(checkpoint.path)
-    names = {canonical(name): tensor for name, tensor in checkpoint.weights.items()}
-    tower, rules = transformer(checkpoint.config, names, where, dtype)
-    module, path, rules = classified(tower, rules, names, "head")
+    names = {normalise(name): tensor for name, tensor in checkpoint.weights.items()}
+    backbone, rules = transformer(checkpoint.config, names, where, dtype)
+    module, path, rules = classified(backbone, rules, names, "head")
     check_parts(rules, names, where)
-    shapes = {"pixel_values": picture(tower, names["patch_embed.proj.weight"].shape[1])}
-    parts, inputs = {"image": Part(tower, path)}, ("pixel_values",)
-    return Architecture("timm_vit", module, rules, shapes, canonical, parts, inputs)
+    shapes = {"pixel_values": picture(backbone, names["patch_embed.proj.weight"].shape[1])}
+    parts, inputs = {"image": Part(backbone, path)}, ("pixel_values",)
+    return Architecture("timm_vit", module, rules, shapes, normalise, parts, inputs)
 
 
-FAMILY = Family("timm_vit", recognises, build)
+SPEC = ArchitectureSpec("timm_vit", recognises, build)

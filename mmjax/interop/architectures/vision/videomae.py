@@ -5,7 +5,7 @@ from typing import Any
 
 from mmjax.backbones.vision.video_mae import VideoMae
 from mmjax.errors import UserError
-from mmjax.interop.architecture import Architecture, Checkpoint, Family, has_type, strip
+from mmjax.interop.architecture import Architecture, ArchitectureSpec, Checkpoint, has_type, strip
 from mmjax.interop.architectures.blocks import repeated
 from mmjax.interop.architectures.settings import pair, settings, transformer_sizes
 from mmjax.interop.architectures.vision import vit, vivit
@@ -33,7 +33,7 @@ BIASES = ((r"attention\.q_bias$", "attention.query.bias"),)
 BIASES += ((r"attention\.v_bias$", "attention.value.bias"),)
 
 
-def canonical(name: str) -> str:
+def normalise(name: str) -> str:
     """Without the prefix of models with a head, in the names of version 5."""
     name = strip(("videomae.",), name)
     for old, new in BIASES:
@@ -49,7 +49,7 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
         config["qv_bias"] = config["qkv_bias"]
     c = settings(config, SETTINGS, where)
     vit.check_head_size(c, where)
-    names = {canonical(name): tensor for name, tensor in checkpoint.weights.items()}
+    names = {normalise(name): tensor for name, tensor in checkpoint.weights.items()}
     classifies = "classifier.weight" in names
     normed = "layernorm.weight" in names
     if normed == c.use_mean_pooling:
@@ -59,7 +59,7 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
         )
     pooling = "mean" if c.use_mean_pooling else "first"
     width = c.hidden_size
-    tower = VideoMae(
+    backbone = VideoMae(
         **transformer_sizes(c, where),
         **vivit.sizes(c, (c.tubelet_size, *pair(c.patch_size)), where),
         image_channels=c.num_channels,
@@ -76,13 +76,13 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     ]
     embedding = "embeddings.patch_embeddings.projection"
     rules = [
-        *patches("tubelets/projection", embedding, tower.tubelet, c.num_channels),
+        *patches("tubelets/projection", embedding, backbone.tubelet, c.num_channels),
         *repeated(vivit.block(attention), "", "encoder.layer", c.num_hidden_layers),
         *(norm("norm", "layernorm") if normed else ()),
-        *(norm("norm", "fc_norm") if tower.pooling == "mean" else ()),
+        *(norm("norm", "fc_norm") if backbone.pooling == "mean" else ()),
     ]
     inputs = ("pixel_values",)
-    return vivit.with_classifier("videomae", tower, rules, names, canonical, inputs)
+    return vivit.with_classifier("videomae", backbone, rules, names, normalise, inputs)
 
 
-FAMILY = Family("videomae", has_type("videomae"), build)
+SPEC = ArchitectureSpec("videomae", has_type("videomae"), build)

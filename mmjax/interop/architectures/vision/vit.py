@@ -7,7 +7,14 @@ from typing import Any
 from mmjax.backbones.stack import check_heads
 from mmjax.backbones.vision.vit import VisionTransformer
 from mmjax.errors import UserError
-from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part, has_type, strip
+from mmjax.interop.architecture import (
+    Architecture,
+    ArchitectureSpec,
+    Checkpoint,
+    Part,
+    has_type,
+    strip,
+)
 from mmjax.interop.architectures.blocks import classified, repeated
 from mmjax.interop.architectures.dual.dual import picture
 from mmjax.interop.architectures.settings import (
@@ -47,7 +54,7 @@ NAMES = (
 )
 
 
-def canonical(name: str) -> str:
+def normalise(name: str) -> str:
     """Without the prefix of models with a head, in the names of version 4."""
     name = strip(("vit.",), name)
     for new, old in NAMES:
@@ -96,18 +103,20 @@ def positions(width: int, cells: int) -> Rules:
 
 
 def with_classifier(
-    family: str,
+    name: str,
     checkpoint: Checkpoint,
-    tower: VisionTransformer,
+    backbone: VisionTransformer,
     rules: Rules,
     channels: int,
     naming: Any,
 ) -> Architecture:
-    """The tower, and its classifier if the file has one; `naming`: to canonical names."""
-    module, path, rules = classified(tower, rules, checkpoint.weights)
-    shapes = {"pixel_values": picture(tower, channels)}
-    inputs = ("pixel_values", "bool_masked_pos") if tower.mask_token else ("pixel_values",)
-    return Architecture(family, module, rules, shapes, naming, {"image": Part(tower, path)}, inputs)
+    """The backbone, and its classifier if the file has one; `naming`: to normalised names."""
+    module, path, rules = classified(backbone, rules, checkpoint.weights)
+    shapes = {"pixel_values": picture(backbone, channels)}
+    inputs = ("pixel_values", "bool_masked_pos") if backbone.mask_token else ("pixel_values",)
+    return Architecture(
+        name, module, rules, shapes, naming, {"image": Part(backbone, path)}, inputs
+    )
 
 
 def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
@@ -115,9 +124,9 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     where = str(checkpoint.path)
     c = settings(checkpoint.config, SETTINGS, where)
     check_head_size(c, where)
-    names = {canonical(name): tensor for name, tensor in checkpoint.weights.items()}
+    names = {normalise(name): tensor for name, tensor in checkpoint.weights.items()}
     pooled = "pooler.dense.weight" in names and "classifier.weight" not in names
-    tower = VisionTransformer(
+    backbone = VisionTransformer(
         **transformer_sizes(c, where),
         **patch_sizes(c),
         qkv_bias=c.qkv_bias,
@@ -136,13 +145,13 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
         *dense("mlp_out", "output.dense"),
     ]
     rules = [
-        *embeddings(names, width, tower.patch_size, c.num_channels),
-        *positions(width, tower.grid[0] * tower.grid[1]),
+        *embeddings(names, width, backbone.patch_size, c.num_channels),
+        *positions(width, backbone.grid[0] * backbone.grid[1]),
         *repeated(block, "transformer", "encoder.layer", c.num_hidden_layers),
         *norm("transformer/norm", "layernorm"),
         *(dense("pooler", "pooler.dense") if pooled else ()),
     ]
-    return with_classifier("vit", checkpoint, tower, rules, c.num_channels, canonical)
+    return with_classifier("vit", checkpoint, backbone, rules, c.num_channels, normalise)
 
 
-FAMILY = Family("vit", has_type("vit"), build)
+SPEC = ArchitectureSpec("vit", has_type("vit"), build)

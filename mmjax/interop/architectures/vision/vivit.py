@@ -9,7 +9,14 @@ import jax.numpy as jnp
 
 from mmjax.backbones.vision.vivit import Vivit
 from mmjax.errors import UserError
-from mmjax.interop.architecture import Architecture, Checkpoint, Family, Part, has_type, strip
+from mmjax.interop.architecture import (
+    Architecture,
+    ArchitectureSpec,
+    Checkpoint,
+    Part,
+    has_type,
+    strip,
+)
 from mmjax.interop.architectures.blocks import classified, repeated
 from mmjax.interop.architectures.settings import activation, pair, settings, transformer_sizes
 from mmjax.interop.architectures.vision import vit
@@ -30,13 +37,13 @@ SETTINGS = {
     "pooler_act": "tanh",
     "head_dim": None,
 }
-MOST_POSITIONS = 2**25  # numbers in a table of places, half a GiB while it is made
+MAX_POSITIONS = 2**25  # numbers in a table of places, half a GiB while it is made
 FAST = {"gelu_fast": "gelu_new"}  # the same function
 
 
-def canonical(name: str) -> str:
+def normalise(name: str) -> str:
     """Without the prefix of models with a head, in the names of version 4."""
-    return vit.canonical(strip(("vivit.",), name))
+    return vit.normalise(strip(("vivit.",), name))
 
 
 def sizes(config: Any, tubelet: Any, where: str) -> dict[str, tuple[int, int, int]]:
@@ -54,10 +61,10 @@ def sizes(config: Any, tubelet: Any, where: str) -> dict[str, tuple[int, int, in
             " config.json damaged?"
         )
     count = math.prod(length // side for length, side in zip(clip, tubelet, strict=True))
-    if count * config.hidden_size > MOST_POSITIONS:
+    if count * config.hidden_size > MAX_POSITIONS:
         raise UserError(
             f"{where}: clips of {list(clip)} are {count} tubelets of {list(tubelet)}, whose"
-            f" positions are over {MOST_POSITIONS} numbers: is config.json damaged?"
+            f" positions are over {MAX_POSITIONS} numbers: is config.json damaged?"
         )
     return {"clip": clip, "tubelet": tuple(tubelet)}
 
@@ -74,19 +81,21 @@ def block(attention: Rules) -> Rules:
 
 
 def with_classifier(
-    family: str,
-    tower: Any,
+    name: str,
+    backbone: Any,
     rules: Rules,
     names: Mapping[str, Any],
     naming: Any,
     inputs: tuple[str, ...],
 ) -> Architecture:
-    """The tower, and its classifier if the file has one; `naming`: to canonical names."""
-    module, path, rules = classified(tower, rules, names)
-    frames, *size = tower.clip
-    shape = jax.ShapeDtypeStruct((1, frames, tower.image_channels, *size), jnp.float32)
+    """The backbone, and its classifier if the file has one; `naming`: to normalised names."""
+    module, path, rules = classified(backbone, rules, names)
+    frames, *size = backbone.clip
+    shape = jax.ShapeDtypeStruct((1, frames, backbone.image_channels, *size), jnp.float32)
     shapes = {"pixel_values": shape}
-    return Architecture(family, module, rules, shapes, naming, {"video": Part(tower, path)}, inputs)
+    return Architecture(
+        name, module, rules, shapes, naming, {"video": Part(backbone, path)}, inputs
+    )
 
 
 def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
@@ -96,11 +105,11 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     c.hidden_act, c.pooler_act = (FAST.get(name, name) for name in (c.hidden_act, c.pooler_act))
     vit.check_head_size(c, where)
     given = (2, 16, 16) if c.tubelet_size is None else c.tubelet_size
-    names = {canonical(name): tensor for name, tensor in checkpoint.weights.items()}
+    names = {normalise(name): tensor for name, tensor in checkpoint.weights.items()}
     classifies = "classifier.weight" in names
     pooled = "pooler.dense.weight" in names and not classifies
     width = c.hidden_size
-    tower = Vivit(
+    backbone = Vivit(
         **transformer_sizes(c, where),
         **sizes(c, given, where),
         image_channels=c.num_channels,
@@ -110,10 +119,10 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
         pooler_activation=activation(c.pooler_act, where),
         dtype=dtype,
     )
-    count = math.prod(t // side for t, side in zip(tower.clip, tower.tubelet, strict=True))
+    count = math.prod(t // side for t, side in zip(backbone.clip, backbone.tubelet, strict=True))
     embedding = "embeddings.patch_embeddings.projection"
     rules = [
-        *patches("tubelets/projection", embedding, tower.tubelet, c.num_channels),
+        *patches("tubelets/projection", embedding, backbone.tubelet, c.num_channels),
         *reshaped("stack/class_token", "embeddings.cls_token", (1, width), (1, 1, width)),
         *vit.positions(width, count),
         *repeated(
@@ -126,7 +135,7 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
         *(dense("pooler", "pooler.dense") if pooled else ()),
     ]
     inputs = ("pixel_values", "attention_mask")
-    return with_classifier("vivit", tower, rules, names, canonical, inputs)
+    return with_classifier("vivit", backbone, rules, names, normalise, inputs)
 
 
-FAMILY = Family("vivit", has_type("vivit"), build)
+SPEC = ArchitectureSpec("vivit", has_type("vivit"), build)

@@ -53,14 +53,14 @@ def recipe(config: Mapping[str, Any]) -> Recipe:
 
 
 def _open_clip(config: Mapping[str, Any]) -> Recipe:
-    """open_clip_config.json; the size is that of the image tower, as in open_clip."""
+    """open_clip_config.json; the size is that of the image backbone, as in open_clip."""
     name, given = "open_clip preprocess_cfg", dict(config["preprocess_cfg"])
     known = {"size", "mode", "mean", "std", "interpolation", "resize_mode", "fill_color"}
     if unknown := sorted(set(given) - known):
         raise UserError(f"{name}: unknown keys {', '.join(unknown)} may change the numbers")
     values = {key: value for key, value in given.items() if value is not None}
-    tower = inner(inner(config, "model_cfg", name), "vision_cfg", name)
-    height, width = sides_of(tower.get("image_size") or values.get("size", 224), name, "size")
+    backbone = inner(inner(config, "model_cfg", name), "vision_cfg", name)
+    height, width = sides_of(backbone.get("image_size") or values.get("size", 224), name, "size")
     if values.get("mode", "RGB") != "RGB":
         raise UserError(f"{name}: mode must be RGB, not {values['mode']!r}")
     way = values.get("interpolation", "bicubic")

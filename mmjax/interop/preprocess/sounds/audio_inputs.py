@@ -27,7 +27,7 @@ from mmjax.interop.preprocess.sounds.waveforms import mel_energies, padded, read
 from mmjax.nn.audio.mel import mel_filters
 
 RATE = 16_000  # Hz, of the models without a feature extractor
-# By family: the class of the feature extractor, which older files do not name.
+# By architecture: the class of the feature extractor, which older files do not name.
 EXTRACTORS: Mapping[str, str] = {
     "ast": "ASTFeatureExtractor",
     "clap": "ClapFeatureExtractor",
@@ -97,25 +97,25 @@ def audio_reader(model: Pretrained) -> AudioReader:
     Raises:
         UserError: no file says it, or one says what is of another model.
     """
-    family = model.architecture.family
-    if family == "silero":
+    architecture = model.architecture.name
+    if architecture == "silero":
         return AudioReader(RATE, 1, silero)
-    if family == "resemblyzer":
+    if architecture == "resemblyzer":
         return AudioReader(RATE, 1, functools.partial(partials, bins=model.module.bins))
-    config, wanted = extractor_config(model), EXTRACTORS[family]
+    config, wanted = extractor_config(model), EXTRACTORS[architecture]
     name, values = sound_settings(config, wanted)
     if name != wanted:
         raise UserError(
-            f"{model.path}: its preprocessor_config.json is of {name}, but a model of the family"
-            f" {family} needs {wanted}: one of the files is of another model"
+            f"{model.path}: its preprocessor_config.json is of {name}, but a model of the"
+            f" architecture {architecture} needs {wanted}: one of the files is of another model"
         )
     rate, process = values["sampling_rate"], sound_processor(config, wanted)
-    if family == "wav2vec2":
-        tower = model.architecture.parts["audio"].module
-        prepare = functools.partial(waves, process=process, rate=rate, tower=tower)
-        return AudioReader(rate, tower.least(), prepare)
+    if architecture == "wav2vec2":
+        backbone = model.architecture.parts["audio"].module
+        prepare = functools.partial(waves, process=process, rate=rate, backbone=backbone)
+        return AudioReader(rate, backbone.least(), prepare)
     prepare = functools.partial(each, process=process, rate=rate)
-    if family not in WHISPERS:
+    if architecture not in WHISPERS:
         return AudioReader(rate, LEAST.get(name, 1), prepare)
     hop = values["hop_length"]
     most = (values["chunk_length"] * rate // hop + 1) * hop - 1  # samples that are no frame more
@@ -133,7 +133,7 @@ def extractor_config(model: Pretrained) -> Mapping[str, Any]:
     found = processors.of_sounds(model.checkpoint)
     if found:
         return found
-    if model.architecture.family in WHISPERS:
+    if model.architecture.name in WHISPERS:
         return {"feature_size": model.architecture.parts["audio"].module.bins}
     raise UserError(
         f"{processors.folder_of(model.checkpoint)} has no preprocessor_config.json, so nothing says"
@@ -152,13 +152,13 @@ def each(sounds: Sequence[np.ndarray], *, process: Callable, rate: int) -> Model
 
 
 def waves(
-    sounds: Sequence[np.ndarray], *, process: Callable, rate: int, tower: Wav2Vec2Backbone
+    sounds: Sequence[np.ndarray], *, process: Callable, rate: int, backbone: Wav2Vec2Backbone
 ) -> ModelInputs:
     """Of wav2vec 2.0, which is told the `lengths`, whether or not it was trained with masks."""
     rows = process(sounds, rate, alone=True)["input_values"]
     width, lengths = bucket(rows.shape[1]), np.array([len(x) for x in sounds], np.int32)
-    counts = frames_of(lengths, tower.sizes, tower.strides)
-    real = np.arange(frames_of(width, tower.sizes, tower.strides)) < counts[:, None]
+    counts = frames_of(lengths, backbone.sizes, backbone.strides)
+    real = np.arange(frames_of(width, backbone.sizes, backbone.strides)) < counts[:, None]
     return ModelInputs({"input_values": padded(list(rows), width), "lengths": lengths}, real)
 
 

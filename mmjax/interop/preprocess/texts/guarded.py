@@ -7,7 +7,7 @@ from pathlib import Path
 from mmjax.errors import UserError, decoding
 from mmjax.interop.preprocess.texts.codecs import Codec, Row, Text
 
-MOST_BYTES = 2**26  # of an unpacked vocabulary
+MAX_BYTES = 2**26  # of an unpacked vocabulary
 ADVICE = "fetch the files of the tokenizer again"
 
 
@@ -37,10 +37,10 @@ def unpacked(path: Path) -> str:
     """The text of a .gz file.
 
     Raises:
-        UserError: it is damaged, or of more than MOST_BYTES.
+        UserError: it is damaged, or of more than MAX_BYTES.
     """
     with decoding(f"{path}: cannot be read", "fetch the file again"), gzip.open(path) as file:
-        data = file.read(MOST_BYTES + 1)
-        if len(data) > MOST_BYTES:
-            raise UserError(f"{path}: unpacks to over {MOST_BYTES} bytes: fetch the file again")
+        data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise UserError(f"{path}: unpacks to over {MAX_BYTES} bytes: fetch the file again")
         return data.decode()

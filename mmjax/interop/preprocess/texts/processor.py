@@ -19,7 +19,7 @@ def text_processor(
     directory: str | Path,
     config: Mapping[str, Any],
     *,
-    family: str = "",
+    architecture: str = "",
     longest: int | None = None,
     vocabulary: int | None = None,
 ) -> TextProcessor:
@@ -38,7 +38,7 @@ def text_processor(
     Args:
         directory: the folder of the checkpoint.
         config: the model's config.json, or open_clip_config.json; {} if there is none.
-        family: of the model, in `mmjax.interop.architectures`; "" if only the files tell.
+        architecture: of the model, in `mmjax.interop.architectures`; "" if only the files tell.
         longest: how many ids the model takes; longer texts are cut. None: not known.
         vocabulary: rows of its table of words. None: not known.
 
@@ -47,17 +47,17 @@ def text_processor(
             understood, or a tokenizer of another model.
     """
     with decoding(f"{directory}: its tokenizer cannot be read", ADVICE):
-        return _processor(Path(directory), config, family, longest, vocabulary)
+        return _processor(Path(directory), config, architecture, longest, vocabulary)
 
 
 def _processor(
     folder: Path,
     config: Mapping[str, Any],
-    family: str,
+    architecture: str,
     longest: int | None,
     vocabulary: int | None,
 ) -> TextProcessor:
-    how = trained(folder, config, family, longest)
+    how = trained(folder, config, architecture, longest)
     settings = read_settings(folder, config, siglip=how.style == "siglip")
     layouts = {
         "tokenizer.json": codecs.of_json,

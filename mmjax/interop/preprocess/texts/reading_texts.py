@@ -31,7 +31,7 @@ def text_reader(path: Path, config: Mapping[str, Any], architecture: Architectur
         longest = backbone.positions - unused if backbone.positions else None
         vocabulary = backbone.vocabulary_size
     processor = text_processor(
-        folder, config, family=architecture.family, longest=longest, vocabulary=vocabulary
+        folder, config, architecture=architecture.name, longest=longest, vocabulary=vocabulary
     )
     if processor.fixed:
         return processor

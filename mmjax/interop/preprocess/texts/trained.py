@@ -25,7 +25,7 @@ class Trained(NamedTuple):
     length: the ids of a text: all have so many if `full`, else at most. None: nothing says it.
     full: whether texts are padded to `length`.
     sees: whether the model sees that padding, so that another length gives other numbers.
-    unmasked: whether its text tower takes no mask of padding.
+    unmasked: whether its text backbone takes no mask of padding.
     clean: of a text, before the tokenizer. None: it stays.
     simple: open_clip's own tokenizer, which pads with 0.
     without_end: the ids of ends become 0.
@@ -41,21 +41,23 @@ class Trained(NamedTuple):
     without_end: bool = False
 
 
-def trained(folder: Path, config: Mapping[str, Any], family: str, longest: int | None) -> Trained:
+def trained(
+    folder: Path, config: Mapping[str, Any], architecture: str, longest: int | None
+) -> Trained:
     """Reads it from config.json, or open_clip_config.json where it is that library's model.
 
     Args:
         folder: of the checkpoint.
         config: its config.json.
-        family: its name in `mmjax.interop.architectures`; "" if only the files tell.
+        architecture: its name in `mmjax.interop.architectures`; "" if only the files tell.
         longest: how many ids the model takes; None if that is not known.
 
     Raises:
         UserError: an entry that is not understood, or a length that is none.
     """
-    if family == "open_clip" or (not family and "model_cfg" in config):
+    if architecture == "open_clip" or (not architecture and "model_cfg" in config):
         return _open_clip(folder, config, longest)
-    if family == "big_vision":
+    if architecture == "big_vision":
         return Trained("siglip", longest, full=True, sees=True, unmasked=True)
     kind = str(config.get("model_type"))
     if kind in FIXED:

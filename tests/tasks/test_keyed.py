@@ -10,7 +10,7 @@ import pytest
 from mmjax.errors import UserError
 from mmjax.losses.alignment.contrastive import info_nce
 from mmjax.losses.targets.classification import cross_entropy
-from mmjax.tasks.bound import Bound, id_name, named
+from mmjax.tasks.keyed import KeyedFunction, id_name, named
 
 PAIR = {"a": "embedding/image", "b": "embedding/text"}
 
@@ -41,14 +41,14 @@ def test_outputs_batch_and_predictions_have_names_of_their_own():
 
 def test_a_row_counts_where_all_that_is_read_is_there():
     found = values()
-    rows = Bound(info_nce, PAIR | {"temperature": "temperature"}, "here")(found)
+    rows = KeyedFunction(info_nce, PAIR | {"temperature": "temperature"}, "here")(found)
     expected = [True, False, True, True, True, False]
     assert rows.mask.tolist() == expected
     a, b = found["embedding/image"], found["embedding/text"]
     loss = info_nce(a, b, temperature=0.5, mask=jnp.array(expected))
     np.testing.assert_array_equal(rows.value, loss)
     reads = {"logits": "label", "labels": "batch/targets/label"}
-    assert Bound(cross_entropy, reads, "here")(found).mask.tolist() == [True] * 5 + [False]
+    assert KeyedFunction(cross_entropy, reads, "here")(found).mask.tolist() == [True] * 5 + [False]
 
 
 def test_rows_of_equal_content_are_right_for_each_other():
@@ -56,11 +56,11 @@ def test_rows_of_equal_content_are_right_for_each_other():
     found = values(**ids)
     same = np.eye(6, dtype=bool)
     same[0, 1] = same[1, 0] = same[2, 3] = same[3, 2] = True
-    rows = Bound(info_nce, PAIR, "here")(found)
+    rows = KeyedFunction(info_nce, PAIR, "here")(found)
     a, b = found["embedding/image"], found["embedding/text"]
     expected = info_nce(a, b, mask=rows.mask, positives=jnp.array(same))
     np.testing.assert_array_equal(rows.value, expected)
-    assert not np.allclose(rows.value, Bound(info_nce, PAIR, "here")(values()).value)
+    assert not np.allclose(rows.value, KeyedFunction(info_nce, PAIR, "here")(values()).value)
 
 
 def test_only_embeddings_of_modalities_have_ids():
@@ -70,18 +70,20 @@ def test_only_embeddings_of_modalities_have_ids():
 
 def test_the_truth_is_mixed_as_the_examples_were():
     share = jnp.array([0.5, 0.7, 1.0, 0.9, 1.0, 1.0])
-    mixed = {"mixup/partner": jnp.array([2, 0, 1, 3, 5, 4]), "mixup/share": share}
+    mixed = {"mixup/permutation": jnp.array([2, 0, 1, 3, 5, 4]), "mixup/lambda": share}
     found = values() | mixed
-    got = Bound(cross_entropy, {"logits": "label", "labels": "batch/targets/label"}, "here")(found)
+    got = KeyedFunction(
+        cross_entropy, {"logits": "label", "labels": "batch/targets/label"}, "here"
+    )(found)
     own = cross_entropy(found["label"], found["batch/targets/label"])
-    other = cross_entropy(found["label"], found["batch/targets/label"][mixed["mixup/partner"]])
+    other = cross_entropy(found["label"], found["batch/targets/label"][mixed["mixup/permutation"]])
     np.testing.assert_allclose(got.value, share * own + (1 - share) * other, rtol=1e-6)
-    rows = Bound(info_nce, PAIR, "here")
+    rows = KeyedFunction(info_nce, PAIR, "here")
     np.testing.assert_array_equal(rows(found).value, rows(values()).value)  # reads no truth
 
 
 def test_a_name_that_nothing_has_is_one_line():
-    bound = Bound(info_nce, PAIR | {"b": "embedding/txt"}, "config.losses.info_nce")
+    bound = KeyedFunction(info_nce, PAIR | {"b": "embedding/txt"}, "config.losses.info_nce")
     words = "config.losses.info_nce: nothing is called 'embedding/txt'; did you mean 'embedding/tex"
     with pytest.raises(UserError, match=words):
         bound(values())
@@ -96,12 +98,12 @@ def test_a_metric_of_the_whole_set_gets_the_rows_that_count_with_their_ids():
 
     rows = jax.tree.map(np.asarray, values(image_id=jnp.arange(6)))
     function = functools.partial(metric, names=("image", "text"))
-    got = Bound(function, PAIR, "here", part_name="{part}/pair").on_host("m", rows)
+    got = KeyedFunction(function, PAIR, "here", part_name="{part}/pair").on_host("m", rows)
     assert got == {"first/pair": 1.0, "second/image/pair": 2.0}
     np.testing.assert_array_equal(seen["a"], rows["embedding/image"][[0, 2, 3, 4]])
     assert seen["a_id"].tolist() == [0, 2, 3, 4]
     assert seen["b_id"] is None
-    single = Bound(lambda a: len(a), {"a": "embedding/image"}, "here")
+    single = KeyedFunction(lambda a: len(a), {"a": "embedding/image"}, "here")
     assert single.on_host("count", rows) == {"count": 5.0}
     nothing = rows | {"batch/_mask": np.zeros(6, bool)}
     assert single.on_host("count", nothing) == {}
@@ -110,5 +112,5 @@ def test_a_metric_of_the_whole_set_gets_the_rows_that_count_with_their_ids():
 def test_what_was_tuned_is_given_whole():
     rows = jax.tree.map(np.asarray, values()) | {"tuned/thresholds": np.array([0.1, 0.9])}
     reads = {"labels": "batch/targets/label", "thresholds": "tuned/thresholds"}
-    bound = Bound(lambda labels, thresholds: labels.sum() + thresholds[1], reads, "here")
+    bound = KeyedFunction(lambda labels, thresholds: labels.sum() + thresholds[1], reads, "here")
     assert bound.on_host("m", rows) == {"m": pytest.approx(6.9)}

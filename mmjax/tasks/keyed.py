@@ -23,7 +23,7 @@ from mmjax.errors import UserError, nearest
 from mmjax.types import MASK, TARGETS, Rows
 
 BATCH, PREDICTION, TUNED = "batch/", "prediction/", "tuned/"
-PARTNER, SHARE = "mixup/partner", "mixup/share"  # outputs of a model that mixes examples
+PERMUTATION, LAMBDA = "mixup/permutation", "mixup/lambda"  # outputs of a model that mixes examples
 TRUTH = BATCH + TARGETS
 
 Values = Mapping[str, Any]
@@ -39,7 +39,7 @@ def named(outputs: Values, batch: Values, prediction: Values) -> dict[str, Any]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Bound:
+class KeyedFunction:
     """A loss or a metric, and the name of what each of its arrays is.
 
     Attributes:
@@ -63,14 +63,14 @@ class Bound:
         Raises:
             UserError: nothing has a name that is read, or the function refuses what it is given.
         """
-        if PARTNER not in values or not any(x.startswith(TRUTH) for x in self.reads.values()):
+        if PERMUTATION not in values or not any(x.startswith(TRUTH) for x in self.reads.values()):
             return self._rows(values)
-        partner, share = values[PARTNER], values[SHARE]
-        other = {name: x[partner] for name, x in values.items() if name.startswith(TRUTH)}
+        permutation, lam = values[PERMUTATION], values[LAMBDA]
+        other = {name: x[permutation] for name, x in values.items() if name.startswith(TRUTH)}
         own, others = self._rows(values), self._rows({**values, **other})
-        # A row that is not mixed has a share of one, and what its partner holds is no matter.
-        mixed = share * own.value + (1 - share) * jnp.where(share < 1, others.value, 0)
-        return Rows(mixed, own.mask & ((share >= 1) | others.mask))
+        # A row that is not mixed has a lambda of one, and what the other holds is no matter.
+        mixed = lam * own.value + (1 - lam) * jnp.where(lam < 1, others.value, 0)
+        return Rows(mixed, own.mask & ((lam >= 1) | others.mask))
 
     def _rows(self, values: Values) -> Rows:
         arguments, mask = self.arrays(values), self.mask(values)

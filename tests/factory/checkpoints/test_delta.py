@@ -1,4 +1,4 @@
-"""config.train.adapter_only: checkpoints without what a published file holds."""
+"""config.train.delta_checkpoints: checkpoints without what a published file holds."""
 
 import json
 import shutil
@@ -23,12 +23,12 @@ BERT = {
     "max_position_embeddings": 16,
 }
 # Of the encoder itself a norm trains, too.
-ALSO = ("^(?!encoders_)", "to_width", "tower/embedding_norm")
+ALSO = ("^(?!encoders_)", "to_width", "backbone/embedding_norm")
 LORA = {"name": "lora", "rank": 2, "where": "encoders_text/.*qkv", "also": ALSO}
 QUESTION = "is there a red circle?"
 
 
-def config_of(folder, *, adapter_only, tuning=LORA):
+def config_of(folder, *, delta_checkpoints, tuning=LORA):
     config = factory.checked(cli.load_config("vqa:tiny"))
     config.encoders.text, config.tuning = mmjax.pretrained(str(folder)), tuning
     config.modalities, config.fusion, config.width = ("text",), {"name": "concat"}, 8
@@ -36,7 +36,7 @@ def config_of(folder, *, adapter_only, tuning=LORA):
     config.mesh, config.optimizer.warmup_steps = {"data": 1}, 1
     config.optimizer.freeze = ("to_width/bias",)  # which no file has
     config.train.update({"steps": 10, "log_every": 5, "eval_every": 0})
-    config.train.adapter_only = adapter_only
+    config.train.delta_checkpoints = delta_checkpoints
     return factory.as_config(json.loads(config.to_json()))
 
 
@@ -46,9 +46,9 @@ def runs(tmp_path_factory):
     path = tmp_path_factory.mktemp("runs")
     bert, whole, thin = path / "bert", path / "whole", path / "thin"
     fakes.write_clip(bert, BERT)
-    restart.start(config_of(bert, adapter_only=False), whole)
-    restart.start(config_of(bert, adapter_only=True), thin, stop=5)
-    restart.start(config_of(bert, adapter_only=True), thin)
+    restart.start(config_of(bert, delta_checkpoints=False), whole)
+    restart.start(config_of(bert, delta_checkpoints=True), thin, stop=5)
+    restart.start(config_of(bert, delta_checkpoints=True), thin)
     return bert, whole, thin
 
 
@@ -66,8 +66,8 @@ def test_a_resumed_run_without_its_base_in_the_checkpoints_equals_one_with_it(ru
     assert position == expected_position
     restart.assert_same(state, expected)
     held = {name: array for name, array in held.items() if array is not None}
-    tower = {name for name in all_of_them if name.startswith("encoders_text/tower/")}
-    assert all_of_them.keys() - held.keys() == {n for n in tower if "embedding_norm" not in n}
+    backbone = {name for name in all_of_them if name.startswith("encoders_text/backbone/")}
+    assert all_of_them.keys() - held.keys() == {n for n in backbone if "embedding_norm" not in n}
     restart.assert_same(held, {name: all_of_them[name] for name in held})
     assert size(thin) < 0.05 * size(whole)
 
@@ -96,7 +96,7 @@ def test_a_base_that_is_gone_or_changed_is_one_line(runs, tmp_path, seed, words)
     try:
         if seed is not None:
             fakes.write_clip(bert, BERT, seed)
-        config = config_of(bert, adapter_only=True)
+        config = config_of(bert, delta_checkpoints=True)
         for start in (lambda: mmjax.load(thin), lambda: restart.start(config, thin)):
             with pytest.raises(UserError, match=f"{words}.*put it back.*base.json") as error:
                 start()
@@ -107,6 +107,6 @@ def test_a_base_that_is_gone_or_changed_is_one_line(runs, tmp_path, seed, words)
 
 
 def test_where_all_trains_there_is_nothing_to_leave_out(runs, tmp_path):
-    config = config_of(runs[0], adapter_only=True, tuning={"name": "full"})
-    with pytest.raises(UserError, match="adapter_only: no pretrained encoder is frozen"):
+    config = config_of(runs[0], delta_checkpoints=True, tuning={"name": "full"})
+    with pytest.raises(UserError, match="delta_checkpoints: no pretrained encoder is frozen"):
         restart.start(config, tmp_path / "run")

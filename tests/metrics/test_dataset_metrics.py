@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from mmjax.metrics.whole_set import (
+from mmjax.metrics.dataset_metrics import (
     average_precision,
     best_thresholds,
     expected_calibration_error,

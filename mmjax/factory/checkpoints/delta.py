@@ -1,4 +1,4 @@
-"""config.train.adapter_only: checkpoints without what the files of pretrained encoders hold."""
+"""config.train.delta_checkpoints: checkpoints without what files of pretrained encoders hold."""
 
 import functools
 import hashlib
@@ -26,19 +26,19 @@ def base(config: ConfigDict, workdir: Path, params: Any) -> Base | None:
     What is frozen but was drawn stays in: on other devices a seed may give other numbers.
 
     Raises:
-        UserError: `config.train.adapter_only`, and there is nothing to leave out.
+        UserError: `config.train.delta_checkpoints`, and there is nothing to leave out.
     """
-    if not config.train.get("adapter_only", False):
+    if not config.train.get("delta_checkpoints", False):
         return None
-    towers = tuple(f"encoders_{name}/tower/" for name in pretrained.chosen(config))
-    towers += joint.prefixes(config)
+    backbones = tuple(f"encoders_{name}/backbone/" for name in pretrained.chosen(config))
+    backbones += joint.prefixes(config)
     keeps = jax.tree_util.tree_map_with_path(
-        lambda path, free: free or not path_name(path).startswith(towers), trains(config, params)
+        lambda path, free: free or not path_name(path).startswith(backbones), trains(config, params)
     )
     if all(jax.tree.leaves(keeps)):
         raise UserError(
-            "config.train.adapter_only: no pretrained encoder is frozen, so checkpoints can leave"
-            " nothing out; set it to False, or choose a config.tuning"
+            "config.train.delta_checkpoints: no pretrained encoder is frozen, so checkpoints can"
+            " leave nothing out; set it to False, or choose a config.tuning"
         )
     return Base(keeps, functools.partial(_read, config, workdir))
 
@@ -46,7 +46,7 @@ def base(config: ConfigDict, workdir: Path, params: Any) -> Base | None:
 def first_variables(config: ConfigDict, workdir: Path) -> tuple[dict[str, Any], list[str]]:
     """As those of `pretrained` and `joint`; the workdir notes what later starts must find again."""
     tree, notes = _given(config)
-    if config.train.get("adapter_only", False):
+    if config.train.get("delta_checkpoints", False):
         noted = {}
         for name, spec in pretrained.entries(config).items():
             path = str(Path(spec.path).expanduser().absolute())
@@ -69,7 +69,7 @@ def _own(config: ConfigDict, params: Any, name: str) -> Any:
     """The parameters that came from the checkpoint of an entry."""
     if name != joint.MODEL:
         return params[f"encoders_{name}"]
-    starts = tuple(start.removesuffix("tower/") for start in joint.prefixes(config))
+    starts = tuple(start.removesuffix("backbone/") for start in joint.prefixes(config))
     return {key: tree for key, tree in params.items() if f"{key}/".startswith(starts)}
 
 

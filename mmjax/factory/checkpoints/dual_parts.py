@@ -1,4 +1,4 @@
-"""One tower of a model of one space -> a checkpoint of that tower alone."""
+"""One backbone of a model of one space -> a checkpoint of that backbone alone."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,45 +12,45 @@ from mmjax.interop.architecture import Architecture, Checkpoint
 from mmjax.interop.weights.checkpoint import copy_beside, write_weights
 from mmjax.train.checkpoints.workdir import write_json
 
-# Of the libraries that have classes for one tower: by family and kind of input the section of
-# config.json and the model_type of the tower, and what the names of its tensors lose.
-HALVES: Mapping[str, Mapping[str, tuple[str, str, str]]] = {
+# Of the libraries that have classes for one backbone: by name and kind of input the section of
+# config.json and the model_type of the backbone, and what the names of its tensors lose.
+DUAL_PARTS: Mapping[str, Mapping[str, tuple[str, str, str]]] = {
     "clap": {
         "audio": ("audio_config", "clap_audio_model", "audio_model."),
         "text": ("text_config", "clap_text_model", "text_model."),
     },
     **{
-        family: {
-            "image": ("vision_config", f"{family}_vision_model", ""),
-            "text": ("text_config", f"{family}_text_model", ""),
+        name: {
+            "image": ("vision_config", f"{name}_vision_model", ""),
+            "text": ("text_config", f"{name}_text_model", ""),
         }
-        for family in ("clip", "siglip", "siglip2")
+        for name in ("clip", "siglip", "siglip2")
     },
 }
 
 
-def half_of(
+def part_of_dual(
     checkpoint: Checkpoint,
     architecture: Architecture,
     kind: str,
     tensors: Mapping[str, np.ndarray],
     directory: Path,
 ) -> list[str]:
-    """Writes a tower with a config.json of its own; returns a line that says so.
+    """Writes a backbone with a config.json of its own; returns a line that says so.
 
     Args:
         checkpoint, architecture: of the whole.
-        kind: of the tower's input.
-        tensors: of the tower, by the names in the original's file.
+        kind: of the backbone's input.
+        tensors: of the backbone, by the names in the original's file.
         directory: is made if need be.
 
     Raises:
-        UserError: its library has no model of one tower.
+        UserError: its library has no model of one backbone.
     """
-    halves = HALVES.get(architecture.family)
+    halves = DUAL_PARTS.get(architecture.name)
     if halves is None:
         raise UserError(
-            f"an encoder of {architecture.family} cannot be given back alone, and the rest of its"
+            f"an encoder of {architecture.name} cannot be given back alone, and the rest of its"
             f" model did not train with it: train it as {joint.WHERE} instead, which is given back"
             " as a whole, or use --to=mmjax"
         )
@@ -61,6 +61,6 @@ def half_of(
     write_json(directory / "config.json", config)
     write_weights({n.removeprefix(prefix): x for n, x in tensors.items()}, directory)
     return [
-        f"the {kind} tower alone ({name}): the projections and the other tower of the original did"
-        f" not train with it; to train all of them, set {joint.WHERE}"
+        f"the {kind} backbone alone ({name}): the projections and the other backbone of the"
+        f" original did not train with it; to train all of them, set {joint.WHERE}"
     ]

@@ -10,7 +10,7 @@ from mmjax.errors import UserError
 from mmjax.interop.architecture import Architecture, Checkpoint
 from mmjax.interop.formats import safetensors
 from mmjax.interop.formats.open_weights import open_weights
-from mmjax.interop.weights import skeleton
+from mmjax.interop.weights import manifest
 from mmjax.interop.weights.checkpoint import TENSORS_FILE
 from mmjax.interop.weights.layout import nested
 from mmjax.interop.weights.report import Report
@@ -21,7 +21,7 @@ FILES = {"mmjax": "mmjax.safetensors", "npz": "mmjax.npz"}
 
 def write(checkpoint: Checkpoint, variables: Any, directory: Path, kind: str) -> Path:
     """Writes variables by path, and beside them what they are (see
-    `mmjax.interop.weights.skeleton`).
+    `mmjax.interop.weights.manifest`).
 
     Args:
         checkpoint: that they came from.
@@ -32,7 +32,7 @@ def write(checkpoint: Checkpoint, variables: Any, directory: Path, kind: str) ->
     Returns:
         The file.
     """
-    skeleton.write(checkpoint, directory)
+    manifest.write(checkpoint, directory)
     arrays = {name: np.asarray(value) for name, value in flat(variables).items()}
     file = directory / FILES[kind]
     if kind == "npz":
@@ -67,4 +67,4 @@ def read(file: Path, architecture: Architecture) -> tuple[dict[str, Any], Report
         )
     found = {name: jnp.asarray(tensor.read()) for name, tensor in tensors.items()}
     size = sum(array.size for array in found.values())
-    return nested(found), Report(architecture.family, sorted(found), (), parameters=size)
+    return nested(found), Report(architecture.name, sorted(found), (), parameters=size)
