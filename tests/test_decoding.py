@@ -125,7 +125,7 @@ def test_pictures(read, tmp_path, monkeypatch):
     assert "no such file" in said(read, tmp_path / "nothing.png")
     PIL.Image.new("RGB", (4, 4)).save(path)
     read(path)
-    monkeypatch.setattr(image_file, "MOST_PIXELS", 15)
+    monkeypatch.setattr(image_file, "MAX_PIXELS", 15)
     assert "has 4 x 4 pixels, over 15" in said(read, path)
 
 
