@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from experiments.fuzz import damage, run, targets, words
-from mmjax.data.readers import audio_file, image_file
+from mmjax.data.readers import audio_file, audio_limits, image_file
 from mmjax.data.readers.lengths import read_file
 from mmjax.data.readers.transforms import read_image
 from mmjax.errors import MOST_LETTERS, UserError, decoding
@@ -142,9 +142,9 @@ def test_sounds(read, tmp_path, monkeypatch):
     soundfile.write(path, np.zeros((400, 2)), 16_000)
     raw = path.rename(tmp_path / "it.raw")
     assert "TypeError" in said(read, raw)
-    monkeypatch.setattr(audio_file, "MOST_SAMPLES", 399)
     raw.rename(path)
-    assert "over 399: cut it" in said(read, path)
+    monkeypatch.setattr(audio_limits, "MAX_SAMPLES", 399)
+    assert "over 0.0249375 s (MAX_SECONDS, MAX_SAMPLES): cut it" in said(read, path)
 
 
 def test_a_sound_is_read_in_blocks_as_in_one_piece(tmp_path, monkeypatch):

@@ -69,7 +69,7 @@ def read_whole(value: Content, name: str) -> bytes:
     except FileNotFoundError as error:
         raise UserError(f"{name}: no such file; correct the path") from error
     except (OSError, ValueError) as error:
-        raise UserError(f"{name}: cannot be read ({error}); pass a readable file") from error
+        raise UserError(f"{name}: no readable file ({error}); correct the path") from error
 
 
 @contextmanager
@@ -88,7 +88,7 @@ def opened(value: Content, name: str) -> Iterator[Any]:
     except FileNotFoundError as error:
         raise UserError(f"{name}: no such file; correct the path") from error
     except (OSError, ValueError) as error:
-        raise UserError(f"{name}: cannot be read ({error}); pass a readable file") from error
+        raise UserError(f"{name}: no readable file ({error}); correct the path") from error
     with file:
         if not os.fstat(file.fileno()).st_size:
             raise UserError(f"{name}: empty, it has 0 bytes; pass an intact file")
