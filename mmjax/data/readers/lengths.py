@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from mmjax.data.pipeline.scaling import Scale
-from mmjax.data.readers import audio_file, by_kind
+from mmjax.data.readers import audio_file, by_kind, video_file
 from mmjax.data.readers.content import Content, is_content, named
 from mmjax.errors import UserError
 from mmjax.types import Input
@@ -87,6 +87,29 @@ def read_steps(
     return by_kind.read_arrays(
         arrays, name=name, shape=shape, dtype=dtype, masked_axes=1, scale=scale
     )
+
+
+def read_videos(values: Sequence[Any], *, name: str, shape: tuple[int, int, int, int]) -> Input:
+    """Video files, or uint8 arrays [T H W 3] of the model's size -> uint8 [B *shape].
+
+    A file is a path, bytes, or open; its pictures are spread evenly over its time and resized, see
+    `mmjax.data.readers.video_file.read`. What is shorter is masked behind its end.
+
+    Args:
+        values: one or None for each example.
+        name: of the modality, for messages.
+        shape: of the longest that the model takes, [T H W 3].
+
+    Raises:
+        UserError: a file that cannot be read, or an array as of `read_steps`.
+    """
+    arrays: list[Any] = []
+    for value in values:
+        if is_content(value):
+            clip = video_file.read(value, shape[0], shape[1:3])
+            value = clip.pixels[clip.mask]
+        arrays.append(value)
+    return read_steps(arrays, name=name, shape=shape, dtype=np.uint8)
 
 
 def read_file(
