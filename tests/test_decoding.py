@@ -81,7 +81,9 @@ def test_a_message_is_one_line_of_bounded_length():
     assert len(message) <= MOST_LETTERS
 
 
-@pytest.mark.parametrize("name", ["pictures", "sounds", "preprocessors", "lines", "tokenizers"])
+@pytest.mark.parametrize(
+    "name", ["pictures", "sounds", "videos", "preprocessors", "lines", "tokenizers"]
+)
 def test_some_damaged_files(name, tmp_path):
     """The first inputs of the long run in experiments/fuzz."""
     attempt = targets.TARGETS[name](tmp_path)

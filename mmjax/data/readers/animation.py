@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import struct
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,15 +25,50 @@ def is_animation(head: bytes) -> bool:
 
 
 @contextlib.contextmanager
-def animation(file: Any) -> Iterator[PIL.Image.Image]:
+def animation(file: Any, name: str, pixels: int) -> Iterator[PIL.Image.Image]:
     """The pictures of a file that is open for reading bytes, at the first.
 
+    Args:
+        file: open.
+        name: for messages.
+        pixels: of one picture at most.
+
     Raises:
+        UserError: larger pictures.
         OSError, ValueError, SyntaxError: damaged.
     """
-    data = read_whole(file, "animation")
+    data = read_whole(file, name)
+    if data.startswith(b"GIF8"):
+        _check_gif(data, name, pixels)
     with PIL.Image.open(io.BytesIO(data), formats=FORMATS) as image:
         yield image
+
+
+def _check_gif(data: bytes, name: str, pixels: int) -> None:
+    """Raises a UserError for a GIF with a picture that lies so far out that all become too large,
+    for which Pillow takes the memory as soon as it meets it."""
+    right, below = struct.unpack_from("<HH", data, 6)
+    place = 13 + _table(data[10])
+    while place + 10 <= len(data) and data[place] in (0x21, 0x2C):
+        if data[place] == 0x21:  # an extension
+            place += 2
+        else:
+            x, y, width, height, flags = struct.unpack_from("<HHHHB", data, place + 1)
+            right, below = max(right, x + width), max(below, y + height)
+            if right * below > pixels:
+                raise UserError(
+                    f"{name}: has pictures up to {below} x {right} pixels, over {pixels}"
+                    " (MAX_PIXELS): pass a smaller one"
+                )
+            place += 11 + _table(flags)
+        while place < len(data) and data[place]:  # blocks, each with its length
+            place += 1 + data[place]
+        place += 1
+
+
+def _table(flags: int) -> int:
+    """The bytes of a table of colours, which flags of a GIF tell."""
+    return 3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0
 
 
 def times(image: PIL.Image.Image, name: str) -> tuple[Float64[np.ndarray, " N"], float]:

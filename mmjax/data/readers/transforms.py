@@ -53,12 +53,17 @@ def read_image(
 def decode_image(
     value: Content, size: int, *, background: Color = WHITE
 ) -> UInt8[np.ndarray, "size size 3"]:
-    """Decodes an image of training data as `read_image` does.
+    """Decodes an image of training data: `read_image` of a file, faster for large JPEGs.
+
+    A JPEG of at least four times `size` is decoded at a half, a quarter or an eighth first, to no
+    less than twice `size` (see `image_file.decode`). Of photographs its pixels differ from those of
+    `read_image` by 1.5 of 255 at most on average, and by 16 at most; all others are equal.
 
     Raises:
         UserError: no readable image.
     """
-    return np.asarray(resize(read_rgb(value, background=background), size))
+    image = read_rgb(value, background=background, draft=(size, size))
+    return np.asarray(resize(image, size))
 
 
 def resize(image: PIL.Image.Image, size: int | tuple[int, int]) -> PIL.Image.Image:

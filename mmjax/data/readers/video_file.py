@@ -102,9 +102,16 @@ def spread(
 
 def _filmed(file: Any, name: str, frames: int, size: tuple[int, int], part: Part) -> Clip:
     with container.container(file, name, MAX_PIXELS) as found:
+        from av.video.reformatter import VideoReformatter
+
         stream = container.stream_of(found, "video", name, MAX_PIXELS)
         pictures = video_index.index(found, stream, name)
         sides = (stream.codec_context.height, stream.codec_context.width)
+        if 0 in sides:  # FFmpeg forgets a size that is over its limit
+            raise UserError(
+                f"{name}: its pictures have no size, or over {MAX_PIXELS} pixels (MAX_PIXELS): pass"
+                " a smaller one"
+            )
         check_size(name, sides, pictures.end, part)
         chosen = spread(pictures.times, pictures.end, frames, part)
         keys, counted = pictures.keys[chosen], not len(pictures.stamps)
@@ -113,12 +120,13 @@ def _filmed(file: Any, name: str, frames: int, size: tuple[int, int], part: Part
             end = int(pictures.places[chosen[keys == key]].max()) + 1
             spans.append((key, len(pictures.packets) if counted else end - key))
         decoder, again = _Decoder(stream.codec_context), _packets(file, name)
+        reformatter = VideoReformatter()  # one of all frames: it takes longer to make than to use
         pixels = np.zeros((frames, *size, 3), np.uint8)
         pieces = video_index.pieces(found, stream, pictures, spans, again)
         for key, packets in zip(starts, pieces, strict=True):
             rows, seen = np.flatnonzero(keys == key), 0
             for frame in video_index.shown(decoder.frames(packets), pictures, chosen[rows]):
-                pixels[rows[seen]] = resize(_upright(frame), size)
+                pixels[rows[seen]] = resize(_upright(frame, reformatter), size)
                 seen += 1
             if seen < len(rows):
                 late = pictures.times[chosen[rows[seen]]]
@@ -149,7 +157,7 @@ def _packets(file: Any, name: str) -> Iterator[Any]:
 
 
 def _animated(file: Any, name: str, frames: int, size: tuple[int, int], part: Part) -> Clip:
-    with animation.animation(file) as image:
+    with animation.animation(file, name, MAX_PIXELS) as image:
         check_size(name, (image.height, image.width), 0.0, part)
         times, end = animation.times(image, name)
         check_size(name, (image.height, image.width), end, part)
@@ -188,7 +196,7 @@ def check_size(name: str, sides: tuple[int, int], end: float, part: Part) -> Non
         )
 
 
-def _upright(frame: Any) -> PIL.Image.Image:
+def _upright(frame: Any, reformatter: Any) -> PIL.Image.Image:
     """A frame as a picture, turned and mirrored by multiples of 90 degrees as its matrix says.
 
     The matrix (a b u, c d v, x y w) of the file shows what is at (p, q), right and down, at
@@ -196,7 +204,7 @@ def _upright(frame: Any) -> PIL.Image.Image:
     """
     from av.sidedata.sidedata import Type
 
-    pixels = frame.to_ndarray(format="rgb24")
+    pixels = reformatter.reformat(frame, format="rgb24").to_ndarray()
     matrix = frame.side_data.get(Type.DISPLAYMATRIX)
     if matrix is not None:
         a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].astype(np.int64)

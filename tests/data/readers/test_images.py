@@ -245,6 +245,42 @@ def test_of_an_animation_the_first_picture_is_read_and_that_is_said_once(kind, c
         np.testing.assert_array_equal(np.asarray(loaded), np.asarray(plain))
 
 
+def photograph(height, width):
+    """Smooth noise and a hard edge."""
+    rows, columns = np.mgrid[:height, :width] / 40
+    made = 128 + 60 * np.sin(rows + 2 * np.cos(columns)) + RNG.normal(0, 4, (height, width))
+    made[: height // 3, : width // 3] = 20
+    return np.stack([made, 255 - made, 0.5 * made], -1).clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("turn", [1, 6])
+@pytest.mark.parametrize(
+    ("shape", "size", "side"),
+    [((256, 320), 64, 128), ((512, 512), 64, 128), ((255, 255), 64, 255), ((512, 300), 40, 150)],
+)
+def test_large_jpegs_of_training_data_are_decoded_smaller(shape, size, side, turn):
+    exif = PIL.Image.Exif()
+    exif[0x0112] = turn
+    data = saved(PIL.Image.fromarray(photograph(*shape)), "JPEG", quality=90, exif=exif)
+    assert min(image_file.decode(data, (size, size)).image.size) == side
+    fast, full = decode_image(data, size).astype(int), read_image(data, size)
+    apart = np.abs(fast - full)
+    assert apart.mean() <= 1.5
+    assert apart.max() <= 16
+    assert (min(shape) == side) == (apart == 0).all()
+
+
+def test_what_is_read_for_a_model_is_decoded_in_full():
+    """Published models are compared bit by bit; so are the pixels that a user predicts from."""
+    data = saved(PIL.Image.fromarray(photograph(256, 256)), "JPEG")
+    with PIL.Image.open(io.BytesIO(data)) as image:
+        full = np.asarray(image)
+    np.testing.assert_array_equal(np.asarray(image_file.load(data)), full)
+    np.testing.assert_array_equal(pixels(data), full)
+    small = np.asarray(PIL.Image.fromarray(full).resize((8, 8), PIL.Image.Resampling.BICUBIC))
+    np.testing.assert_array_equal(read_images([data], size=(8, 8))[0][0], small)
+
+
 def refused(value):
     with pytest.raises(UserError) as caught:
         read_image(value, 8)

@@ -179,8 +179,15 @@ def test_limits_are_stated(monkeypatch):
     file = io.BytesIO()
     frames = [PIL.Image.fromarray(numbered(i)) for i in range(3)]
     frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
-    assert "has 32 x 48 pixels, over 1535 (MAX_PIXELS)" in refused(file.getvalue())
+    assert "has pictures up to 32 x 48 pixels, over 1535 (MAX_PIXELS)" in refused(file.getvalue())
+    stills = io.BytesIO()
+    frames[0].save(stills, "PNG", save_all=True, append_images=frames[1:])
+    assert "has 32 x 48 pixels, over 1535 (MAX_PIXELS)" in refused(stills.getvalue())
     monkeypatch.setattr(video_file, "MAX_PIXELS", 32 * 48)
+    data = bytearray(file.getvalue())
+    last = data.rindex(struct.pack("<BHHHH", 0x2C, 0, 0, 48, 32))
+    data[last + 1 : last + 3] = (2).to_bytes(2, "little")  # the last picture lies two to the right
+    assert "has pictures up to 32 x 50 pixels" in refused(bytes(data))
     monkeypatch.setattr(animation, "MAX_PICTURE_PIXELS", 3 * 32 * 48 - 1)
     assert "3 pictures of 32 x 48 are over 4607 pixels (MAX_PICTURE_PIXELS)" in refused(
         file.getvalue()
