@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from experiments.fuzz import damage, run, targets, words
-from mmjax.data.readers import audio_file, image_file
+from mmjax.data.readers import audio_file, audio_limits, image_file
 from mmjax.data.readers.lengths import read_file
 from mmjax.data.readers.transforms import read_image
 from mmjax.errors import MAX_LETTERS, UserError, decoding
@@ -81,7 +81,9 @@ def test_a_message_is_one_line_of_bounded_length():
     assert len(message) <= MAX_LETTERS
 
 
-@pytest.mark.parametrize("name", ["pictures", "sounds", "preprocessors", "lines", "tokenizers"])
+@pytest.mark.parametrize(
+    "name", ["pictures", "sounds", "videos", "preprocessors", "lines", "tokenizers"]
+)
 def test_some_damaged_files(name, tmp_path):
     """The first inputs of the long run in experiments/fuzz."""
     attempt = targets.TARGETS[name](tmp_path)
@@ -142,9 +144,9 @@ def test_sounds(read, tmp_path, monkeypatch):
     soundfile.write(path, np.zeros((400, 2)), 16_000)
     raw = path.rename(tmp_path / "it.raw")
     assert "TypeError" in said(read, raw)
-    monkeypatch.setattr(audio_file, "MAX_SAMPLES", 399)
     raw.rename(path)
-    assert "over 399: cut it" in said(read, path)
+    monkeypatch.setattr(audio_limits, "MAX_SAMPLES", 399)
+    assert "over 0.0249375 s (MAX_SECONDS, MAX_SAMPLES): cut it" in said(read, path)
 
 
 def test_a_sound_is_read_in_blocks_as_in_one_piece(tmp_path, monkeypatch):

@@ -5,9 +5,11 @@ import io
 import random
 import warnings
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 
 from experiments.fuzz import damage, models, words
 
@@ -21,9 +23,7 @@ def drawn(name: str, number: int, seed: int) -> random.Random:
 
 def pictures(_folder: Path) -> Target:
     """Every format that Pillow writes, and beginnings of those that it only reads."""
-    import PIL.Image
-
-    from mmjax.data.readers.transforms import read_image
+    from mmjax.data.readers.transforms import decode_image, read_image
     from mmjax.interop.preprocess.images import pixels
 
     PIL.Image.init()
@@ -57,8 +57,10 @@ def pictures(_folder: Path) -> Target:
         path.write_bytes(damage.bytes_of(draw.choice(seeds), draw, seeds))
         if number % 2:
             pixels.read(path)
-        else:
+        elif number % 4:
             read_image(path, 16)
+        else:
+            decode_image(path.read_bytes(), 16)
 
     return attempt
 
@@ -90,7 +92,54 @@ def sounds(_folder: Path) -> Target:
         path = folder / f"sound.{ending}"
         path.write_bytes(damage.bytes_of(seeds[chosen], draw, seeds))
         rate = draw.choice([8_000, 16_000, 48_000])
-        (lambda: read(path, rate, None) if number % 2 else read_file(path, rate))()
+        if number % 2:
+            read(path, rate, None)
+        elif number % 4:
+            read_file(path, rate)
+        else:
+            read_file(path.read_bytes(), rate, 0.01, draw.choice([0.02, None]))
+
+    return attempt
+
+
+def videos(_folder: Path) -> Target:
+    """Formats of videos with and without sound, read as pictures and as sounds."""
+    from mmjax.data.readers import video_file
+    from mmjax.data.readers.lengths import read_file
+    from tests.data.readers.movies import movie
+
+    wave = np.random.default_rng(0).uniform(-0.5, 0.5, (2, 3000))
+    times = np.arange(12) / 25
+    makes = [
+        {"kind": "mp4", "codec": "libx264", "sound": wave},
+        {"kind": "mp4", "codec": "mpeg4", "options": {"g": "3"}},
+        {"kind": "matroska", "codec": "libx264", "sound": wave, "sound_codec": "flac"},
+        {"kind": "webm", "codec": "libvpx-vp9", "sound": wave, "sound_codec": "libopus"},
+        {"kind": "avi", "codec": "mpeg4", "sound": wave, "sound_codec": "mp3"},
+        {"kind": "mov", "codec": "mjpeg", "pixels": "yuvj420p", "sound_codec": "pcm_s16le"},
+        {"kind": "mpegts", "codec": "libx264", "sound": wave},
+        {"kind": "mpeg", "codec": "mpeg2video", "options": {"bf": "2"}},
+        {"kind": "flv", "codec": "flv1"},
+        {"kind": "asf", "codec": "wmv2"},
+    ]
+    seeds = [movie(times, **{"unit": Fraction(1, 25), **made}) for made in makes]
+    seeds += [movie(kind="adts", sound=wave), movie(kind="mp4", sound=wave)]
+    pictures = [PIL.Image.fromarray(np.full((9, 9, 3), 25 * i, np.uint8)) for i in range(9)]
+    for kind in ("GIF", "WEBP", "PNG"):
+        file = io.BytesIO()
+        pictures[0].save(file, kind, save_all=True, append_images=pictures[1:], duration=40)
+        seeds.append(file.getvalue())
+
+    def attempt(number: int, seed: int, folder: Path) -> None:
+        draw = drawn("videos", number, seed)
+        path = folder / "video.mp4"
+        path.write_bytes(damage.bytes_of(draw.choice(seeds), draw, seeds))
+        start, duration = draw.choice([0.0, 0.2]), draw.choice([None, 0.1])
+        value = path if draw.random() < 0.5 else path.read_bytes()
+        if number % 3:
+            video_file.read(value, draw.choice([1, 4, 40]), (8, 8), start, duration)
+        else:
+            read_file(value, 16_000, start, duration)
 
     return attempt
 
@@ -190,6 +239,7 @@ def lines(_folder: Path) -> Target:
 TARGETS: dict[str, Callable[[Path], Target]] = {
     "pictures": pictures,
     "sounds": sounds,
+    "videos": videos,
     "preprocessors": preprocessors,
     "weights": weights,
     "lines": lines,

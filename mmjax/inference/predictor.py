@@ -83,8 +83,9 @@ class Predictor(zero_shot.ZeroShot):
 
         Args:
             inputs: by modality; an image is a path, a PIL image or a uint8 array [H W 3], a sound a
-                path or an array no longer than an example, a series or video an array with no more
-                steps, a text a string, everything else an array of the shape of an example. Or
+                path or an array no longer than an example, a video a path or an array with no more
+                pictures, a series an array with no more steps, a text a string, everything else an
+                array of the shape of an example. For a path the bytes of a file or an open one. Or
                 lists of these, or arrays with one axis more, or both: a single input beside a list
                 serves all of it. A modality may be missing, or None in a list: the model then
                 answers from what there is. So may a number of a vector, or a step of a series:

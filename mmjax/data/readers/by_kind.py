@@ -16,7 +16,7 @@ from mmjax.types import Input
 
 
 def read_images(values: Sequence[Any], *, size: tuple[int, int]) -> Input:
-    """Paths, PIL images or uint8 arrays [H W 3] -> uint8 [B height width 3], of this size.
+    """Paths, bytes, PIL images or uint8 arrays [H W 3] -> uint8 [B height width 3], of this size.
 
     Raises:
         UserError: an image that cannot be read.

@@ -1,24 +1,24 @@
 """Sounds, series and videos as users have them, of any length up to the model's -> its inputs."""
 
-import importlib.util
+import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float32
 
 from mmjax.data.pipeline.scaling import Scale
-from mmjax.data.readers import audio_file, by_kind
+from mmjax.data.readers import audio_file, by_kind, video_file
+from mmjax.data.readers.content import Content, is_content, named
 from mmjax.errors import UserError
 from mmjax.types import Input
 
 
 def read_sounds(values: Sequence[Any], *, name: str, samples: int, rate: int) -> Input:
-    """Paths of sound files, or float arrays [S] at `rate` -> float32 [B samples].
+    """Sound files, or float arrays [S] at `rate` -> float32 [B samples].
 
-    What is shorter is masked behind its end, None as a whole. Files are resampled and their
-    channels averaged.
+    A file is a path, bytes, or open; a video gives its first audio track. What is shorter is masked
+    behind its end, None as a whole. Files are resampled and their channels averaged.
 
     Args:
         values: one or None for each example.
@@ -35,10 +35,12 @@ def read_sounds(values: Sequence[Any], *, name: str, samples: int, rate: int) ->
     for i, value in enumerate(values):
         if value is None:
             continue
-        is_file = isinstance(value, (str, Path))
+        is_file = is_content(value)
         where = f"{name}: array {i + 1} of its batch"
         sound = read_file(value, rate) if is_file else _check(value, name, samples, where)
-        what = value if is_file else "an array"
+        what = (
+            value if isinstance(value, (str, os.PathLike)) else "a file" if is_file else "an array"
+        )
         if not np.isfinite(sound).all():
             place = int(np.argmin(np.isfinite(sound)))
             raise UserError(f"{name}: {what} holds {sound[place]} at sample {place}: mend it")
@@ -87,20 +89,47 @@ def read_steps(
     )
 
 
-def read_file(path: str | Path, rate: int) -> Float32[np.ndarray, " S"]:
-    """A sound file as one channel at `rate` Hz.
+def read_videos(values: Sequence[Any], *, name: str, shape: tuple[int, int, int, int]) -> Input:
+    """Video files, or uint8 arrays [T H W 3] of the model's size -> uint8 [B *shape].
+
+    A file is a path, bytes, or open; its pictures are spread evenly over its time and resized, see
+    `mmjax.data.readers.video_file.read`. What is shorter is masked behind its end.
+
+    Args:
+        values: one or None for each example.
+        name: of the modality, for messages.
+        shape: of the longest that the model takes, [T H W 3].
 
     Raises:
-        UserError: it is missing, no sound, or has samples that are no numbers; or soundfile is not
-            installed.
+        UserError: a file that cannot be read, or an array as of `read_steps`.
     """
-    if importlib.util.find_spec("soundfile") is None:
-        raise UserError(f"{path}: sound files need soundfile; run: pip install soundfile")
+    arrays: list[Any] = []
+    for value in values:
+        if is_content(value):
+            clip = video_file.read(value, shape[0], shape[1:3])
+            value = clip.pixels[clip.mask]
+        arrays.append(value)
+    return read_steps(arrays, name=name, shape=shape, dtype=np.uint8)
+
+
+def read_file(
+    value: Content, rate: int, start: float = 0.0, duration: float | None = None
+) -> Float32[np.ndarray, " S"]:
+    """A sound file, or the sound of a video, as one channel at `rate` Hz.
+
+    Args:
+        value: a path, the bytes of a file, or a file that is open for reading bytes.
+        rate: in Hz.
+        start, duration: of a part, in seconds, the only one that is decoded; None: to the end.
+
+    Raises:
+        UserError: it is missing, no sound, too long, or has samples that are no numbers; or a
+            package that decodes it is not installed.
+    """
     from scipy.signal import resample_poly  # slow to import
 
-    path = Path(path).expanduser()
-    sound, stored = audio_file.read(path)
-    sound = finite(sound, f"sound file {path}")
+    sound, stored = audio_file.read(value, start, duration)
+    sound = finite(sound, named("sound file", value))
     resampled = sound if stored == rate or not sound.size else resample_poly(sound, rate, stored)
     return np.ascontiguousarray(resampled, np.float32)
 

@@ -112,6 +112,10 @@ def _steps(wanted: Wanted) -> Reader:
     )
 
 
+def _videos(wanted: Wanted) -> Reader:
+    return functools.partial(lengths.read_videos, name=wanted.name, shape=wanted.shape)
+
+
 KINDS: Mapping[str, Kind] = {
     "audio": Kind(jnp.float32, 1, ("samples",), ENCODERS["audio"], _sounds, files=True),
     "image": Kind(
@@ -147,6 +151,13 @@ KINDS: Mapping[str, Kind] = {
         words=True,
     ),
     "vector": Kind(jnp.float32, 1, ("features",), ENCODERS["vector"], _arrays, scaled=True),
-    "video": Kind(jnp.uint8, 1, ("frames", "height", "width", "3"), ENCODERS["video"], _steps),
+    "video": Kind(
+        jnp.uint8,
+        1,
+        ("frames", "height", "width", "3"),
+        ENCODERS["video"],
+        _videos,
+        files=True,
+    ),
 }
 AUGMENTATIONS = {name: k.augmentations for name, k in KINDS.items() if k.augmentations}

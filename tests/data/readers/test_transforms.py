@@ -68,7 +68,8 @@ def test_a_transparent_palette_and_a_rotated_photograph(tmp_path):
         (PIXELS[None], r"shape \[1, 12, 10, 3\]"),
         (PIXELS[..., :2], r"shape \[12, 10, 2\]"),
         (PIXELS[:0], r"shape \[0, 10, 3\]"),
-        (PIL.Image.new("I;16", (4, 4)), "over 8 bits"),
+        (PIL.Image.new("F", (4, 4)), "mode F has 32 bits a channel"),
+        (3, "expected a path, bytes, an open file, a PIL image or an array, not int"),
     ],
 )
 def test_other_arrays_are_refused(value, part):

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,10 +9,11 @@ import PIL.Image
 import PIL.ImageOps
 
 from mmjax.data.readers import image_file
+from mmjax.data.readers.content import Content, is_content, named
 from mmjax.errors import UserError, decoding
 from mmjax.interop.preprocess import limits
 
-Image = str | Path | PIL.Image.Image | np.ndarray
+Image = Content | PIL.Image.Image | np.ndarray
 Change = Callable[[PIL.Image.Image], PIL.Image.Image]
 
 _DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
@@ -26,7 +26,8 @@ def read(value: Any) -> PIL.Image.Image:
     It is turned as the camera noted in it, be it a file or an image that is open already.
 
     Args:
-        value: a path, a PIL image, or an array uint8 [H W 3] or [H W].
+        value: a path, the bytes of a file, an open file, a PIL image, or an array uint8 [H W 3] or
+            [H W].
 
     Raises:
         UserError: no file, no image, an empty one, over 8 bits a channel, or another shape or type.
@@ -35,8 +36,8 @@ def read(value: Any) -> PIL.Image.Image:
         return _from_array(value)
     if isinstance(value, PIL.Image.Image):
         return _turned(_checked(value, "image"), "image")
-    if isinstance(value, str | Path):
-        return _from_file(Path(value))
+    if is_content(value):
+        return _from_file(value)
     raise UserError(f"image: expected a path, a PIL image or an array, not {type(value).__name__}")
 
 
@@ -149,9 +150,9 @@ def _resize(image: PIL.Image.Image, height: int, width: int, resample: int) -> P
     return image.resize((width, height), PIL.Image.Resampling(resample))
 
 
-def _from_file(path: Path) -> PIL.Image.Image:
-    image = image_file.load(path)
-    return _turned(_checked(image, f"image {path}"), f"image {path}")
+def _from_file(value: Content) -> PIL.Image.Image:
+    name = named("image", value)
+    return _turned(_checked(image_file.load(value), name), name)
 
 
 def _turned(image: PIL.Image.Image, name: str) -> PIL.Image.Image:

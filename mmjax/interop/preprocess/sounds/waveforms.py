@@ -1,12 +1,12 @@
 """Reading sounds, and their mel energies: numpy in float64, as the extractors of transformers."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float32
 
+from mmjax.data.readers.content import is_content, named
 from mmjax.data.readers.lengths import finite, read_file
 from mmjax.errors import UserError
 from mmjax.nn.audio.mel import SCALES
@@ -18,8 +18,8 @@ def read(
     """One sound at `rate` Hz, in one channel.
 
     Args:
-        value: a path, of which channels are averaged and another rate is resampled; or an array of
-            floats [S], -1..1.
+        value: a path, the bytes of a file or an open one, of which channels are averaged and
+            another rate is resampled; or an array of floats [S], -1..1.
         rate: what the model takes, in Hz.
         sampling_rate: of an array, in Hz.
         name: of an array, for messages; a file is called by its path.
@@ -28,8 +28,8 @@ def read(
         UserError: a file that cannot be read, an array of another shape or type or rate, an empty
             one, or one with numbers that are not finite.
     """
-    if isinstance(value, str | Path):
-        samples, name = read_file(value, rate), f"sound file {value}"
+    if is_content(value):
+        samples, name = read_file(value, rate), named("sound file", value)
     else:
         samples = finite(_from_array(value, rate, sampling_rate, name), name)
     if not samples.size:

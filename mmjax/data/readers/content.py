@@ -1,0 +1,118 @@
+"""What a user has for a file: its path, its bytes, or an open file; all are read alike."""
+
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from mmjax.errors import UserError
+
+MAX_BYTES = 2**30  # of what is given as bytes or as an open file, or is read whole
+
+
+@runtime_checkable
+class Readable(Protocol):
+    """A file opened for reading bytes, such as a member of a tar file or a remote file."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most `size` bytes from where it is."""
+        ...
+
+
+Content = str | os.PathLike | bytes | bytearray | memoryview | Readable
+_BYTES = (bytes, bytearray, memoryview)
+
+
+def is_content(value: Any) -> bool:
+    """Whether a value is a path, bytes or an open file."""
+    return isinstance(value, (str, os.PathLike, *_BYTES, Readable))
+
+
+def path_of(value: Content) -> Path | None:
+    """The path, with "~" for the home; None for bytes and open files."""
+    return Path(value).expanduser() if isinstance(value, (str, os.PathLike)) else None
+
+
+def named(kind: str, value: Content) -> str:
+    """What messages call it, such as "image cat.png", "image cat.png (an open file)" or "image of
+    1024 bytes"."""
+    if isinstance(value, (str, os.PathLike)):
+        return f"{kind} {os.fspath(value)}"
+    if isinstance(value, _BYTES):
+        return f"{kind} of {memoryview(value).nbytes} bytes"
+    name = getattr(value, "name", None)
+    return f"{kind} {name} (an open file)" if isinstance(name, str) else f"{kind} in an open file"
+
+
+def read_whole(value: Content, name: str) -> bytes:
+    """All bytes; of an open file, those from where it is to its end.
+
+    Args:
+        value: whatever its length, no more than MAX_BYTES of it are read.
+        name: for messages.
+
+    Raises:
+        UserError: no file, none that can be read, an empty one, or one of over MAX_BYTES.
+    """
+    if isinstance(value, _BYTES):
+        return _checked(bytes(value) if memoryview(value).nbytes <= MAX_BYTES else value, name)
+    try:
+        path = path_of(value)
+        if path is None:
+            return _checked(_all_of(value, name), name)
+        with path.open("rb") as file:
+            # A read of MAX_BYTES would ask for as much memory first.
+            _check_size(os.fstat(file.fileno()).st_size, name)
+            return _checked(_all_of(file, name), name)
+    except FileNotFoundError as error:
+        raise UserError(f"{name}: no such file; correct the path") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{name}: no readable file ({error}); correct the path") from error
+
+
+@contextmanager
+def opened(value: Content, name: str) -> Iterator[Any]:
+    """A file to seek in, at its beginning: that of a path itself, else one in memory.
+
+    Raises:
+        UserError: as read_whole.
+    """
+    path = path_of(value)
+    if path is None:
+        yield io.BytesIO(read_whole(value, name))
+        return
+    try:
+        file = path.open("rb")
+    except FileNotFoundError as error:
+        raise UserError(f"{name}: no such file; correct the path") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{name}: no readable file ({error}); correct the path") from error
+    with file:
+        if not os.fstat(file.fileno()).st_size:
+            raise UserError(f"{name}: empty, it has 0 bytes; pass an intact file")
+        yield file
+
+
+def _all_of(file: Any, name: str) -> bytes:
+    parts, size = [], 0
+    while part := file.read(2**20):
+        if not isinstance(part, bytes):
+            raise UserError(f'{name}: gives {type(part).__name__}, not bytes; open it with "rb"')
+        size += len(part)
+        _check_size(size, name)
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _check_size(size: int, name: str) -> None:
+    if size > MAX_BYTES:
+        raise UserError(f"{name}: has over {MAX_BYTES} bytes (MAX_BYTES); pass a smaller file")
+
+
+def _checked(data: Any, name: str) -> bytes:
+    _check_size(memoryview(data).nbytes, name)
+    if not data:
+        raise UserError(f"{name}: empty, it has 0 bytes; pass an intact file")
+    return data
