@@ -84,7 +84,7 @@ class Records:
             columns = about(Path(file.path).parent)["columns"]
         self.columns = tuple(columns)
         if not len(self):
-            raise UserError(f"{file.path} has no records")
+            raise UserError(f"{file.path} has no records, or has lost its end; {ADVICE}")
 
     def _open(self) -> None:
         self._lock = threading.Lock()
