@@ -7,21 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from mmjax.data.tables.strings import Strings
-from mmjax.data.tables.table import FILE, LABEL, SPLIT, Row, asked
+from mmjax.data.tables.table import FILE, LABEL, SPLIT, SPLIT_NAMES, Row, asked
 from mmjax.errors import UserError
-
-# What folders and cells call the splits.
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "dev": "validation",
-    "test": "test",
-    "testing": "test",
-    "eval": "test",
-}
 
 
 class Folders:

@@ -16,6 +16,18 @@ Row = dict[str, Cell]
 
 # Columns that formats make by themselves: the path of a file, its class, its split.
 FILE, LABEL, SPLIT = "file", "label", "split"
+# What folders and cells call the splits.
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+    "eval": "test",
+}
 _EMPTY = ("NAType", "NaTType")  # what pandas has for an empty cell, besides NaN
 _logger = logging.getLogger(__name__)
 
