@@ -30,6 +30,7 @@ class Column:
         separator).
     note: what else is to be said.
     problem: why the column cannot be used; "" if it can.
+    inside: whether cells hold files or pixels themselves, not their paths.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Column:
     form: str = ""
     note: str = ""
     problem: str = ""
+    inside: bool = False
 
     def parse(self, value: Any) -> Any:
         """See cells.parse."""
@@ -142,6 +144,7 @@ def _column(table: Table, name: str, seen: _Seen, read: int, given: str, root: s
         form=guess.form,
         note=note,
         problem=problem,
+        inside=any(isinstance(value, (bytes, np.ndarray)) for value in values),
     )
 
 
