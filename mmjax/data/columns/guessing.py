@@ -91,9 +91,10 @@ def _of_arrays(values: list[np.ndarray]) -> Guess:
 def _of_lists(values: list[list]) -> Guess:
     if all(isinstance(part, str) for value in values for part in value):
         return Guess(LABELS)
-    lengths = {len(value) for value in values}
+    found = [len(value) for value in values]
+    lengths, usual = set(found), max(found.count(length) for length in set(found))
     flat = not any(isinstance(part, list) for value in values for part in value)
-    kind = NUMBERS if flat and len(lengths) == 1 else SERIES
+    kind = NUMBERS if flat and usual >= MOSTLY * len(values) else SERIES
     size = f"{min(lengths)}" if len(lengths) == 1 else f"{min(lengths)} to {max(lengths)}"
     return Guess(kind, note=f"{size} {'numbers' if kind == NUMBERS else 'steps'}")
 

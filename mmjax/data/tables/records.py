@@ -81,7 +81,10 @@ class Records:
         self.name, self._file = file.name, file
         self._open()
         if columns is None:
-            columns = about(Path(file.path).parent)["columns"]
+            known = about(Path(file.path).parent)
+            columns, rows = known["columns"], known.get("files", {}).get(self.name, self._length)
+            if rows != self._length:
+                raise UserError(f"{file.path} has {self._length} of {rows} records; {ADVICE}")
         self.columns = tuple(columns)
         if not len(self):
             raise UserError(f"{file.path} has no records, or has lost its end; {ADVICE}")
