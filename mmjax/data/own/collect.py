@@ -1,6 +1,7 @@
 """One pass over a table: what targets, splits and features need to know of all rows, as arrays."""
 
 import array
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -164,6 +165,8 @@ def collect(table: Table, wanted: Mapping[str, Column]) -> Collected:
     columns = list(wanted.values())
     names = list(dict.fromkeys(column.name for column in columns))
     collectors = [_COLLECTORS[column.type]() for column in columns]
+    adders = [collector.add for collector in collectors]
+    places = [i for i, column in enumerate(columns) if column.type in media.ENDINGS]
     broken: dict[int, str] = {}
     for index in range(len(table)):
         try:
@@ -173,8 +176,12 @@ def collect(table: Table, wanted: Mapping[str, Column]) -> Collected:
                 broken, index, str(error), name=table.name, total=len(table), advice=ADVICE
             )
             values = [None] * len(columns)
-        for collector, value in zip(collectors, values, strict=True):
-            collector.add(value)
+        for place in places:
+            if isinstance(values[place], str):
+                path = os.path.join(table.folder(index), values[place])
+                values[place] = os.path.normpath(path)
+        for add, value in zip(adders, values, strict=True):
+            add(value)
     found = {name: c.done() for name, c in zip(wanted, collectors, strict=True)}
     return Collected(found, broken)
 

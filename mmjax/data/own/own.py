@@ -19,7 +19,8 @@ from mmjax.data.own.inputs import Wanted, choose
 from mmjax.data.own.measured import with_features
 from mmjax.data.pipeline.scaling import Scale
 from mmjax.data.splits import leaks
-from mmjax.data.splits.choose import SPLITS, TRAIN, by_names, completed
+from mmjax.data.splits.assign import folds
+from mmjax.data.splits.choose import SPLITS, TEST, TRAIN, VALIDATION, by_names, completed
 from mmjax.data.tables.opening import open_table
 from mmjax.data.tables.table import SPLIT, SPLIT_NAMES, Joined, Table
 from mmjax.errors import UserError, nearest
@@ -59,6 +60,7 @@ def own_data(
     report: str = "",
     shares: Mapping[str, float | int] = SHARES,
     seed: int = 0,
+    fold: tuple[int, int] | None = None,
     root: str = "",
     cache: str = "",
     sample: int = 1000,
@@ -77,6 +79,7 @@ def own_data(
         shares: of the splits that are made, because neither files nor a column say them. They have
             about the same share of each class of the first target.
         seed: of these splits.
+        fold: (i, k): validation is fold i, from 0, of k of the rows that are not for testing.
         root: where files are that cells name; see media.resolve.
         cache: a folder where the indices of files are kept; "" for nowhere.
         sample: rows that are looked at to guess types.
@@ -99,7 +102,7 @@ def own_data(
     taken = dict.fromkeys((*targets, *(name for name in (split, group) if name)))
     chosen = choose(table.name, columns, inputs, tuple(taken), root)
     collected = collect(table, _needed(columns, chosen, targets, split, group, report))
-    splits = _splits(table, given, collected, targets[0], split, shares, seed)
+    splits = _splits(table, given, collected, targets[0], split, shares, seed, fold)
     made = {
         name: make_target(table.name, columns[name], collected, splits[TRAIN]) for name in targets
     }
@@ -187,6 +190,7 @@ def _splits(
     split: str,
     shares: Mapping[str, float | int],
     seed: int,
+    fold: tuple[int, int] | None,
 ) -> dict[str, np.ndarray]:
     found = collected.columns
     if split and not given:
@@ -194,13 +198,32 @@ def _splits(
         names = [words.words[code] if code >= 0 else None for code in words.codes.tolist()]
         given = by_names(names, table.where, split)
     labels = found[target]
-    return completed(
-        given or {TRAIN: np.arange(len(table))},
-        shares,
+    classes = labels.codes if isinstance(labels, Words) else None
+    groups = _groups(found[_GROUP]) if _GROUP in found else None
+    given = given or {TRAIN: np.arange(len(table))}
+    if fold is None:
+        return completed(given, shares, seed=seed, classes=classes, groups=groups)
+    if VALIDATION in given:
+        raise UserError(f"fold={fold}: {table.name} says itself what is for validation")
+    number, count = fold
+    rest = {name: share for name, share in shares.items() if name != VALIDATION}
+    made = completed(given, rest, seed=seed, classes=classes, groups=groups)
+    train = made[TRAIN]
+    found_folds = folds(
+        len(train),
+        count,
         seed=seed,
-        classes=labels.codes if isinstance(labels, Words) else None,
-        groups=_groups(found[_GROUP]) if _GROUP in found else None,
+        classes=None if classes is None else classes[train],
+        groups=None if groups is None else groups[train],
     )
+    if not 0 <= number < count:
+        raise UserError(f"fold={fold}: give a number from 0 to {count - 1}, and how many there are")
+    kept, out = found_folds[number]
+    return {
+        TRAIN: train[kept],
+        VALIDATION: train[out],
+        **({TEST: made[TEST]} if TEST in made else {}),
+    }
 
 
 def _groups(found: Words) -> np.ndarray:

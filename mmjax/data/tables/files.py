@@ -1,7 +1,8 @@
 """Files here or far away: found by name or pattern, and read by ranges of bytes.
 
-A file is opened anew for each read (10 µs here), so that it has no state: any thread and any worker
-process may read it. What is far away is read through fsspec in blocks, of which a few are kept.
+A file is opened anew for each read (10 µs here), so that any thread and any worker process may read
+it. Where one read begins at the end of the last, some more is read at once. What is far away is
+read through fsspec in blocks, of which a few are kept.
 """
 
 import collections
@@ -19,6 +20,7 @@ from mmjax.errors import UserError, decoding, nearest
 
 BLOCK = 2**20  # bytes of a remote read
 KEPT_BLOCKS = 8  # of a remote file
+AHEAD = 2**16  # bytes that are read at once when reads follow each other
 _REMOTE = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
 _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _SAID = 20  # names of a folder in a message
@@ -30,8 +32,8 @@ def is_remote(path: str) -> bool:
 
 
 def folder_of(path: str) -> str:
-    """The folder of a path or URL."""
-    return path.rpartition("/")[0] if is_remote(path) else str(Path(path).parent)
+    """The folder of a path or URL; "" for the working directory."""
+    return path.rpartition("/")[0] if is_remote(path) else os.path.dirname(path)
 
 
 def name_of(path: str) -> str:
@@ -73,6 +75,7 @@ class File:
         self.path = path
         self._blocks: collections.OrderedDict[int, bytes] = collections.OrderedDict()
         self._lock = threading.Lock()
+        self._ahead, self._last = (0, b""), -1  # bytes and where they begin; the end of a read
         if is_remote(path):
             system, inner = filesystem(path)
             with decoding(f"{path} cannot be read", "check the address"):
@@ -101,6 +104,17 @@ class File:
             return b""
         if is_remote(self.path):
             return self._read_remote(start, stop)
+        first, data = self._ahead
+        follows, self._last = start == self._last, stop
+        if not first <= start <= stop <= first + len(data):
+            if not follows or stop - start >= AHEAD:
+                return self._read_here(start, stop)
+            first, data = start, self._read_here(start, min(start + AHEAD, self.size))
+        # Nothing is kept of a file that was read to its end: there may be thousands.
+        self._ahead = (0, b"") if stop == self.size else (first, data)
+        return data[start - first : stop - first]
+
+    def _read_here(self, start: int, stop: int) -> bytes:
         try:
             with open(self.path, "rb", buffering=0) as file:
                 state = os.fstat(file.fileno())
@@ -161,6 +175,7 @@ class File:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _blocks=collections.OrderedDict(), _lock=threading.Lock())
+        self._ahead, self._last = (0, b""), -1
 
 
 class _Raw(io.RawIOBase):

@@ -1,5 +1,6 @@
 """CSV and TSV: cells with a separator between them, perhaps in quotes, under a line of names."""
 
+import functools
 import re
 from collections.abc import Sequence
 
@@ -20,8 +21,7 @@ def cells(text: str, separator: str) -> list[str]:
     """
     if '"' not in text:
         return text.split(separator)
-    mark = re.escape(separator)
-    cell = re.compile(rf'"([^"]*(?:""[^"]*)*)"([^{mark}]*)|([^{mark}]*)')
+    cell = _cell(separator)
     found, at = [], 0
     while True:
         match = cell.match(text, at)
@@ -34,6 +34,13 @@ def cells(text: str, separator: str) -> list[str]:
         if match.end() >= len(text):
             return found
         at = match.end() + 1
+
+
+@functools.cache
+def _cell(separator: str) -> re.Pattern[str]:
+    """A cell in quotes, with what follows them, or one without."""
+    mark = re.escape(separator)
+    return re.compile(rf'"([^"]*(?:""[^"]*)*)"([^{mark}]*)|([^{mark}]*)')
 
 
 def sniff(file: File) -> str:

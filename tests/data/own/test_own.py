@@ -224,3 +224,34 @@ def test_metrics_may_be_reported_by_a_column(tmp_path):
     split = own.splits["train"]
     assert split.groups == ("x", "y", "(empty)")
     np.testing.assert_array_equal(split.kinds, split.rows % 3)
+
+
+def test_folds_are_of_the_rows_that_are_not_for_testing(photos):
+    found = [
+        own_data(photos, target="label", group="patient", fold=(i, 3)).splits for i in range(3)
+    ]
+    assert all(f["test"].rows.tolist() == found[0]["test"].rows.tolist() for f in found)
+    validation = np.concatenate([f["validation"].rows for f in found])
+    assert len(validation) == len(set(validation))
+    assert not set(validation) & set(found[0]["test"].rows)
+    for splits in found:
+        patients = [set((split.rows // 5).tolist()) for split in splits.values()]
+        assert sum(map(len, patients)) == len(set.union(*patients)) == N // 5
+        assert sum(map(len, splits.values())) == N
+    with pytest.raises(UserError, match="give a number from 0 to 2"):
+        own_data(photos, target="label", fold=(3, 3))
+
+
+def test_files_of_one_name_in_two_folders_are_different_files(tmp_path, caplog):
+    for number, folder in enumerate(("train", "test", "val")):
+        (tmp_path / folder).mkdir()
+        for i in range(4):
+            (tmp_path / folder / f"{i}.png").write_bytes(png(10 * number + i))
+        rows = [(f"{i}.png", "ab"[i % 2]) for i in range(4)]
+        write(tmp_path / folder / "a.csv", rows, ("photo", "label"))
+    files = {name: tmp_path / name / "a.csv" for name in ("train", "test", "val")}
+    own_data(files, target="label")
+    assert not caplog.text
+    (tmp_path / "test" / "0.png").write_bytes(png(0))
+    own_data(files, target="label")
+    assert "'photo': 1 files of equal content are in train and in test" in caplog.text
