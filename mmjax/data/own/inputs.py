@@ -1,6 +1,7 @@
 """Columns -> inputs: what of a row each modality of a model reads."""
 
 import dataclasses
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,6 +27,7 @@ KIND_OF: Mapping[str, str] = {
     SERIES: "series",
     **dict.fromkeys(FEATURES, VECTOR),
 }
+_logger = logging.getLogger(__name__)
 _IDENTIFIER = re.compile(r"(^|[_ ])(id|index|key|uuid)$|^unnamed", re.IGNORECASE)
 
 
@@ -78,7 +80,11 @@ def choose(
     """
     if asked is None:
         left = [column for name, column in columns.items() if name not in taken]
-        left = [c for c in left if c.type not in (EMPTY, UNKNOWN) and not is_identifier(c)]
+        for column in left:
+            why = _left_out(column)
+            if why:
+                _logger.warning("%s: column %r %s and is no input", where, column.name, why)
+        left = [c for c in left if not _left_out(c) and c.type != EMPTY and c.name != KEY]
         features = tuple(column.name for column in left if column.type in FEATURES)
         asked = {module_name(c.name): c.name for c in left if c.type not in FEATURES}
         if features:
@@ -117,6 +123,13 @@ def _wanted(where: str, modality: str, columns: Sequence[Column], root: str) -> 
             f" of {', '.join(FEATURES)}"
         )
     return Wanted(KIND_OF[columns[0].type], tuple(columns), None, root)
+
+
+def _left_out(column: Column) -> str:
+    """Why a column is left out; "" if it is not."""
+    if column.type == UNKNOWN:
+        return f"is of no known type ({column.note or 'bytes'})"
+    return "only numbers the rows" if is_identifier(column) and column.name != KEY else ""
 
 
 def is_identifier(column: Column) -> bool:

@@ -51,8 +51,11 @@ def batches(own, **changes):
     return list(eval_batches(examples, Reading(**({"batch_rows": 16, "threads": 0} | changes))))
 
 
-def joined(own, name):
-    return np.concatenate([batch[name] for batch in batches(own)])
+def joined(own):
+    """The rows of all batches that are real, by key."""
+    found = batches(own)
+    rows = {key: np.concatenate([batch[key] for batch in found]) for key in found[0]}
+    return {key: value[rows["_mask"]] for key, value in rows.items()}
 
 
 def test_a_batch_has_the_keys_of_arrays_and_rows_of_one_shape(own):
@@ -75,17 +78,16 @@ def test_a_batch_has_the_keys_of_arrays_and_rows_of_one_shape(own):
 
 
 def test_what_is_empty_is_missing_by_mask_and_nothing_else_is(own):
-    i = np.arange(N)
-    there = joined(own, "_mask")
-    assert there.sum() == N
+    i, rows = np.arange(N), joined(own)
+    assert len(rows["_mask"]) == N
 
     def mask(name):
-        return joined(own, f"{name}_mask")[there].reshape(N, -1).any(axis=1)
+        return rows[f"{name}_mask"].reshape(N, -1).any(axis=1)
 
     for name, every in (("photo", 7), ("sound", 5), ("caption", 3), ("box", 8), ("steps", 9)):
         np.testing.assert_array_equal(mask(name), i % every > 0)
     np.testing.assert_array_equal(mask("targets/label"), i % 10 > 0)
-    features = joined(own, "table_mask")[there]
+    features = rows["table_mask"]
     names = own.inputs["table"].features.names()
     assert names == ("age", "color=(unseen)", "color=blue", "color=red")
     np.testing.assert_array_equal(features[:, 0], i % 4 > 0)
@@ -93,23 +95,21 @@ def test_what_is_empty_is_missing_by_mask_and_nothing_else_is(own):
 
 
 def test_values_are_those_of_the_rows_scaled_by_training(own):
-    i, there = np.arange(N), joined(own, "_mask")
-    np.testing.assert_array_equal(joined(own, "photo")[there][:, 0, 0, 0], np.where(i % 7, i, 0))
-    np.testing.assert_array_equal(
-        joined(own, "sound_mask")[there].sum(1), (i % 5 > 0) * (i % 10 + 1)
-    )
-    assert joined(own, "caption")[there][1].tolist() == [ord(c) for c in "1 word"]
-    age = joined(own, "table")[there][:, 0]
+    i, rows = np.arange(N), joined(own)
+    np.testing.assert_array_equal(rows["photo"][:, 0, 0, 0], np.where(i % 7, i, 0))
+    np.testing.assert_array_equal(rows["sound_mask"].sum(1), (i % 5 > 0) * (i % 10 + 1))
+    assert rows["caption"][1].tolist() == [ord(c) for c in "1 word"]
+    age = rows["table"][:, 0]
     known = i[i % 4 > 0] / 3
     np.testing.assert_allclose(
         age[i % 4 > 0], (known - known.mean()) / known.std(), rtol=1e-5, atol=1e-6
     )
     assert not age[i % 4 == 0].any()
-    np.testing.assert_array_equal(joined(own, "table")[there][:, 3], (i % 6 > 0) & (i % 2 == 0))
-    box = joined(own, "box")[there][i % 8 > 0]
+    np.testing.assert_array_equal(rows["table"][:, 3], (i % 6 > 0) & (i % 2 == 0))
+    box = rows["box"][i % 8 > 0]
     np.testing.assert_allclose(box.mean(0), 0, atol=1e-6)
     np.testing.assert_allclose(box[:, 0].std(), 1, rtol=1e-5)
-    np.testing.assert_array_equal(joined(own, "targets/label")[there], np.where(i % 10, i % 3, 0))
+    np.testing.assert_array_equal(rows["targets/label"], np.where(i % 10, i % 3, 0))
 
 
 def test_arrays_in_memory_and_the_same_rows_in_a_file_give_equal_batches(tmp_path):

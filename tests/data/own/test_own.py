@@ -211,11 +211,20 @@ def test_a_file_in_two_splits_is_warned_of(photos, caplog):
     assert "'photo': 1 the same files are in train and in test" in caplog.text
 
 
-def test_columns_that_number_the_rows_are_no_inputs(tmp_path):
+def test_columns_that_number_the_rows_are_no_inputs(tmp_path, caplog):
     rows = [(i, i, i / 3, "ab"[i % 2]) for i in range(N)]
     path = write(tmp_path / "a.csv", rows, ("patient_id", "Unnamed: 0", "x", "y"))
     own = own_data(path, target="y")
     assert [column.name for column in own.inputs["table"].columns] == ["x"]
+    assert "column 'patient_id' only numbers the rows and is no input" in caplog.text
+    own = own_data(path, target="y", inputs={"who": "patient_id"})
+    assert own.inputs["who"].features.names() == ("patient_id",)
+
+
+def test_columns_of_no_known_type_are_no_inputs(caplog):
+    rows = [{"x": i / 3, "d": {"a": 1}, "y": "ab"[i % 2]} for i in range(N)]
+    assert list(own_data(rows, target="y").inputs) == ["table"]
+    assert "column 'd' is of no known type (dicts) and is no input" in caplog.text
 
 
 def test_metrics_may_be_reported_by_a_column(tmp_path):
