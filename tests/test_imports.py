@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "inference": ("data", "factory", "interop", "models", "tasks", "train", *CONTRACTS),
     "convert": ("cli", "factory", "inference", "interop", *CONTRACTS),
     "main": ("cli", "factory", "train", *CONTRACTS),
+    "prepare": ("cli", "data", "train", *CONTRACTS),
     "predict": ("cli", "factory", "inference", *CONTRACTS),
     "__init__": ("factory", "inference"),
 }

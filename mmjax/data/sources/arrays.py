@@ -10,9 +10,9 @@ import numpy as np
 from mmjax.data.pipeline import checks
 from mmjax.data.pipeline.examples import Encode
 from mmjax.data.pipeline.scaling import Scale
-from mmjax.data.sources.targets import Target
+from mmjax.data.sources.targets import Target, target_rows
 from mmjax.errors import UserError
-from mmjax.types import MASK, SLICE, TARGETS
+from mmjax.types import MASK, SLICE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -209,10 +209,7 @@ class ArrayExamples:
             return rows
 
         batch = {SLICE: gather(arrays.slice_ids).astype(np.int32), MASK: real}
-        for name, target in arrays.targets.items():
-            if isinstance(target.values, np.ndarray):
-                key = TARGETS + name
-                batch[key], batch[f"{key}_mask"] = target.rows(index, real)
+        batch |= target_rows(arrays.targets, index, real)
         for name in self._modalities:
             values, mask = gather(self._values[name], name), gather(self._masks[name], name)
             if name in self._scales:

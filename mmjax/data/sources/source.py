@@ -10,6 +10,7 @@ from mmjax.data.pipeline.checks import check_record
 from mmjax.errors import UserError
 
 BROKEN_LIMIT = 0.01  # the share of unreadable records above which a data set is refused
+RESTORE = "restore the data set, or delete its directory to have it written anew"
 _LOGGED_ONE_BY_ONE = 10
 
 _logger = logging.getLogger(__name__)
@@ -144,24 +145,39 @@ class Source:
         # Decoders are open-ended, and so is what they raise. Nothing is lost: the error is logged
         # here, and repeated in the error below when it is not a matter of single records.
         except Exception as error:  # noqa: BLE001
-            self._count(index, f"{type(error).__name__}: {error}")
+            said = f"{type(error).__name__}: {error}"
+            count_broken(self.broken, index, said, name=self.name, total=len(self.records))
             return None
 
-    def _count(self, index: int, error: str) -> None:
-        if index in self.broken:
-            return
-        self.broken[index] = error
-        count, total = len(self.broken), len(self.records)
-        if count > BROKEN_LIMIT * total:
-            first = min(self.broken)
-            raise UserError(
-                f"{self.name}: at least {count} of {total} records are broken, over the limit of "
-                f"{BROKEN_LIMIT:.0%}; the first is record {first} ({self.broken[first]}): restore "
-                f"the data set, or delete its directory to have it written anew"
-            )
-        if count <= _LOGGED_ONE_BY_ONE or count % 100 == 0:
-            message = "%s: record %d is broken and left out (%s); %d of %d so far"
-            _logger.warning(message, self.name, index, error, count, total)
+
+def count_broken(
+    broken: dict[int, str], index: int, error: str, *, name: str, total: int, advice: str = RESTORE
+) -> None:
+    """Counts, and logs, a record that cannot be read; one that was counted is so only once.
+
+    Args:
+        broken: index -> error of those found so far.
+        index, error: of this one.
+        name: of the records, for messages.
+        total: how many records there are.
+        advice: what to do when many are broken.
+
+    Raises:
+        UserError: over BROKEN_LIMIT of the records turned out to be broken.
+    """
+    if index in broken:
+        return
+    broken[index] = error
+    count = len(broken)
+    if count > BROKEN_LIMIT * total:
+        first = min(broken)
+        raise UserError(
+            f"{name}: at least {count} of {total} records are broken, over the limit of "
+            f"{BROKEN_LIMIT:.0%}; the first is record {first} ({broken[first]}): {advice}"
+        )
+    if count <= _LOGGED_ONE_BY_ONE or count % 100 == 0:
+        message = "%s: record %d is broken and left out (%s); %d of %d so far"
+        _logger.warning(message, name, index, error, count, total)
 
 
 def check(source: Source) -> dict[int, str]:

@@ -1,12 +1,14 @@
 """What the examples of a split are asked for."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from mmjax.data.pipeline import checks
 from mmjax.errors import UserError
+from mmjax.types import TARGETS
 
 CATEGORY, CATEGORIES, NUMBER, TEXT = "a class", "several classes", "a number", "a text"
 
@@ -73,3 +75,21 @@ class Target:
         whole = values.dtype.kind in "iu"
         values = np.where(mask.reshape(*mask.shape, *[1] * (values.ndim - mask.ndim)), values, 0)
         return values.astype(np.int32 if whole else np.float32), mask
+
+
+def target_rows(
+    targets: Mapping[str, Target], index: np.ndarray, real: np.ndarray
+) -> dict[str, np.ndarray]:
+    """`targets/NAME` and `targets/NAME_mask` of some examples, for each target that is no string.
+
+    Args:
+        targets: by name, of all examples.
+        index: int [B], which examples.
+        real: bool [B], False for a row that is none.
+    """
+    found = {}
+    for name, target in targets.items():
+        if isinstance(target.values, np.ndarray):
+            key = TARGETS + name
+            found[key], found[f"{key}_mask"] = target.rows(index, real)
+    return found

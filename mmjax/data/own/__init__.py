@@ -1,0 +1,1 @@
+"""A user's own data: any table -> splits with inputs and targets, and their batches."""

@@ -1,0 +1,258 @@
+"""Files, and what is asked about them -> splits, columns and targets."""
+
+import dataclasses
+import itertools
+import logging
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from mmjax.data.columns import media
+from mmjax.data.columns.cells import CATEGORY, DATE, LABELS, NUMBER
+from mmjax.data.columns.infer import Column, infer_columns
+from mmjax.data.own.asked import check_target, make_target, subset
+from mmjax.data.own.collect import Collected, Words, collect
+from mmjax.data.own.examples import TableSplit
+from mmjax.data.own.inputs import Wanted, choose
+from mmjax.data.own.measured import with_features
+from mmjax.data.pipeline.scaling import Scale
+from mmjax.data.splits import leaks
+from mmjax.data.splits.assign import folds
+from mmjax.data.splits.choose import SPLITS, TEST, TRAIN, VALIDATION, by_names, completed
+from mmjax.data.tables.opening import open_table
+from mmjax.data.tables.table import SPLIT, SPLIT_NAMES, Joined, Table
+from mmjax.errors import UserError, nearest
+
+SHARES = MappingProxyType({"train": 0.8, "validation": 0.1, "test": 0.1})
+_SPLIT, _GROUP, _SLICE_BY = "\0split", "\0group", "\0slice"  # beside columns of any name
+_EMPTY = "(empty)"
+_logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Own:
+    """A user's own data.
+
+    splits: by name: train, validation and test.
+    columns: of the table, as they were guessed or told; see columns.shown.print_columns.
+    inputs: what each modality reads, with its kind.
+    scales: of vectors and series, by modality; see pipeline.scaling.
+    table: of all rows.
+    """
+
+    splits: Mapping[str, TableSplit]
+    columns: Mapping[str, Column]
+    inputs: Mapping[str, Wanted]
+    scales: Mapping[str, Scale]
+    table: Table
+
+
+def own_data(
+    files: Any,
+    *,
+    target: str | Sequence[str],
+    types: Mapping[str, str] | None = None,
+    inputs: Mapping[str, str | Sequence[str]] | None = None,
+    split: str | None = None,
+    group: str = "",
+    slice_by: str = "",
+    shares: Mapping[str, float | int] = SHARES,
+    seed: int = 0,
+    fold: tuple[int, int] | None = None,
+    root: str = "",
+    cache: str = "",
+    sample: int = 1000,
+) -> Own:
+    """Opens a user's data and says what each row holds and what is asked of it.
+
+    Args:
+        files: whatever open_table takes, or that by split: {"train": ..., "test": ...}.
+        target: the column that is to be predicted, or several.
+        types: of columns, where the guesses are wrong; see infer_columns.
+        inputs: the columns of each modality; None for all that are left, see inputs.choose.
+        split: the column that says the split; "" for none; None for one called `split`, if all its
+            cells are names of splits.
+        group: a column whose equal cells must be in one split: patients, speakers.
+        slice_by: a column of categories; metrics are also reported for each of them.
+        shares: of the splits that are made, because neither files nor a column say them. They have
+            about the same share of each class of the first target.
+        seed: of these splits.
+        fold: (i, k): validation is fold i, from 0, of k of the rows that are not for testing.
+        root: where files are that cells name; see media.resolve.
+        cache: a folder where the indices of files are kept; "" for nowhere.
+        sample: rows that are looked at to guess types.
+
+    Raises:
+        UserError: whatever is wrong with the data, in one line.
+    """
+    table, given = _opened(files, cache)
+    targets = [target] if isinstance(target, str) else list(target)
+    for name in (*targets, *(n for n in (split, group, slice_by) if n)):
+        if name not in table.columns:
+            raise UserError(f"{table.name}: no column {name!r}; {nearest(name, table.columns)}")
+    if not targets:
+        raise UserError(f"{table.name}: no target; {nearest('', table.columns)}")
+    columns = infer_columns(table, sample, types, root)
+    if split is None:
+        split = "" if given else _split_column(table, columns)
+    for name in targets:
+        check_target(table.name, columns[name])
+    taken = dict.fromkeys((*targets, *(name for name in (split, group) if name)))
+    chosen = choose(table.name, columns, inputs, tuple(taken), root)
+    collected = collect(table, _needed(columns, chosen, targets, split, group, slice_by))
+    splits = _splits(table, given, collected, targets[0], split, shares, seed, fold)
+    made = {
+        name: make_target(table.name, columns[name], collected, splits[TRAIN]) for name in targets
+    }
+    chosen, scales = with_features(table, chosen, collected, splits[TRAIN])
+    _warn_of_leaks(table, chosen, collected, splits, root)
+    slice_ids, slices = _reported(collected, len(table))
+    return Own(
+        splits={
+            name: TableSplit(
+                name=f"{table.name}/{name}",
+                table=table,
+                rows=rows,
+                inputs=chosen,
+                targets={key: subset(value, rows) for key, value in made.items()},
+                slice_ids=slice_ids[rows],
+                slices=slices,
+            )
+            for name, rows in splits.items()
+        },
+        columns=columns,
+        inputs=chosen,
+        scales=scales,
+        table=table,
+    )
+
+
+def _opened(files: Any, cache: str) -> tuple[Table, dict[str, np.ndarray]]:
+    """The table of all rows, and those of each split where the files say them."""
+    by_split = (
+        isinstance(files, Mapping)
+        and bool(files)
+        and all(str(name).lower() in SPLIT_NAMES for name in files)
+        and not any(isinstance(value, np.ndarray) for value in files.values())
+    )
+    if not by_split:
+        return open_table(files, cache=cache), {}
+    tables = {
+        SPLIT_NAMES[str(name).lower()]: open_table(value, cache=cache)
+        for name, value in files.items()
+    }
+    if TRAIN not in tables or len(tables) < len(files):
+        raise UserError(f"files of {', '.join(map(str, files))}: give each of {', '.join(SPLITS)}")
+    ends = np.cumsum([0, *map(len, tables.values())])
+    rows = {
+        name: np.arange(start, stop)
+        for name, (start, stop) in zip(tables, itertools.pairwise(ends.tolist()), strict=True)
+    }
+    return (Joined(list(tables.values())) if len(tables) > 1 else tables[TRAIN]), rows
+
+
+def _split_column(table: Table, columns: Mapping[str, Column]) -> str:
+    column = columns.get(SPLIT)
+    if column is None or column.type != CATEGORY:
+        return ""
+    if not all(example.strip().lower() in SPLIT_NAMES for example in column.examples):
+        return ""
+    _logger.info("%s: the column %r says the splits", table.name, SPLIT)
+    return SPLIT
+
+
+def _needed(
+    columns: Mapping[str, Column],
+    inputs: Mapping[str, Wanted],
+    targets: Sequence[str],
+    split: str,
+    group: str,
+    slice_by: str,
+) -> dict[str, Column]:
+    """The columns that are to be known of all rows."""
+    read = [column for wanted in inputs.values() for column in wanted.columns]
+    is_name = {c.name for c in read if c.type in media.ENDINGS and not c.inside}
+    is_feature = {c.name for c in read if c.type in (NUMBER, CATEGORY, LABELS, DATE)}
+    found = {c.name: c for c in columns.values() if c.name in {*is_name, *is_feature, *targets}}
+    for key, name in ((_SPLIT, split), (_GROUP, group), (_SLICE_BY, slice_by)):
+        if name:
+            found[key] = dataclasses.replace(columns[name], type=CATEGORY, form="")
+    return found
+
+
+def _splits(
+    table: Table,
+    given: Mapping[str, np.ndarray],
+    collected: Collected,
+    target: str,
+    split: str,
+    shares: Mapping[str, float | int],
+    seed: int,
+    fold: tuple[int, int] | None,
+) -> dict[str, np.ndarray]:
+    found = collected.columns
+    if split and not given:
+        words = found[_SPLIT]
+        names = [words.words[code] if code >= 0 else None for code in words.codes.tolist()]
+        given = by_names(names, table.where, split)
+    labels = found[target]
+    classes = labels.codes if isinstance(labels, Words) else None
+    groups = _groups(found[_GROUP]) if _GROUP in found else None
+    given = given or {TRAIN: np.arange(len(table))}
+    if fold is None:
+        return completed(given, shares, seed=seed, classes=classes, groups=groups)
+    if VALIDATION in given:
+        raise UserError(f"fold={fold}: {table.name} says itself what is for validation")
+    number, count = fold
+    rest = {name: share for name, share in shares.items() if name != VALIDATION}
+    made = completed(given, rest, seed=seed, classes=classes, groups=groups)
+    train = made[TRAIN]
+    found_folds = folds(
+        len(train),
+        count,
+        seed=seed,
+        classes=None if classes is None else classes[train],
+        groups=None if groups is None else groups[train],
+    )
+    if not 0 <= number < count:
+        raise UserError(f"fold={fold}: give a number from 0 to {count - 1}, and how many there are")
+    kept, out = found_folds[number]
+    return {
+        TRAIN: train[kept],
+        VALIDATION: train[out],
+        **({TEST: made[TEST]} if TEST in made else {}),
+    }
+
+
+def _groups(found: Words) -> np.ndarray:
+    """A number for each group; a row without one is a group of its own."""
+    alone = len(found.words) + np.arange(len(found.codes))
+    return np.where(found.codes >= 0, found.codes, alone)
+
+
+def _warn_of_leaks(
+    table: Table,
+    inputs: Mapping[str, Wanted],
+    collected: Collected,
+    splits: Mapping[str, np.ndarray],
+    root: str,
+) -> None:
+    for wanted in inputs.values():
+        for column in wanted.columns:
+            if column.type not in media.ENDINGS:
+                continue
+            names = collected.columns.get(column.name)
+            if names is None or not leaks.warn_of_names(table, column.name, splits, names):
+                leaks.warn_of_contents(table, column.name, splits, root)
+
+
+def _reported(collected: Collected, rows: int) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The slice of each row, and the names of the slices."""
+    found = collected.columns.get(_SLICE_BY)
+    if found is None:
+        return np.zeros(rows, np.int32), ("all",)
+    lacking = bool((found.codes < 0).any())
+    slice_ids = np.where(found.codes < 0, len(found.words), found.codes).astype(np.int32)
+    return slice_ids, (*found.words, *([_EMPTY] if lacking else []))

@@ -1,0 +1,1 @@
+"""Tables are checked, and written as records that are read fast."""

@@ -1,0 +1,1 @@
+"""Tables of rows by random access, whatever the files are: rows stay where they are until read."""
