@@ -66,10 +66,9 @@ def test_weights_of_two_bargainers_have_a_closed_form():
     cosine = A @ B / np.sqrt(5)
     expected = (A + B / np.sqrt(5)) / np.sqrt(1 + cosine)
     np.testing.assert_allclose(of_two(weighting.fairgrad()), expected, rtol=1e-5, atol=1e-6)
-    products = np.array([[A @ A, A @ B], [A @ B, B @ B]])
-    scale = np.sqrt(np.linalg.norm(products))
     free = of_two(weighting.nash_mtl(max_norm=0.0))
-    np.testing.assert_allclose(free, expected * scale, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(free, expected, rtol=1e-5, atol=1e-6)
+    assert np.linalg.norm(free) == pytest.approx(np.sqrt(2), rel=1e-5)
     limited = of_two(weighting.nash_mtl(max_norm=0.5))
     np.testing.assert_allclose(limited, 0.5 * free / np.linalg.norm(free), rtol=1e-5, atol=1e-6)
 

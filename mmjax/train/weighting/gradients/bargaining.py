@@ -19,19 +19,18 @@ RIDGE = 1e-6  # on the cosines: opposite gradients would bargain without end
 def nash_mtl(*, max_norm: float = 1.0) -> optax.GradientTransformation:
     """Nash-MTL: the direction that maximises the product of all tasks' gains <g_i, d>.
 
-    Its weights solve G w = 1 / w, so that the direction does not depend on the scale of a gradient.
-    As in the authors' code G has a Frobenius norm of 1, and the update a norm of max_norm at most.
-    Navon et al. 2022 (https://arxiv.org/abs/2202.01017), there by a sequence of convex problems,
-    here by Newton's method at every step. A task whose gradient is 0 does not bargain.
+    Its weights solve G w = 1 / w, so that the direction does not depend on the scale of a gradient,
+    and the norm is always sqrt(tasks), or max_norm if that is less, however near the end is: the
+    learning rate must fall. Navon et al. 2022 (https://arxiv.org/abs/2202.01017), there by a
+    sequence of convex problems, here by Newton's method at every step. A task whose gradient is 0
+    does not bargain.
 
     Args:
-        max_norm: of the update; 0 for no limit.
+        max_norm: of the update, 1 in the authors' code; 0 for no limit.
     """
 
     def weights(products: Gram) -> Weights:
-        norm = jnp.linalg.norm(products)
-        norm = jnp.where(norm == 0, 1.0, norm)
-        found = fair_weights(products / norm, 1.0)
+        found = fair_weights(products, 1.0)
         if not max_norm:
             return found
         length = jnp.sqrt(jnp.maximum(found @ products @ found, 0.0))
