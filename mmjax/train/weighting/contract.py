@@ -33,7 +33,7 @@ def present(losses: Losses) -> Bool[Array, " tasks"]:
 
 
 def scaled(inner: LossWeighting, weights: Sequence[float]) -> LossWeighting:
-    """A weighting of losses w_i L_i, with constant w_i above 0, in place of losses L_i."""
+    """A weighting of losses w_i L_i with constant w_i; a task with 0 is as if it were absent."""
     factors = jnp.asarray(weights, jnp.float32)
 
     def update(losses: Losses, state: Any) -> tuple[Losses, Any]:

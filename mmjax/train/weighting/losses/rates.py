@@ -21,10 +21,11 @@ class DwaState(NamedTuple):
 
 
 def dwa(*, temperature: float = 2.0, window: int = 100) -> LossWeighting:
-    """Dynamic weight average: T softmax(r / temperature), r_i = L_i(t-1) / L_i(t-2), of T tasks.
+    """DWA: tasks whose losses fall slowly get higher weights.
 
-    L_i(t) is the mean of a loss over a window of steps; the paper's window is an epoch. Weights are
-    1 in the first two windows, and 1 of each task with a scale does not change when that does.
+    They are T softmax(r / temperature) of T tasks, r_i = L_i(t-1) / L_i(t-2), where L_i(t) is the
+    mean of a loss over a window of steps; the paper's window is an epoch. Weights are 1 in the
+    first two windows, and do not follow the scale of a loss.
     Liu et al. 2019 (https://arxiv.org/abs/1803.10704). A task that is absent from a batch does not
     count there; of one that is absent from a whole window the last mean stays.
 
