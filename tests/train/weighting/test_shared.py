@@ -171,7 +171,7 @@ def test_an_aggregator_is_given_the_losses(make):
     optimizer = optax.chain(on_shared(make(tasks=2)), optax.adam(1e-2))
     how = weighting.fixed([1.0, 3.0])
     state, _ = step_of(optimizer, how, per_task_gradients=True)
-    again, metrics = step_of(optimizer, how, state=state, per_task_gradients=True)
+    again, _ = step_of(optimizer, how, state=state, per_task_gradients=True)
     assert int(again.skipped) == 0
     assert not same(state.opt_state[0], again.opt_state[0])
     if make is weighting.gradnorm:
