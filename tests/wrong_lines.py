@@ -43,6 +43,7 @@ VALUES = {
     "losses": ("{}", "()", "3", "crossentropy", "('ctcc',)", "(3,)", "{'l1': 3}", "None"),
     "metrics": ("acuracy", "3", "('accuracy', 'f1')", "{'brier': 1}", "(2,)"),
     "augment": ("3", "{'z': {}}", "{'a': {'shift': {'pixels': 2}}}", "{'a': 3}"),
+    "weighting": (*PART, "famo", "{'name': 'pcgrad'}", "{'name': 'cagrad', 'c': 'x'}"),
     "tuning": (*PART, "{}", "{'name': 'lora', 'rank': 0}", "{'name': 'lora', 'where': '('}"),
     "optimizer.name": ("adamv", "3", "None"),
     "optimizer.options": (*PART, "{'b3': 0.9}", "{'b2': 'x'}", "{'schedule': 3}"),

@@ -29,9 +29,11 @@ from mmjax.factory.tables.names import (
     options_of,
 )
 from mmjax.factory.tables.tasks import TASKS
+from mmjax.factory.tables.weightings import AGGREGATORS, LOSS_WEIGHTINGS, WEIGHTINGS
 from mmjax.factory.tuning import TUNINGS, model, trains
 
 __all__ = [
+    "AGGREGATORS",
     "AUGMENTATIONS",
     "CLASS_WEIGHTS",
     "DATASETS",
@@ -40,11 +42,13 @@ __all__ = [
     "FUSIONS",
     "KINDS",
     "LOSSES",
+    "LOSS_WEIGHTINGS",
     "METRICS",
     "OPTIMIZERS",
     "SCHEDULES",
     "TASKS",
     "TUNINGS",
+    "WEIGHTINGS",
     "WEIGHTS",
     "Counts",
     "as_config",

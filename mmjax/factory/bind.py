@@ -34,11 +34,7 @@ from mmjax.train import weighting
 
 TUNABLE = "thresholds"
 PAIR, SINGLE = ("a", "b"), (("x",), ("embeddings",))
-WEIGHTS = {
-    "cosine": weighting.cosine,
-    "exponential": weighting.exponential,
-    "linear": weighting.linear,
-}
+WEIGHTS = weighting.schedules.SHAPES
 _NOT_OPTIONS = ("name", "weight")
 _GIVEN = ("mask", "positives", "names", "a_id", "b_id")  # not for configs to say
 

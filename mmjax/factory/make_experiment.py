@@ -26,8 +26,9 @@ from mmjax.factory.config.check import checked
 from mmjax.factory.config.stored import completed
 from mmjax.factory.make_model import example_inputs, kind_of, modalities, texts
 from mmjax.factory.make_readers import text_encoders
-from mmjax.factory.make_tasks import Questions, check_outputs, task_weights, tasks, with_targets
+from mmjax.factory.make_tasks import Questions, check_outputs, tasks, with_targets
 from mmjax.factory.make_training import make_augment, make_optimizer, make_schedule
+from mmjax.factory.make_weighting import task_weights
 from mmjax.factory.tables.kinds import KINDS
 from mmjax.factory.tables.names import DATASETS, construct, entry, options_of
 from mmjax.factory.tuning import model, trains
@@ -194,7 +195,7 @@ def experiment(
     config = checked(config)
     c = config.data
     tasks(config)  # what it names is checked before any data are prepared
-    loss_weights, weighting = task_weights(config)
+    among = task_weights(config)
     rows = leading_sizes(config)
     mesh = sharding.make_mesh(**config.mesh, rows=rows)
     path = Path(directory).expanduser().absolute()
@@ -267,8 +268,10 @@ def experiment(
         tasks=built_tasks,
         example=example,
         make_optimizer=functools.partial(make_optimizer, config),
-        weights=loss_weights,
-        weighting=weighting,
+        weights=among.of_losses,
+        weighting=among.weighting,
+        aggregator=among.aggregator,
+        one_by_one=among.one_by_one,
         augment=make_augment(config),
         ema_decay=config.optimizer.ema,
         seed=config.seed,

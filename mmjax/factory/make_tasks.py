@@ -14,7 +14,7 @@ from mmjax.data.pipeline import resampling
 from mmjax.data.sources.source import Source
 from mmjax.data.sources.targets import Target
 from mmjax.errors import UserError, decoding
-from mmjax.factory.bind import Counts, bind, entries, weights
+from mmjax.factory.bind import Counts, bind, entries
 from mmjax.factory.checkpoints import joint
 from mmjax.factory.config.asked import Asked, asked
 from mmjax.factory.make_model import modalities
@@ -24,7 +24,6 @@ from mmjax.factory.tables.names import entry, is_path, lookup
 from mmjax.tasks.keyed import KeyedFunction
 from mmjax.tasks.task import Task, check_type
 from mmjax.train.checkpoints import workdir
-from mmjax.train.weighting import LossWeighting, Weight, fixed
 
 _logger = logging.getLogger(__name__)
 
@@ -113,13 +112,6 @@ def _task(
         dataset_metrics=bound(DATASET_METRICS, those_of(DATASET_METRICS), where),
         **given,
     )
-
-
-def task_weights(config: ConfigDict) -> tuple[dict[str, dict[str, Weight]], LossWeighting]:
-    """The weights of each task's losses, and of the tasks among each other."""
-    found = asked(config)
-    of_losses = {n: weights(t.get("losses"), f"{t.where}.losses") for n, t in found.items()}
-    return of_losses, fixed([task.get("weight") for task in found.values()])
 
 
 def with_targets(

@@ -24,6 +24,8 @@ class Experiment:
     make_optimizer: parameters (or their shapes) -> (optimizer, learning rate of a step).
     weights: of each task's losses, by label: numbers or functions of the step.
     weighting: of the tasks among each other.
+    aggregator: of the gradients [tasks ...] of tasks, before the optimizer; None: of their sum.
+    one_by_one: whether these gradients are computed one after the other.
     augment: (key, batch) -> batch, on the device.
     ema_decay: of the moving average of the parameters; 0 keeps none.
     seed: of the parameters, dropout and augmentation.
@@ -59,3 +61,5 @@ class Experiment:
     schedule: Schedule
     keep: int
     notes: tuple[str, ...] = ()
+    aggregator: optax.GradientTransformation | None = None
+    one_by_one: bool = False

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import optax
 from clu.metrics import Metric
 from rich.console import Console
 
@@ -28,6 +29,7 @@ from mmjax.train.reporting.bar import Bar
 from mmjax.train.reporting.writers import Writer, read_metrics
 from mmjax.train.state import TrainState, create_state, with_variables
 from mmjax.train.step import eval_step, train_step
+from mmjax.train.weighting.shared import on_shared
 from mmjax.types import Batch
 
 Tuned = Mapping[str, Mapping[str, np.ndarray]]
@@ -43,6 +45,9 @@ class Run:
         params = jax.eval_shape(init, jax.random.PRNGKey(0))["params"]
         self.optimizer, self.learning_rate = experiment.make_optimizer(params)
         self.trains, self.base = experiment.trains(params), experiment.base(params)
+        if experiment.aggregator is not None:
+            first = on_shared(experiment.aggregator, self.trains)
+            self.optimizer = optax.chain(first, self.optimizer)
 
         def create() -> TrainState:
             variables = init(jax.random.PRNGKey(experiment.seed))
@@ -73,6 +78,8 @@ class Run:
             augment=experiment.augment,
             ema_decay=experiment.ema_decay,
             gather=gather,
+            per_task_gradients=experiment.aggregator is not None,
+            one_by_one=experiment.one_by_one,
         )
         self._train_step = jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))
         self._fits = False

@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 from mmjax.tasks.task import Task, inputs_of, prefix
 from mmjax.train.partition import Params, map_selected
 from mmjax.train.state import TrainState
-from mmjax.train.weighting import LossWeighting, Weight, weight_at
+from mmjax.train.weighting import LossWeighting, Weight, shared, weight_at
 from mmjax.types import MASK, SLICE, Batch
 
 Tasks = Mapping[str, Task]
@@ -53,6 +53,7 @@ def train_step(
     ema_decay: float,
     gather: Gather = as_they_are,
     per_task_gradients: bool = False,
+    one_by_one: bool = False,
 ) -> tuple[TrainState, dict[str, clu_metrics.Metric]]:
     """One update. If the loss or a gradient is not finite, the update is not applied but counted.
 
@@ -67,7 +68,10 @@ def train_step(
         ema_decay: used if the state has a moving average.
         gather: parameters -> what the model reads of them (see sharding.gather_fsdp).
         per_task_gradients: whether the optimizer begins with a gradient aggregator; it is then
-            given gradients [tasks ...], each of a weighted loss of a task.
+            given gradients [tasks ...], each of a weighted loss of a task; by keyword `losses`,
+            these losses [tasks], and `shared` (see weighting.shared).
+        one_by_one: whether gradients of tasks are computed one after the other, which takes longer
+            and the memory of one.
 
     Returns:
         The state after, and metrics as clu metrics, ready to be merged over steps. Where there are
@@ -101,18 +105,27 @@ def train_step(
         weighed, aux = losses_fn(params)
         return sum(weighed), aux
 
+    given: dict[str, Any] = {}
     if per_task_gradients:
         weighed, pull_back, aux = jax.vjp(losses_fn, state.params, has_aux=True)
-        (grads,) = jax.vmap(pull_back)(list(jnp.eye(len(tasks))))
+        each = list(jnp.eye(len(tasks)))
+        (grads,) = jax.lax.map(pull_back, each) if one_by_one else jax.vmap(pull_back)(each)
         loss = sum(weighed)
+        (met,) = shared.shared(pull_back, len(tasks))
+        given = {"losses": jnp.stack(weighed), "shared": met}
+        optimizer = optax.with_extra_args_support(optimizer)
     else:
         (loss, aux), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
     task_losses, outputs, rows, model_state, weighting_state = aux
     grad_norm = optax.tree.norm(grads)
     finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
 
-    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    updates, opt_state = optimizer.update(grads, state.opt_state, state.params, **given)
     params = optax.apply_updates(state.params, updates)
+    if weighting.observe is not None and len(tasks) > 1:
+        _, (after, *_) = losses_fn(params)
+        both = jnp.stack(task_losses), jnp.stack(after)
+        weighting_state = weighting.observe(*both, weighting_state)
     ema_params = state.ema_params
     if ema_params is not None:
         ema_params = moving_average(ema_params, params, state.step, ema_decay)

@@ -9,7 +9,8 @@ from mmjax.data.datasets.controlled import controlled
 from mmjax.data.sources.targets import Target
 from mmjax.errors import UserError
 from mmjax.factory.config.asked import asked
-from mmjax.factory.make_tasks import stored_vocabularies, task_weights, with_targets
+from mmjax.factory.make_tasks import stored_vocabularies, with_targets
+from mmjax.factory.make_weighting import task_weights
 from tests.factory.test_factory import ROOT, module_of
 
 
@@ -76,7 +77,7 @@ def test_weights_of_losses_and_of_tasks():
     config.tasks.total.weight = 3.0
     changed_label = {**config.tasks.label, "losses": {"cross_entropy": {"weight": 0.5}}}
     config.tasks = {"label": changed_label, "total": dict(config.tasks.total)}
-    weights, among = task_weights(factory.checked(config))
+    weights, among, *_ = task_weights(factory.checked(config))
     assert weights == {"label": {"cross_entropy": 0.5}, "total": {"l2": 1.0}}
     np.testing.assert_array_equal(among.update(np.zeros(2), None)[0], [1.0, 3.0])
 

@@ -13,7 +13,7 @@ from mmjax.data.sources.source import count_broken
 from mmjax.data.sources.targets import Target, target_rows
 from mmjax.data.tables.table import Table
 from mmjax.errors import UserError
-from mmjax.types import SLICE, MASK, Input
+from mmjax.types import MASK, SLICE, Input
 
 Reader = Callable[[Sequence[Any]], Input]  # one value or None for each row -> arrays of one shape
 

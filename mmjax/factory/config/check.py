@@ -33,7 +33,7 @@ from mmjax.factory.tables.names import check_complete, check_options, entry, loo
 from mmjax.factory.tables.tasks import TASKS
 from mmjax.factory.tuning import check_pattern, patterns_of
 
-PARTS = (pretrained.MODEL, "fusion", "tuning", "alignment", "matching", "critic")
+PARTS = (pretrained.MODEL, "fusion", "tuning", "alignment", "matching", "critic", "weighting")
 OF_TASKS = sorted({key for kind in TASKS.values() for key in kind.keys} - {*ONE_TASK})
 
 

@@ -31,6 +31,7 @@ def topics() -> dict[str, Named]:
     inside = {
         **{f"encoders.{kind}": ("encoders", kind) for kind in sorted(ENCODERS)},
         **{name: (name,) for name in ("matching", "fusion", "critic", "model", "tuning")},
+        "weighting": ("weighting",),
         **{name: (name, "") for name in ("losses", "metrics")},
         "losses.weight": ("losses", "", "weight"),
     }

@@ -97,6 +97,7 @@ KEYS: Mapping[str, Key] = {
     "matching": Key(Part, "a fusion that recognises matching pairs", ABSENT),
     "critic": Key(Part, "a discriminator of modalities", ABSENT),
     **ONE_TASK,
+    "weighting": Key(Part, "how tasks weigh against each other", {"name": "fixed"}),
     "augment": Key(Part, "augmentations by modality and name", {}),
     "tuning": Key(Part, "which parameters train, and what is added", {"name": "full"}),
     "optimizer.name": Key(str, "the optimizer", names=OPTIMIZERS, open=True),

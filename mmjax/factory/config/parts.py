@@ -26,6 +26,7 @@ from mmjax.factory.tables.names import (
     options_of,
 )
 from mmjax.factory.tables.tasks import TASKS
+from mmjax.factory.tables.weightings import EXTRA, GIVEN, WEIGHTINGS
 from mmjax.factory.tuning import TUNINGS
 from mmjax.models.aligned import AlignedModel
 from mmjax.models.critic import Critic
@@ -121,6 +122,8 @@ def part_at(tree: Mapping[str, Any], path: Path) -> Named | None:
             return Named(FUSIONS)
         case ("tuning",):
             return Named(TUNINGS)
+        case ("weighting",):
+            return Named(WEIGHTINGS, extra={EXTRA: bool}, given=GIVEN)
         case (pretrained.MODEL,):
             return Named({pretrained.NAME: WHOLE})
         case ("alignment",):

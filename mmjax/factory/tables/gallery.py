@@ -14,6 +14,7 @@ from mmjax.factory.tables.encoders import ENCODERS
 from mmjax.factory.tables.fusions import FUSIONS
 from mmjax.factory.tables.losses import LOSSES, PENALTIES
 from mmjax.factory.tables.metrics import DATASET_METRICS, ROW_METRICS, TEXT_METRICS
+from mmjax.factory.tables.weightings import AGGREGATORS, LOSS_WEIGHTINGS
 from mmjax.interop.architectures import ARCHITECTURES
 
 BEGIN, END = "<!-- {} -->", "<!-- end of {} -->"
@@ -51,7 +52,7 @@ def papers(constructor: Any) -> str:
     return ", ".join(f"[{cited}]({url})" for url, cited in links.items())
 
 
-def table(entries: Mapping[str, type], title: str) -> str:
+def table(entries: Mapping[str, Callable], title: str) -> str:
     """A Markdown table of one table of constructors."""
     lines = [f"| {title} | what it computes | source |", "|---|---|---|"]
     for name in sorted(entries):
@@ -99,9 +100,15 @@ def metrics() -> str:
     return "\n\n".join(tables)
 
 
+def weightings() -> str:
+    """The tables of weightings of tasks."""
+    tables = table(LOSS_WEIGHTINGS, "loss weighting"), table(AGGREGATORS, "gradient aggregator")
+    return "\n\n".join(tables)
+
+
 def architectures() -> str:
     """The table of architectures of checkpoints."""
-    lines = ["| family | what it is | which models | source |", "|---|---|---|---|"]
+    lines = ["| architecture | what it is | which models | source |", "|---|---|---|---|"]
     for spec in sorted(ARCHITECTURES, key=lambda spec: spec.name):
         module = inspect.getmodule(spec.build)
         row = (f"`{spec.name}`", summary(module), summary(spec.build), papers(module))
@@ -115,6 +122,7 @@ GALLERIES = {
     "gallery of fusions": lambda: table(FUSIONS, "fusion"),
     "gallery of losses": losses,
     "gallery of metrics": metrics,
+    "gallery of weightings": weightings,
 }
 
 

@@ -65,6 +65,7 @@ FIXED: Mapping[str, str] = {
     "train.mode": "the best checkpoint so far was chosen by it",
     "train.monitor": "the best checkpoint so far was chosen by it",
     "tuning": "the checkpoints hold other arrays",
+    "weighting": "the state of the weighting would not fit",
 }
 # What came later and is not by default as it was before: a run that was written without one goes on
 # as it began, whatever is said now.

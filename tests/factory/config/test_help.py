@@ -11,7 +11,7 @@ from mmjax.errors import UserError
 from mmjax.factory.config import help as helps
 from mmjax.factory.config import show
 from mmjax.factory.config.keys import KEYS
-from mmjax.factory.make_tasks import task_weights
+from mmjax.factory.make_weighting import task_weights
 
 ROOT = Path(__file__).parents[3]
 RECIPES = [
@@ -53,6 +53,7 @@ def test_each_key_has_a_line_with_its_type_default_range_and_names():
         ("encoders.image", factory.ENCODERS["image"]),
         ("encoders", [f"{k}.{name}" for k in factory.ENCODERS for name in factory.ENCODERS[k]]),
         ("task", factory.TASKS),
+        ("weighting", factory.WEIGHTINGS),
         ("losses.weight", factory.WEIGHTS),
     ],
 )
@@ -126,7 +127,7 @@ def test_the_whole_config_is_read_back_and_makes_the_same(recipe, tmp_path, caps
     assert given.tasks.keys() == whole.tasks.keys()
     models = [factory.model(config, classes=3, vocabulary_size=9) for config in (given, whole)]
     assert models[0] == models[1]
-    assert task_weights(given)[0] == task_weights(whole)[0]
+    assert task_weights(given).of_losses == task_weights(whole).of_losses
     for name in given.encoders:
         table = factory.ENCODERS[factory.kind_of(given, name)]
         known = factory.options_of(table[given.encoders[name].name])

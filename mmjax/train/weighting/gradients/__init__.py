@@ -1,0 +1,1 @@
+"""Gradient aggregators: optax transformations of gradients [tasks ...] into gradients [...]."""

@@ -1,0 +1,1 @@
+"""Weightings of tasks by their losses: one backward pass."""
