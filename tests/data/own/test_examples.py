@@ -66,7 +66,7 @@ def test_a_batch_has_the_keys_of_arrays_and_rows_of_one_shape(own):
     modalities = ("photo", "sound", "caption", "table", "box", "steps")
     assert set(first) == {
         *(key for name in modalities for key in (name, f"{name}_mask")),
-        *("targets/label", "targets/label_mask", "group", "_mask"),
+        *("targets/label", "targets/label_mask", "slice", "_mask"),
     }
     assert {key: (value.dtype.name, value.shape) for key, value in first.items()} == {
         key: (value.dtype.name, value.shape) for key, value in last.items()

@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from mmjax.tasks.bound import Bound
 
 from mmjax.losses.targets.classification import cross_entropy
 from mmjax.tasks.classification import classification
+from mmjax.tasks.keyed import KeyedFunction
 from mmjax.train import weighting
 from mmjax.train.state import create_state
 from mmjax.train.step import train_step
@@ -36,9 +36,9 @@ def task(name):
         name=name,
         target=name,
         modalities=("vector",),
-        losses={"cross_entropy": Bound(cross_entropy, reads, "config.losses")},
+        losses={"cross_entropy": KeyedFunction(cross_entropy, reads, "config.losses")},
         metrics={},
-        whole_set={},
+        dataset_metrics={},
     )
 
 
