@@ -1,7 +1,8 @@
 """Any table -> ArrayRecord shards with the bytes of its files inside, written by several processes.
 
-A shard is whole or not there, so what was stopped goes on where it was. Beside the shards stands
-what they hold (records.ABOUT); it is written last.
+A shard is whole or not there, so what was stopped goes on where it was; shards that lack broken
+rows are written again, as somebody may have mended these. Beside the shards stands what they hold
+(records.ABOUT); it is written last.
 """
 
 import concurrent.futures
@@ -121,8 +122,8 @@ def write(
     """
     _begin(plan)
     shards = plan.shards()
-    there = {name for name in shards if (plan.folder / name).exists()}
-    done = {name: _load(_beside(plan.folder, name)) for name in sorted(there)}
+    there = {name: _load(_beside(plan.folder, name)) for name in shards if _is_whole(plan, name)}
+    done = {name: found for name, found in there.items() if not found["broken"]}
     rows = sum(len(shards[name]) for name in done)
     progress(rows)
     broken: dict[int, str] = {}
@@ -176,6 +177,10 @@ def _begin(plan: Plan) -> None:
             part.unlink()
     except OSError as error:
         raise UserError(f"{folder} cannot be written: {error.strerror}; choose another") from error
+
+
+def _is_whole(plan: Plan, name: str) -> bool:
+    return (plan.folder / name).exists()
 
 
 def _is_in(plan: Plan, name: str, index: int) -> bool:
