@@ -1,6 +1,7 @@
 """The type of each column of a table, guessed from some rows."""
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -55,6 +56,13 @@ class _Seen(NamedTuple):
 
     values: list[Any]
     rows: list[int]
+    different: dict[Any, str]
+
+    def add(self, value: Any, row: int) -> None:
+        """Of the bytes of a file only the first are kept."""
+        self.different.setdefault(_key(value), _said(value))
+        self.values.append(value[: media.HEAD] if isinstance(value, bytes) else value)
+        self.rows.append(row)
 
 
 def infer_columns(
@@ -86,7 +94,7 @@ def infer_columns(
             raise UserError(f"types.{name}={kind!r}: unknown; {nearest(kind, TYPES)}")
     count = min(sample, len(table))
     chosen = np.unique(np.linspace(0, len(table) - 1, count).astype(int)).tolist()
-    seen = {name: _Seen([], []) for name in table.columns}
+    seen = {name: _Seen([], [], {}) for name in table.columns}
     first, read = None, 0
     for index in chosen:
         try:
@@ -97,8 +105,7 @@ def infer_columns(
         read += 1
         for name, value in row.items():
             if value is not None and not (isinstance(value, str) and not value.strip()):
-                seen[name].values.append(value[: media.HEAD] if _is_file(value) else value)
-                seen[name].rows.append(index)
+                seen[name].add(value, index)
     if not read:
         raise UserError(f"{table.name}: none of {len(chosen)} rows can be read: {first}")
     return {
@@ -107,16 +114,14 @@ def infer_columns(
     }
 
 
-def _is_file(value: Any) -> bool:
-    return isinstance(value, bytes)
-
-
 def _column(table: Table, name: str, seen: _Seen, read: int, given: str, root: str) -> Column:
     values = seen.values
     kind, _, form = given.partition(":")
     guess = guess_of(values) if not given else Guess(kind, form or form_of(kind, values))
     if guess.type in cells.BLANKS:
         values = [value for value in values if not cells.is_missing(value)]
+        for key in [key for key in seen.different if cells.is_missing(key)]:
+            del seen.different[key]
     wrong, first = 0, ""
     for value, index in zip(seen.values, seen.rows, strict=True):
         try:
@@ -132,15 +137,14 @@ def _column(table: Table, name: str, seen: _Seen, read: int, given: str, root: s
             problem = f"no cell is of type {guess.type} ({first})"
     if guess.type in media.ENDINGS:
         note, problem = _look(table, guess.type, seen, root, note, problem)
-    shown = dict.fromkeys(_said(value) for value in values)
     return Column(
         name=name,
         type=guess.type,
         rows=read,
         empty=read - len(values),
-        distinct=len({_key(value) for value in values}),
+        distinct=len(seen.different),
         wrong=wrong,
-        examples=tuple(shown)[:3],
+        examples=tuple(seen.different.values())[:3],
         form=guess.form,
         note=note,
         problem=problem,
@@ -178,11 +182,15 @@ def _look(
 def _said(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return f"{value.dtype} {list(value.shape)}"
-    said = f"{len(value)} bytes" if isinstance(value, bytes) else " ".join(str(value).split())
+    if isinstance(value, float):
+        return f"{value:g}"
+    said = f"{len(value):,} bytes" if isinstance(value, bytes) else " ".join(str(value).split())
     return said if len(said) <= _SAID else f"{said[: _SAID - 1]}…"
 
 
 def _key(value: Any) -> Any:
     if isinstance(value, np.ndarray):
-        return value.tobytes()
-    return value if isinstance(value, (str, int, float, bytes)) else repr(value)
+        value = value.tobytes()
+    if isinstance(value, bytes):
+        return hashlib.blake2b(value, digest_size=16).digest()
+    return value if isinstance(value, (str, int, float)) else repr(value)

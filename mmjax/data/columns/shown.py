@@ -18,7 +18,9 @@ def print_columns(console: Console, columns: Mapping[str, Column], title: str = 
         title: of the table.
     """
     heading = ("column", "type", "empty", "distinct", "examples", "")
-    table = Table(*heading, title=title or None, title_justify="left")
+    seen = max((column.rows for column in columns.values()), default=0)
+    caption = f"guessed from {seen:,} rows"
+    table = Table(*heading, title=title or None, title_justify="left", caption=caption)
     for column in columns.values():
         kind = f"{column.type}:{column.form}" if _is_said(column) else column.type
         empty = f"{column.empty / column.rows:.0%}" if column.empty else ""

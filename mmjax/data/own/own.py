@@ -22,6 +22,7 @@ from mmjax.data.splits import leaks
 from mmjax.data.splits.assign import folds
 from mmjax.data.splits.choose import SPLITS, TEST, TRAIN, VALIDATION, by_names, completed
 from mmjax.data.tables.opening import open_table
+from mmjax.data.tables.records import fingerprint
 from mmjax.data.tables.table import SPLIT, SPLIT_NAMES, Joined, Table
 from mmjax.errors import UserError, nearest
 
@@ -47,6 +48,10 @@ class Own:
     inputs: Mapping[str, Wanted]
     scales: Mapping[str, Scale]
     table: Table
+
+    def fingerprint(self) -> str:
+        """Another one for other rows: a run that goes on may ask whether its data are the same."""
+        return fingerprint(self.table)
 
 
 def own_data(

@@ -29,6 +29,10 @@ class JsonLines:
 
     def __init__(self, file: File, cache: str = ""):
         lines.check_text(file)
+        if file.read(0, 64).removeprefix(lines.BOM).lstrip()[:1] == b"[":
+            raise UserError(
+                f"{file.path} is one list in JSON: write one object a line, as jq -c '.[]' does"
+            )
         self.name, self._file = file.name, file
         self._lines = lines.find(file, "", cache)
         count = len(self)

@@ -67,6 +67,8 @@ def test_empty_cells_and_different_ones_are_counted():
     assert (found.type, found.rows, found.empty, found.distinct) == ("number", 7, 3, 3)
     assert found.examples == ("1.5", "2.25", "3.125")
     assert found.note == "1.5 to 3.125"
+    found = one(["none", "some", "none", "some", "none"])
+    assert (found.type, found.empty, found.distinct) == ("category", 0, 2)
 
 
 def test_a_few_cells_of_another_type_are_counted_with_their_place(tmp_path):
@@ -151,3 +153,10 @@ def test_the_table_that_is_shown_has_a_row_for_each_column():
     assert "age [years]" in text
     assert "50%" in text
     assert "category" in text
+
+
+def test_files_of_equal_first_bytes_are_different_ones():
+    found = one([PNG + b"x" * 100 + bytes([i % 3]) for i in range(N)])
+    assert (found.type, found.distinct) == ("image", 3)
+    assert found.examples == ("109 bytes",) * 3
+    assert found.inside

@@ -83,10 +83,14 @@ def test_what_was_stopped_goes_on_where_it_was(tmp_path, monkeypatch):
 
     monkeypatch.setattr(writing, "write_shard", counting)
     assert writing.write(plan(path, out), 1) == whole
-    assert written == [100, 150, 200]
+    assert written == [0, 100, 150, 200]  # the first lacks a broken row
     assert not list(out.glob("*.part"))
-    assert writing.write(plan(path, out), 1) == whole
-    assert written == [100, 150, 200]
+    (tmp_path / "images" / "3.png").write_bytes(png(3))
+    assert writing.write(plan(path, out), 1)["broken"] == {}
+    assert written == [0, 100, 150, 200, 0]
+    assert writing.write(plan(path, out), 1)["broken"] == {}
+    assert written == [0, 100, 150, 200, 0]
+    writing.write(plan(path, tmp_path / "whole"), 1)
     assert rows(open_table(out)) == rows(open_table(tmp_path / "whole"))
 
 

@@ -66,3 +66,12 @@ def test_records_that_are_damaged_or_not_whole_are_one_line(tmp_path):
 def test_a_record_that_is_cut_is_no_row():
     with pytest.raises(ValueError, match="cut short"):
         records.decode(records.encode({"a": b"12345"}, "")[:-2])
+
+
+def test_a_table_has_another_fingerprint_when_its_rows_change():
+    def of(values, **more):
+        return records.fingerprint(open_table({"x": values, **more}))
+
+    assert of([1, 2, 3]) == of([1, 2, 3])
+    others = [of([1, 2, 4]), of([1, 2]), of([1, 2, 3], y=[b"a", {"b": b"c"}, None])]
+    assert len({of([1, 2, 3]), *others}) == 4

@@ -124,7 +124,8 @@ def test_a_second_column_of_one_name_is_kept_under_another_and_warned_of(tmp_pat
         ("a.csv", b"1,2\n3,4\n", "line 1: the names of the columns are expected"),
         ("a.jsonl", b"", "is empty"),
         ("a.jsonl", b'{"a": ', "a.jsonl, line 1: no JSON"),
-        ("a.jsonl", b"[1, 2]\n", "a list, not an object"),
+        ("a.jsonl", b"3\n", "a int, not an object"),
+        ("a.json", b'[\n{"a": 1}\n]', "is one list in JSON: write one object a line"),
         ("a.bin", b"what is it", "is no table"),
     ],
 )
