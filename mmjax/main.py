@@ -60,17 +60,20 @@ def main(argv: list[str]) -> None:
         config = factory.stored_config(Path(values.workdir))
     else:
         raise UserError("no --config; try --config=vqa, or name the --workdir of a run")
-    config = factory.checked(factory.overridden(config, given.keys))
+    console = Console(quiet=values.quiet)
+    config, data = factory.filled(factory.overridden(config, given.keys), console)
+    config = factory.checked(config)
     if values.print_config:
         print(show.as_python(config, f"{given.file or values.workdir} with all defaults."), end="")
         return
     tests = values.mode == "eval"
     if tests:
         workdir.check_trained(values.workdir)
-    console = Console(quiet=values.quiet)
     with catching() as interrupts:
         cli.use_compilation_cache(config.compilation_cache)
-        directory, experiment = factory.experiment(config, values.workdir, only_test=tests)
+        directory, experiment = factory.experiment(
+            config, values.workdir, only_test=tests, data=data
+        )
         if tests:
             run.test(experiment, directory, console, interrupts)
         else:

@@ -4,6 +4,7 @@ To add an encoder, a fusion, a loss, a metric, a task, a data set or an optimize
 and add its line to one of the tables in `encoders`, `fusions`, `losses`, `metrics` and `tables`.
 """
 
+from mmjax.factory.automatic import filled
 from mmjax.factory.bind import WEIGHTS, Counts
 from mmjax.factory.checkpoints.delta import base
 from mmjax.factory.config.check import checked
@@ -58,6 +59,7 @@ __all__ = [
     "entry",
     "example_inputs",
     "experiment",
+    "filled",
     "kind_of",
     "lookup",
     "make_augment",

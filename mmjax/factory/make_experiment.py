@@ -1,8 +1,7 @@
 """Config -> the whole experiment."""
 
-import dataclasses
 import functools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,6 @@ from ml_collections import ConfigDict
 
 from mmjax import cli
 from mmjax.data.pipeline import loader, resampling, scaling, tokenizer
-from mmjax.data.pipeline.checks import check_shape
-from mmjax.data.pipeline.examples import QuestionExamples
-from mmjax.data.sources.arrays import ArrayExamples, Arrays
-from mmjax.data.sources.source import Source
-from mmjax.data.sources.source import questions as questions_of
 from mmjax.data.sources.targets import CATEGORY
 from mmjax.errors import UserError
 from mmjax.factory import rehearsal
@@ -24,12 +18,12 @@ from mmjax.factory.checkpoints import begin, delta, joint, pretrained
 from mmjax.factory.config.asked import asked
 from mmjax.factory.config.check import checked
 from mmjax.factory.config.stored import completed
-from mmjax.factory.make_model import example_inputs, kind_of, modalities, texts
-from mmjax.factory.make_readers import text_encoders
+from mmjax.factory.make_model import example_inputs, modalities, texts
+from mmjax.factory.make_readers import make_readers, text_encoders
 from mmjax.factory.make_tasks import Questions, check_outputs, tasks, with_targets
 from mmjax.factory.make_training import make_augment, make_optimizer, make_schedule
 from mmjax.factory.make_weighting import task_weights
-from mmjax.factory.tables.kinds import KINDS
+from mmjax.factory.splits import Made, Split, handling, named
 from mmjax.factory.tables.names import DATASETS, construct, entry, options_of
 from mmjax.factory.tuning import model, trains
 from mmjax.train import sharding
@@ -37,47 +31,19 @@ from mmjax.train.checkpoints import workdir
 from mmjax.train.experiment import Experiment
 
 Scales = Mapping[str, scaling.Scale]
-FLAT_EVALUATION = 10  # questions an image when training has one; only memory and speed depend on it
+# Keys of config.data that a data set gets where it has an option of that name.
+OF_DATA = ("cache", "columns", "dir", "files", "image_size", "target")
 
 
 def sources(config: ConfigDict) -> dict[str, Any]:
     """The splits of the data set."""
     c = config.data
     known = options_of(entry(DATASETS, c.name, "config.data.name"))
-    given = {name: c[name] for name in ("dir", "cache", "image_size") if name in c}
+    given = {name: c[name] for name in OF_DATA if name in c}
     if "dir" in known and given.get("dir"):
         cli.make_directory(c.dir, "--config.data.dir")
     spec = ConfigDict({"name": c.name, **c.options})
     return construct(DATASETS, spec, "config.data.options", seed=config.seed, **given)
-
-
-def columns(config: ConfigDict) -> dict[str, str]:
-    """What of the data set each modality with another name reads."""
-    given = config.data.get("columns", {})
-    return {name: given[name] for name in config.modalities if name in given}
-
-
-def named(config: ConfigDict, split: Arrays | Source) -> Arrays | Source:
-    """A split with the modalities' names in place of its columns'."""
-    if isinstance(split, Source):
-        return dataclasses.replace(split, columns=columns(config))
-    return split.renamed(columns(config))
-
-
-def texts_of(train: Arrays | Source, names: Collection[str]) -> list[str]:
-    """All texts of the training split that these modalities read."""
-    if isinstance(train, Arrays):
-        texts = [train.texts[name] for name in dict.fromkeys(names)]
-    else:
-        texts = questions_of(train) if names else []
-    return [text for several in texts for text in several]
-
-
-def texts_in(train: Arrays | Source, names: Collection[str]) -> list[str]:
-    """Those of some modalities that the training split has as strings."""
-    if isinstance(train, Arrays):
-        return [name for name in names if name in train.texts]
-    return list(names)
 
 
 def make_tokenizer(directory: Path, texts: Sequence[str]) -> Any:
@@ -96,35 +62,7 @@ def leading_sizes(config: ConfigDict) -> tuple[int, ...]:
     return c.images_per_batch, c.images_per_batch * max(c.questions_per_image, 1)
 
 
-def make_examples(
-    config: ConfigDict, split: Arrays | Source, encode: Any, scales: Scales, *, train: bool
-) -> Any:
-    """What makes the rows and batches of a split."""
-    names = modalities(config)
-    if isinstance(split, Arrays):
-        return ArrayExamples(split, names, encode, scales)
-    count = config.data.questions_per_image or (0 if train else FLAT_EVALUATION)
-    return QuestionExamples(split, names, count, encode)
-
-
-def check_fits(config: ConfigDict, split: Arrays | Source) -> None:
-    """Raises a UserError where the model does not take the values of a split."""
-    example = example_inputs(config)
-    for name in modalities(config):
-        if isinstance(split, Arrays) and name in split.values:
-            check_shape(split.name, name, split.values[name], split.masks[name], example[name])
-        is_image = isinstance(split, Source) and split.column(name) == "image"
-        if is_image and len(split.records):
-            found = QuestionExamples(split, (name,), 0, {}).image_shape
-            wanted = example[name].value.shape[1:]
-            if found != wanted:
-                raise UserError(
-                    f"{split.name}: images have shape {list(found)}, the config says"
-                    f" {list(wanted)}: set config.data.image_size"
-                )
-
-
-def feature_scales(config: ConfigDict, directory: Path, train: Arrays | Source) -> Scales:
+def feature_scales(config: ConfigDict, directory: Path, train: Split) -> Scales:
     """The scales of the vectors and series of the training split, measured at the first start.
 
     None with config.data.scale_features=False, or if the run began without any.
@@ -133,32 +71,13 @@ def feature_scales(config: ConfigDict, directory: Path, train: Arrays | Source) 
     if workdir.has_checkpoints(directory):
         return scaling.read(path)
     path.unlink(missing_ok=True)
-    if not config.data.scale_features or not isinstance(train, Arrays):
-        return {}
-    found = {}
-    for name in modalities(config):
-        kind = KINDS[kind_of(config, name)]
-        if kind.scaled and name in train.values:
-            used = train.index.get(name, np.arange(len(train)))
-            used = np.unique(used[~train.absent[name]] if name in train.absent else used)
-            values, mask = train.values[name], train.masks[name]
-            if len(used) < len(values):
-                values, mask = values[used], mask[used]
-            axes = values.ndim - 1 - kind.step_axes
-            found[name] = scaling.measure(values, mask, axes)
+    found = handling(train).scales(config, train) if config.data.scale_features else {}
     if found:
         scaling.write(path, found)
     return found
 
 
-def size_of(split: Arrays | Source) -> tuple[int, int]:
-    """Number of records and of examples of a split."""
-    if isinstance(split, Arrays):
-        return len(split), len(split)
-    return len(split.records), sum(map(len, questions_of(split)))
-
-
-def drawn_as(config: ConfigDict, train: Arrays | Source, questions: Questions) -> np.ndarray | None:
+def drawn_as(config: ConfigDict, train: Split, questions: Questions) -> np.ndarray | None:
     """The probability of each row of training that `config.data.resample` asks for.
 
     It is that of the first task.
@@ -180,7 +99,11 @@ def drawn_as(config: ConfigDict, train: Arrays | Source, questions: Questions) -
 
 
 def experiment(
-    config: ConfigDict, directory: str, *, only_test: bool = False
+    config: ConfigDict,
+    directory: str,
+    *,
+    only_test: bool = False,
+    data: Mapping[str, Any] | None = None,
 ) -> tuple[Path, Experiment]:
     """Claims the workdir and builds all that a run in it needs.
 
@@ -188,6 +111,7 @@ def experiment(
         config: see `checked`.
         directory: the workdir.
         only_test: leaves the config of the workdir as it is.
+        data: the splits of the data set, where they are there already.
 
     Raises:
         UserError: whatever is wrong with the config, the workdir or the data.
@@ -203,19 +127,22 @@ def experiment(
     begin.check_source(config, path)
     if not changed and not only_test:
         workdir.open_workdir(directory, config.to_dict(), completed)
-    given = {split: named(config, data) for split, data in sources(config).items()}
+    found = sources(config) if data is None else data
+    given = {split: named(config, rows) for split, rows in found.items()}
     for split in given.values():
-        check_fits(config, split)
+        handling(split).check(config, split)
     splits, questions = with_targets(config, path, given)
     kept = pretrained.checkpoints(config, path)
     if all(task.type.model == "aligned" for task in asked(config).values()):
         joint.warn_of_separate_parts(config, kept)
-    train, names = splits["train"], texts_in(splits["train"], texts(config))
+    train, known = splits["train"], handling(splits["train"])
+    names = known.strings(train, texts(config))
     encode, vocabulary_size = text_encoders(
-        config, kept, lambda: make_tokenizer(path, texts_of(train, names)), names
+        config, kept, lambda: make_tokenizer(path, known.texts(train, names)), names
     )
-    slices = splits["train"].slices
-    scales = feature_scales(config, path, splits["train"])
+    slices = train.slices
+    scales = feature_scales(config, path, train)
+    made = Made(encode, scales, make_readers(config, encode, scales, kept))
     built_tasks = tasks(config, questions)
     make = functools.partial(model, config, checkpoints=kept)
     classes = {name: len(words) for name, words in questions.vocabularies.items()}
@@ -231,8 +158,13 @@ def experiment(
     )
 
     slices = slices if len(slices) > 1 else ()  # a single one is the whole set again
+
+    def examples(split: str) -> Any:
+        rows, names = splits[split], modalities(config)
+        return handling(rows).examples(config, rows, names, made, split == "train")
+
     for split in ("validation", "test"):
-        first = rehearsal.sample(make_examples(config, splits[split], encode, scales, train=False))
+        first = rehearsal.sample(examples(split))
     outputs = rehearsal.check_names(
         config,
         model=built_model,
@@ -245,17 +177,15 @@ def experiment(
     check_outputs(config, outputs, questions)
 
     def train_data() -> Any:
-        examples = make_examples(config, splits["train"], encode, scales, train=True)
         return loader.train_iterator(
-            examples,
+            examples("train"),
             reading,
             seed=config.seed,
             probabilities=drawn_as(config, splits["train"], questions),
         )
 
     def eval_data(split: str) -> Any:
-        examples = make_examples(config, splits[split], encode, scales, train=False)
-        return loader.eval_batches(examples, reading)
+        return loader.eval_batches(examples(split), reading)
 
     notes = begin.notes_on(config, path, changed)
     if changed and not only_test:  # now that nothing is wrong with it
@@ -277,7 +207,7 @@ def experiment(
         seed=config.seed,
         train_data=train_data,
         eval_data=eval_data,
-        sizes={name: size_of(split) for name, split in splits.items()},
+        sizes={name: handling(split).size(split) for name, split in splits.items()},
         slices=slices,
         trains=functools.partial(trains, config),
         base=functools.partial(delta.base, config, path),

@@ -55,6 +55,7 @@ def make_readers(
                 encode.get(name),
                 joint.pictures(config, checkpoints, name),
                 sample_rate(config, name),
+                config.data.cut,
             )
         )
         for name, example in example_inputs(config).items()

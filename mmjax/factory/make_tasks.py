@@ -11,13 +11,13 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mmjax.data.pipeline import resampling
-from mmjax.data.sources.source import Source
 from mmjax.data.sources.targets import Target
 from mmjax.errors import UserError, decoding
 from mmjax.factory.bind import Counts, bind, entries
 from mmjax.factory.checkpoints import joint
 from mmjax.factory.config.asked import Asked, asked
 from mmjax.factory.make_model import modalities
+from mmjax.factory.splits import handling
 from mmjax.factory.tables.losses import LOSSES
 from mmjax.factory.tables.metrics import DATASET_METRICS, METRICS, ROW_METRICS
 from mmjax.factory.tables.names import entry, is_path, lookup
@@ -127,7 +127,7 @@ def with_targets(
     """
     found = asked(config)
     stored = stored_vocabularies(path, found) if workdir.has_checkpoints(path) else {}
-    given = {split: _known_targets(data) for split, data in splits.items()}
+    given = {split: handling(data).targets(data) for split, data in splits.items()}
     names, vocabularies, chosen = {}, {}, {split: {} for split in splits}
     encoded: dict[str, dict[str, Target]] = {split: {} for split in splits}
     for name, task in found.items():
@@ -142,16 +142,11 @@ def with_targets(
             encoded[split][names[name]] = target
             chosen[split][name] = given[split][names[name]]
     workdir.write_json(path / workdir.LABELS_FILE, workdir.for_file(vocabularies or {"": []}))
-    made = {split: _replaced(data, encoded[split]) for split, data in splits.items()}
+    made = {
+        split: handling(data).with_targets(data, encoded[split]) for split, data in splits.items()
+    }
     counts = class_counts(path, {n: encoded["train"].get(t) for n, t in names.items()}, made)
     return made, Questions(names, vocabularies, counts, chosen)
-
-
-def _known_targets(data: Any) -> dict[str, Target]:
-    if isinstance(data, Source):
-        return {data.target: Target(np.zeros(0, np.int32), data.class_names)}
-    texts = {name: Target(data.example_texts(name)) for name in data.texts}
-    return {**data.targets, **texts}
 
 
 def _target_of(config: ConfigDict, task: Asked, known: Mapping[str, Target], data: Any) -> str:
@@ -171,10 +166,6 @@ def _target_of(config: ConfigDict, task: Asked, known: Mapping[str, Target], dat
     if name in inputs:
         raise UserError(f"{where}={name!r} is one of config.modalities: it would be read off")
     return name
-
-
-def _replaced(data: Any, targets: Mapping[str, Target]) -> Any:
-    return data if isinstance(data, Source) else data.with_targets(targets)
 
 
 def stored_vocabularies(path: Path, names: Collection[str]) -> dict[str, list]:

@@ -14,7 +14,7 @@ from mmjax.data.pipeline import loader
 from mmjax.data.sources.arrays import Arrays
 from mmjax.data.sources.targets import Target
 from mmjax.errors import UserError
-from mmjax.factory.make_experiment import make_examples, named
+from mmjax.factory.splits import Made, handling, named
 from mmjax.factory.tables.kinds import KINDS
 from mmjax.factory.tables.names import entry
 from tests.factory.test_factory import ROOT, module_of
@@ -154,7 +154,9 @@ def test_each_modality_has_its_own_shape_and_column():
     def encode(texts):
         return np.array([[len(text)] for text in texts], np.int32), np.ones((len(texts), 1), bool)
 
-    examples = make_examples(config, split, {"asked": encode, "said": encode}, {}, train=True)
+    examples = handling(split).examples(
+        config, split, config.modalities, Made({"asked": encode, "said": encode}, {}, {}), True
+    )
     batch = next(iter(loader.eval_batches(examples, loader.Reading(4))))
     assert batch["eye"].shape == (4, 8, 12, 3)
     assert batch["asked"].tolist() == [[11]] * 4

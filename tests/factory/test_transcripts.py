@@ -14,8 +14,8 @@ from mmjax import factory
 from mmjax.data.datasets.written_numbers import written_numbers
 from mmjax.data.sources.arrays import Arrays
 from mmjax.errors import UserError
-from mmjax.factory.make_experiment import make_examples
 from mmjax.factory.make_tasks import check_outputs, with_targets
+from mmjax.factory.splits import Made, handling
 from mmjax.tasks.task import inputs_of
 from tests.factory.test_factory import ROOT, module_of
 
@@ -72,7 +72,9 @@ def test_shared_captions_are_shared_transcripts(tmp_path):
         split, texts={"text": ["both"]}, index={"text": np.array([0, 0])}, ids={}
     )
     made, _, _ = encoded(tiny(), tmp_path, {"train": split})
-    examples = make_examples(tiny(), made["train"], {}, {}, train=True)
+    examples = handling(made["train"]).examples(
+        tiny(), made["train"], tiny().modalities, Made({}, {}, {}), True
+    )
     batch = examples.batch([examples.eval_row(0), examples.eval_row(1), examples.eval_row(2)])
     assert batch["targets/text_mask"].sum(axis=1).tolist() == [4, 4, 0]
     assert "text" not in batch

@@ -1,14 +1,17 @@
 """Rows of a table, decoded when they are needed -> batches."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Int32, Int64
 
+from mmjax.data.columns.infer import Column
 from mmjax.data.own.collect import ADVICE
 from mmjax.data.own.inputs import Wanted
+from mmjax.data.pipeline.scaling import Scale
 from mmjax.data.sources.source import count_broken
 from mmjax.data.sources.targets import Target, target_rows
 from mmjax.data.tables.table import Table
@@ -30,6 +33,8 @@ class TableSplit:
         targets: by name, of the rows of this split.
         slice_ids: of each row, an index into `slices`.
         slices: the names of the slices; metrics are also reported by slice.
+        columns: all of the table, as they were guessed or told.
+        scales: of vectors and series, by modality, measured on the rows of training.
         broken: row of the table -> error of those found broken so far, in this process.
     """
 
@@ -40,10 +45,23 @@ class TableSplit:
     targets: Mapping[str, Target]
     slice_ids: Int32[np.ndarray, " rows"]
     slices: tuple[str, ...] = ("all",)
+    columns: Mapping[str, Column] = dataclasses.field(default_factory=dict)
+    scales: Mapping[str, Scale] = dataclasses.field(default_factory=dict)
     broken: dict[int, str] = dataclasses.field(default_factory=dict, compare=False)
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def texts(self, modalities: Iterable[str]) -> list[str]:
+        """All texts that some modalities read; broken rows are left out, and counted later."""
+        found = []
+        for position, name in itertools.product(range(len(self)), dict.fromkeys(modalities)):
+            try:
+                text = self.values(position, (name,))[name]
+            except UserError:
+                continue
+            found += [] if text is None else [text]
+        return found
 
     def values(self, position: int, modalities: Sequence[str]) -> dict[str, Any]:
         """What readers take of a row, by modality; None where it is empty.

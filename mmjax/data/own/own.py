@@ -74,7 +74,7 @@ def own_data(
 
     Args:
         files: whatever open_table takes, or that by split: {"train": ..., "test": ...}.
-        target: the column that is to be predicted, or several.
+        target: the column that is to be predicted, or several, or none.
         types: of columns, where the guesses are wrong; see infer_columns.
         inputs: the columns of each modality; None for all that are left, see inputs.choose.
         split: the column that says the split; "" for none; None for one called `split`, if all its
@@ -97,8 +97,6 @@ def own_data(
     for name in (*targets, *(n for n in (split, group, slice_by) if n)):
         if name not in table.columns:
             raise UserError(f"{table.name}: no column {name!r}; {nearest(name, table.columns)}")
-    if not targets:
-        raise UserError(f"{table.name}: no target; {nearest('', table.columns)}")
     columns = infer_columns(table, sample, types, root)
     if split is None:
         split = "" if given else _split_column(table, columns)
@@ -107,7 +105,7 @@ def own_data(
     taken = dict.fromkeys((*targets, *(name for name in (split, group) if name)))
     chosen = choose(table.name, columns, inputs, tuple(taken), root)
     collected = collect(table, _needed(columns, chosen, targets, split, group, slice_by))
-    splits = _splits(table, given, collected, targets[0], split, shares, seed, fold)
+    splits = _splits(table, given, collected, next(iter(targets), None), split, shares, seed, fold)
     made = {
         name: make_target(table.name, columns[name], collected, splits[TRAIN]) for name in targets
     }
@@ -124,6 +122,8 @@ def own_data(
                 targets={key: subset(value, rows) for key, value in made.items()},
                 slice_ids=slice_ids[rows],
                 slices=slices,
+                columns=columns,
+                scales=scales,
             )
             for name, rows in splits.items()
         },
@@ -191,7 +191,7 @@ def _splits(
     table: Table,
     given: Mapping[str, np.ndarray],
     collected: Collected,
-    target: str,
+    target: str | None,
     split: str,
     shares: Mapping[str, float | int],
     seed: int,
@@ -202,7 +202,7 @@ def _splits(
         words = found[_SPLIT]
         names = [words.words[code] if code >= 0 else None for code in words.codes.tolist()]
         given = by_names(names, table.where, split)
-    labels = found[target]
+    labels = None if target is None else found[target]
     classes = labels.codes if isinstance(labels, Words) else None
     groups = _groups(found[_GROUP]) if _GROUP in found else None
     given = given or {TRAIN: np.arange(len(table))}

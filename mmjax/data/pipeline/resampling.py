@@ -1,9 +1,10 @@
 """Class imbalance: how often each class occurs, and how often its examples should be drawn."""
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float, Int, Num
 
-from mmjax.data.sources.arrays import Arrays
 from mmjax.data.sources.source import Source
 from mmjax.data.sources.targets import Target
 from mmjax.errors import UserError
@@ -12,19 +13,19 @@ from mmjax.errors import UserError
 POWERS = {"balanced": 0.0, "square_root": 0.5}
 
 
-def row_labels(split: Arrays | Source, target: Target) -> Num[np.ndarray, "examples ..."]:
+def row_labels(split: Any, target: Target) -> Num[np.ndarray, "examples ..."]:
     """The class of each example, or how right each class is.
 
     Those of a source come question by question; broken records are left out.
     """
-    if isinstance(split, Arrays):
+    if not isinstance(split, Source):
         return np.asarray(target.values)
     records = (split.read(index, ("questions",)) for index in range(len(split.records)))
     answers = [np.asarray(r["questions"]["answer"], int) for r in records if r is not None]
     return np.concatenate([np.zeros(0, int), *answers])
 
 
-def class_counts(split: Arrays | Source, target: Target) -> tuple[Num[np.ndarray, " C"], int]:
+def class_counts(split: Any, target: Target) -> tuple[Num[np.ndarray, " C"], int]:
     """The examples for which each class is right, and all that are labelled."""
     labels = row_labels(split, target)
     if target.mask is not None:

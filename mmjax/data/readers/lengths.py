@@ -14,7 +14,9 @@ from mmjax.errors import UserError
 from mmjax.types import Input
 
 
-def read_sounds(values: Sequence[Any], *, name: str, samples: int, rate: int) -> Input:
+def read_sounds(
+    values: Sequence[Any], *, name: str, samples: int, rate: int, cut: bool = False
+) -> Input:
     """Sound files, or float arrays [S] at `rate` -> float32 [B samples].
 
     A file is a path, bytes, or open; a video gives its first audio track. What is shorter is masked
@@ -25,10 +27,11 @@ def read_sounds(values: Sequence[Any], *, name: str, samples: int, rate: int) ->
         name: of the modality, for messages.
         samples: of a row.
         rate: of the model, in Hz.
+        cut: whether what is longer is cut off; else it is an error.
 
     Raises:
         UserError: a file that cannot be read, an array that is no sound, NaN or infinite samples in
-            either, or more samples than the model hears.
+            either, or more samples than the model takes, unless they are cut.
     """
     rows = np.zeros((len(values), samples), np.float32)
     there = np.zeros(rows.shape, bool)
@@ -44,11 +47,12 @@ def read_sounds(values: Sequence[Any], *, name: str, samples: int, rate: int) ->
         if not np.isfinite(sound).all():
             place = int(np.argmin(np.isfinite(sound)))
             raise UserError(f"{name}: {what} holds {sound[place]} at sample {place}: mend it")
-        if len(sound) > samples:
+        if len(sound) > samples and not cut:
             raise UserError(
                 f"{name}: {what} has {len(sound)} samples at {rate} Hz,"
-                f" the model hears {samples}: cut it"
+                f" the model takes {samples}: cut it"
             )
+        sound = sound[:samples]
         rows[i, : len(sound)], there[i, : len(sound)] = sound, True
     return Input(rows, there)
 
@@ -60,6 +64,7 @@ def read_steps(
     shape: tuple[int, ...],
     dtype: Any,
     scale: Scale | None = None,
+    cut: bool = False,
 ) -> Input:
     """Arrays [T ...] of a series or video -> [B *shape]; steps behind the end of one are masked.
 
@@ -70,6 +75,7 @@ def read_steps(
         name: of the modality, for messages.
         shape, dtype: of the longest that the model takes; T is its first axis.
         scale: of its features in training, if they are scaled.
+        cut: whether what is longer is cut off; else it is an error.
 
     Raises:
         UserError: more steps, another shape, not numbers, or numbers that `dtype` cannot hold.
@@ -80,6 +86,7 @@ def read_steps(
             arrays.append(None)
             continue
         array, real = by_kind.numbers_of(value, name)
+        array, real = (array[: shape[0]], real[: shape[0]]) if cut else (array, real)
         if array.shape[1:] == shape[1:] and array.ndim == len(shape):
             rest = ((0, max(shape[0] - len(array), 0)), *((0, 0) for _ in shape[1:]))
             array, real = np.pad(array, rest), np.pad(real, rest)
@@ -132,6 +139,14 @@ def read_file(
     sound = finite(sound, named("sound file", value))
     resampled = sound if stored == rate or not sound.size else resample_poly(sound, rate, stored)
     return np.ascontiguousarray(resampled, np.float32)
+
+
+def seconds_of(value: Any, rate: int) -> float:
+    """How long a sound is: a file, or an array [S] at `rate` Hz; raises as `read_file`."""
+    if is_content(value):
+        sound, rate = audio_file.read(value)
+        return len(sound) / rate
+    return len(value) / rate
 
 
 def finite(sound: Float[np.ndarray, " S"], name: str) -> Float32[np.ndarray, " S"]:

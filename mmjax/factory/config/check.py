@@ -206,7 +206,7 @@ def _part(tree: dict[str, Any], path: Path) -> None:
 def _shapes(tree: Mapping[str, Any]) -> None:
     for name, column in tree["data"]["columns"].items():
         lookup(with_inputs(tree), name, "config.data.columns")
-        typed.typed(column, str, f"config.data.columns.{name}")
+        typed.typed(column, str | tuple[str, ...], f"config.data.columns.{name}")
     shapes = tree["data"]["shapes"]
     for name, shape in shapes.items():
         where = f"config.data.shapes.{name}"

@@ -76,6 +76,10 @@ KEYS: Mapping[str, Key] = {
     "data.cache": Key(bool, "keep decoded images in memory", ABSENT),
     "data.image_size": _count("side of images, in pixels", ABSENT),
     "data.text_length": _count("length L of texts, in words", ABSENT),
+    "data.files": Key(
+        Any, "files, patterns or folders of your own data, or these by split", ABSENT
+    ),
+    "data.target": Key(str | Names, "the columns of your own data that are predicted", ABSENT),
     "data.columns": Key(Part, "column of the data set that a modality reads", {}),
     "data.shapes": Key(Part, "shape of one example, by modality", {}),
     "data.batch_size": _count("examples in a batch", ABSENT),
@@ -84,6 +88,7 @@ KEYS: Mapping[str, Key] = {
         "questions per image; 0: one image for each", ABSENT, least=0
     ),
     "data.resample": Key(str, "how to oversample rare classes", "", names=("", *POWERS)),
+    "data.cut": Key(bool, "cut sounds and series that are too long, or refuse them", False),
     "data.scale_features": Key(bool, "standardise vectors and series", True),
     "data.workers": _count("processes that prepare batches", 0, least=0),
     "data.threads": _count("threads that prepare batches, per process", 1, least=0),
@@ -116,6 +121,9 @@ KEYS: Mapping[str, Key] = {
     "optimizer.layer_decay": Key(float, "layer-wise decay of the learning rate", 1.0, most=1),
     "optimizer.unfreeze": Key(Any, "(pattern, step) pairs: trains from that step", ()),
     "train.steps": _count("number of training steps"),
+    "train.minutes": Key(
+        float, "of training at most, by a first measurement; 0: no limit", 0.0, least=0
+    ),
     "train.log_every": _count("steps between log lines; 0: never", 100, least=0),
     "train.eval_every": _count("steps between evaluations; 0: at the end", 0, least=0),
     "train.checkpoint_every": _count("steps between checkpoints", 0, least=0),

@@ -188,6 +188,8 @@ def children(tree: Mapping[str, Any], path: Path) -> dict[str, Any] | None:
     modalities = tree.get("modalities", ())
     names = (*tree.get("encoders", {}), *(modalities if isinstance(modalities, tuple) else ()))
     match path:
+        case ("encoders",) | ("data", "shapes" | "columns") if "modalities" not in tree:
+            return None  # the data will say what there is
         case ("encoders",):
             return dict.fromkeys((*names, *ENCODERS), dict)
         case ("data", "shapes"):

@@ -28,6 +28,7 @@ class Wanted(NamedTuple):
     encode: texts -> (ids, mask); None where ids are given.
     images: images -> pixels as a checkpoint's files say; None: resized to the model's size.
     rate: of sounds, in Hz.
+    cut: whether what is longer than the example is cut off; else it is an error.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Wanted(NamedTuple):
     encode: Callable | None
     images: Callable | None
     rate: int
+    cut: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -98,7 +100,11 @@ def _texts(wanted: Wanted) -> Reader:
 
 def _sounds(wanted: Wanted) -> Reader:
     return functools.partial(
-        lengths.read_sounds, name=wanted.name, samples=wanted.shape[0], rate=wanted.rate
+        lengths.read_sounds,
+        name=wanted.name,
+        samples=wanted.shape[0],
+        rate=wanted.rate,
+        cut=wanted.cut,
     )
 
 
@@ -109,6 +115,7 @@ def _steps(wanted: Wanted) -> Reader:
         shape=wanted.shape,
         dtype=wanted.example.value.dtype,
         scale=wanted.scale,
+        cut=wanted.cut,
     )
 
 

@@ -21,6 +21,7 @@ from mmjax.data.datasets.spoken_numbers import RATE as SPOKEN_NUMBERS_RATE
 from mmjax.data.datasets.spoken_numbers import spoken_numbers
 from mmjax.data.datasets.tux_paint.sources import tux_paint
 from mmjax.data.datasets.written_numbers import written_numbers
+from mmjax.data.own.dataset import own
 from mmjax.errors import UserError
 from mmjax.factory.config.typed import said, typed
 from mmjax.train import optimizer
@@ -30,6 +31,7 @@ DATASETS = {
     "digit_arithmetic": digit_arithmetic,
     "digit_halves": digit_halves,
     "easy_vqa": easy_vqa,
+    "own": own,
     "shapes": shapes,
     "spoken_numbers": spoken_numbers,
     "tux_paint": tux_paint,
