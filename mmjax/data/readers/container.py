@@ -5,6 +5,7 @@ listed here are opened, from what is given alone.
 """
 
 import contextlib
+import importlib.metadata
 import importlib.util
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +16,7 @@ FORMATS = (
     *("mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm", "avi", "mpegts", "mpeg", "flv"),
     *("asf", "ogg", "aac"),
 )
+OLDEST = (17, 1)  # those before end the process on limits for files without a table of tracks
 HEAD = 197  # bytes that tell what a file is
 BUFFER = 2**18  # bytes that are read at a time
 ADVICE = "pass an intact MP4, WebM, MKV, MOV, AVI or MPEG file"
@@ -39,9 +41,16 @@ def is_container(head: bytes) -> bool:
 
 
 def require(name: str) -> None:
-    """Raises a UserError where PyAV is not installed; `name` is of the file, for messages."""
+    """Raises a UserError where PyAV is not installed, or is too old.
+
+    Args:
+        name: of the file, for messages.
+    """
     if importlib.util.find_spec("av") is None:
         raise UserError(f"{name}: needs PyAV; run: pip install av")
+    version = importlib.metadata.version("av")
+    if tuple(map(int, version.split(".")[:2])) < OLDEST:
+        raise UserError(f"{name}: PyAV {version} is too old; run: pip install -U 'av>=17.1'")
 
 
 @contextlib.contextmanager
@@ -54,7 +63,7 @@ def container(file: Any, name: str, pixels: int) -> Iterator[Any]:
         pixels: of one picture at most, whatever a header says.
 
     Raises:
-        UserError: PyAV is not installed.
+        UserError: PyAV is not installed, or too old.
         av.FFmpegError, ValueError: damaged, or none of FORMATS.
     """
     require(name)

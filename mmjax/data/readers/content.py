@@ -31,8 +31,8 @@ def is_content(value: Any) -> bool:
 
 
 def path_of(value: Content) -> Path | None:
-    """The path, with "~" for the home; None for bytes and open files."""
-    return Path(value).expanduser() if isinstance(value, (str, os.PathLike)) else None
+    """The path, a "~" in front being the home; None for bytes and open files."""
+    return Path(os.path.expanduser(value)) if isinstance(value, (str, os.PathLike)) else None
 
 
 def named(kind: str, value: Content) -> str:
@@ -49,6 +49,8 @@ def named(kind: str, value: Content) -> str:
 def read_whole(value: Content, name: str) -> bytes:
     """All bytes; of an open file, those from where it is to its end.
 
+    A file that can seek is left where it was, so that it can be read again; others are used up.
+
     Args:
         value: whatever its length, no more than MAX_BYTES of it are read.
         name: for messages.
@@ -57,19 +59,20 @@ def read_whole(value: Content, name: str) -> bytes:
         UserError: no file, none that can be read, an empty one, or one of over MAX_BYTES.
     """
     if isinstance(value, _BYTES):
-        return _checked(bytes(value) if memoryview(value).nbytes <= MAX_BYTES else value, name)
-    try:
-        path = path_of(value)
-        if path is None:
-            return _checked(_all_of(value, name), name)
-        with path.open("rb") as file:
+        _check_size(memoryview(value).nbytes, name)
+        return bytes(value)
+    if path_of(value) is not None:
+        with opened(value, name) as file, _told(name):
             # A read of MAX_BYTES would ask for as much memory first.
             _check_size(os.fstat(file.fileno()).st_size, name)
-            return _checked(_all_of(file, name), name)
-    except FileNotFoundError as error:
-        raise UserError(f"{name}: no such file; correct the path") from error
-    except (OSError, ValueError) as error:
-        raise UserError(f"{name}: no readable file ({error}); correct the path") from error
+            return _all_of(file, name)
+    with _told(name):
+        seeks = getattr(value, "seekable", bool)()
+        place = value.tell() if seeks else 0
+        data = _all_of(value, name)
+        if seeks:
+            value.seek(place)
+        return data
 
 
 @contextmanager
@@ -83,16 +86,21 @@ def opened(value: Content, name: str) -> Iterator[Any]:
     if path is None:
         yield io.BytesIO(read_whole(value, name))
         return
-    try:
+    with _told(name):
         file = path.open("rb")
+    with file:
+        _check_some(os.fstat(file.fileno()).st_size, name)
+        yield file
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError as error:
         raise UserError(f"{name}: no such file; correct the path") from error
     except (OSError, ValueError) as error:
         raise UserError(f"{name}: no readable file ({error}); correct the path") from error
-    with file:
-        if not os.fstat(file.fileno()).st_size:
-            raise UserError(f"{name}: empty, it has 0 bytes; pass an intact file")
-        yield file
 
 
 def _all_of(file: Any, name: str) -> bytes:
@@ -103,16 +111,17 @@ def _all_of(file: Any, name: str) -> bytes:
         size += len(part)
         _check_size(size, name)
         parts.append(part)
+    _check_size(size, name)
     return b"".join(parts)
 
 
 def _check_size(size: int, name: str) -> None:
+    """Raises a UserError for nothing, or for more than MAX_BYTES."""
+    _check_some(size, name)
     if size > MAX_BYTES:
         raise UserError(f"{name}: has over {MAX_BYTES} bytes (MAX_BYTES); pass a smaller file")
 
 
-def _checked(data: Any, name: str) -> bytes:
-    _check_size(memoryview(data).nbytes, name)
-    if not data:
+def _check_some(size: int, name: str) -> None:
+    if not size:
         raise UserError(f"{name}: empty, it has 0 bytes; pass an intact file")
-    return data

@@ -5,6 +5,7 @@ One picture at a time is decoded in full and resized, so that beside what a deco
 pictures in H.264) and the content of the file the memory is that of the result.
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -101,7 +102,10 @@ def spread(
 
 
 def _filmed(file: Any, name: str, frames: int, size: tuple[int, int], part: Part) -> Clip:
-    with container.container(file, name, MAX_PIXELS) as found:
+    with (
+        container.container(file, name, MAX_PIXELS) as found,
+        contextlib.closing(_packets(file, name)) as again,
+    ):
         from av.video.reformatter import VideoReformatter
 
         stream = container.stream_of(found, "video", name, MAX_PIXELS)
@@ -119,7 +123,7 @@ def _filmed(file: Any, name: str, frames: int, size: tuple[int, int], part: Part
         for key in map(int, starts):
             end = int(pictures.places[chosen[keys == key]].max()) + 1
             spans.append((key, len(pictures.packets) if counted else end - key))
-        decoder, again = _Decoder(stream.codec_context), _packets(file, name)
+        decoder = _Decoder(stream.codec_context)
         reformatter = VideoReformatter()  # one of all frames: it takes longer to make than to use
         pixels = np.zeros((frames, *size, 3), np.uint8)
         pieces = video_index.pieces(found, stream, pictures, spans, again)

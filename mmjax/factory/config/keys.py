@@ -76,9 +76,7 @@ KEYS: Mapping[str, Key] = {
     "data.cache": Key(bool, "keep decoded images in memory", ABSENT),
     "data.image_size": _count("side of images, in pixels", ABSENT),
     "data.text_length": _count("length L of texts, in words", ABSENT),
-    "data.files": Key(
-        Any, "files, patterns or folders of your own data, or these by split", ABSENT
-    ),
+    "data.files": Key(Any, "files or folders of your own data, or these by split", ABSENT),
     "data.target": Key(str | Names, "the columns of your own data that are predicted", ABSENT),
     "data.columns": Key(Part, "column of the data set that a modality reads", {}),
     "data.shapes": Key(Part, "shape of one example, by modality", {}),

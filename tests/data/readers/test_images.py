@@ -68,7 +68,21 @@ def test_a_path_bytes_and_an_open_file_are_read_alike(tmp_path):
     np.testing.assert_array_equal(decode_image(data, 5), read_image(PIXELS, 5))
     late = io.BytesIO(b"rest" + data)
     late.seek(4)  # an open file begins where it is
-    np.testing.assert_array_equal(pixels(late), PIXELS)
+    for _ in range(2):  # and stays there
+        np.testing.assert_array_equal(pixels(late), PIXELS)
+    assert late.tell() == 4
+    stream = Stream(data)
+    np.testing.assert_array_equal(pixels(stream), PIXELS)
+
+
+class Stream(io.BytesIO):
+    """An open file that cannot seek, such as a remote one."""
+
+    def seekable(self):
+        return False
+
+    def seek(self, *_):
+        raise OSError("no way back")
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])

@@ -178,6 +178,9 @@ def test_no_other_file_is_read_through_a_playlist(tmp_path):
 
 def test_without_pyav_the_line_says_what_to_install(monkeypatch):
     data = film()
+    with monkeypatch.context() as patch:
+        patch.setattr(container.importlib.metadata, "version", lambda _: "16.9.3")
+        assert "PyAV 16.9.3 is too old; run: pip install -U 'av>=17.1'" in refused(data)
     monkeypatch.setitem(sys.modules, "av", None)
     monkeypatch.setattr(container.importlib.util, "find_spec", lambda _: None)
     assert "needs PyAV; run: pip install av" in refused(data)

@@ -12,6 +12,8 @@ import pytest
 from mmjax.data.readers import animation, video_file, video_index
 from mmjax.data.readers.lengths import read_videos
 from mmjax.errors import UserError
+from mmjax.factory.tables.kinds import KINDS, Wanted
+from mmjax.types import Input
 from tests.data.readers.movies import movie, number_of, numbered
 
 RATE = 25
@@ -136,6 +138,11 @@ def test_paths_bytes_open_files_and_arrays_are_inputs_of_a_model(tmp_path):
     np.testing.assert_array_equal(pixels[2], pixels[0])
     np.testing.assert_array_equal(pixels[3, :2], array)
     assert not pixels[~mask].any()
+    example = Input(np.zeros((1, 4, 32, 48, 3), np.uint8), np.ones((1, 4), bool))
+    kind = KINDS["video"]
+    found = kind.reader(Wanted("clip", example, None, None, None, 16_000))([str(path)])
+    np.testing.assert_array_equal(found.value, pixels[:1])
+    assert kind.files
     with pytest.raises(UserError, match=r"clip: expected uint8 numbers of shape \[4, 32, 48, 3\]"):
         read_videos([array[:, :9]], name="clip", shape=(4, 32, 48, 3))
 
