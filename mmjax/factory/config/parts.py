@@ -36,9 +36,13 @@ Path = tuple[str, ...]
 Options = Mapping[str, inspect.Parameter]
 # What a part is given by the rest of a config, unless its own options say otherwise.
 SUPPLIED = ("cache", "dir", "dtype", "image_size", "sample_rate", "seed", "vocabulary_size")
-SUPPLIED += ("width",)
+SUPPLIED += ("columns", "files", "target", "width")
 # Keys of config.data that some data sets have, and the modality that they are also of.
-OF_SOME_DATA = {"cache": None, "dir": None, "image_size": "image", "text_length": "text"}
+OF_SOME_DATA = {
+    **dict.fromkeys(("cache", "dir", "files", "target")),
+    "image_size": "image",
+    "text_length": "text",
+}
 OPEN = inspect.Parameter.empty  # of any type, so far as is known here
 
 
