@@ -8,10 +8,12 @@ import pytest
 from rich.console import Console
 
 from mmjax import cli, factory
+from mmjax.tasks.task import inputs_of
 from mmjax.train.run import Run
 from tests import restart
 
 SPECS = {
+    "agm": {"name": "agm"},
     "db_mtl": {"name": "db_mtl"},
     "famo": {"name": "famo"},
     "gradvac": {"name": "gradvac"},
@@ -19,8 +21,8 @@ SPECS = {
 }
 
 
-def config_with(spec, steps=8, **mesh):
-    config = cli.load_config("fusion:tasks")
+def config_with(spec, steps=8, recipe="fusion:tasks", **mesh):
+    config = cli.load_config(recipe)
     with config.unlocked():
         config.weighting, config.compilation_cache = spec, ""
         config.data.batch_size = 16
@@ -39,8 +41,37 @@ def test_a_run_goes_on_bit_for_bit(name, tmp_path):
     restart.start(config, parts, stop=5)
     restart.start(config, parts)
     state = restart.assert_same_checkpoint(whole, parts, 8)
-    kept = state["weighting"] if name in factory.LOSS_WEIGHTINGS else state["opt_state"]
+    kept = state["weighting"] if name in factory.LOSS_WEIGHTINGS else state["opt_state"][0]
     assert any(np.asarray(x).any() for x in jax.tree.leaves(kept))
+
+
+SEEN_ALONE = {
+    "ogm_ge": {"name": "ogm_ge", "noise": False},
+    "mmpareto": {"name": "mmpareto"},
+    "sum": {"name": "fixed", "alone": True},
+    "pcgrad": {"name": "pcgrad", "alone": True, "one_by_one": True},
+}
+
+
+@pytest.mark.parametrize("name", SEEN_ALONE)
+def test_the_loss_of_each_modality_alone_is_that_of_the_model_given_no_other(name, tmp_path):
+    config = config_with(SEEN_ALONE[name], recipe="fusion:tiny")
+    config.fusion.dropout = 0.0
+    path, experiment = factory.experiment(config, str(tmp_path))
+    run = Run(experiment, path, Console(quiet=True))
+    batch, state = run.put(next(experiment.train_data())), run.start()
+    params = jax.tree.map(np.asarray, state.params)
+    new, metrics = run.train_step(state, batch)
+    assert int(new.skipped) == 0
+    (task,) = experiment.tasks.values()
+    inputs = inputs_of(experiment.tasks, batch)
+    for modality in config.modalities:
+        outputs = experiment.model.apply({"params": params}, {modality: inputs[modality]})
+        (rows,) = task.losses(outputs, batch).values()
+        expected = float(rows.value.mean())
+        assert float(metrics[f"alone/{modality}"].compute()) == pytest.approx(expected, rel=1e-4)
+    moved = jax.tree.map(lambda a, b: np.abs(a - np.asarray(b)).max(), params, new.params)
+    assert all(x > 0 for x in jax.tree.leaves(moved))
 
 
 @pytest.mark.parametrize("name", ["mgda", "upgrad", "nash_mtl"])

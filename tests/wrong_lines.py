@@ -35,6 +35,7 @@ VALUES = {
     "fusion": (*PART, "{}", "{'rank': 3}", "None", "{'name': 'lmf', 'rank': 0}"),
     "decision": ("avrage", "3"),
     "mixup": NO_NUMBER,
+    "modality_dropout": (*NO_NUMBER, "1", "1.5"),
     "head": (*PART, "{'hidden': 16}", "{'classes': 3}", "{'dropout': 1.0}", "{'droput': 0.1}"),
     "model": ("{'name': 'pretrained', 'path': 'nowhere'}", "{'path': 3}", "3"),
     "alignment": ("{'embedding': 8}",),

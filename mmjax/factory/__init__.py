@@ -30,7 +30,7 @@ from mmjax.factory.tables.names import (
     options_of,
 )
 from mmjax.factory.tables.tasks import TASKS
-from mmjax.factory.tables.weightings import AGGREGATORS, LOSS_WEIGHTINGS, WEIGHTINGS
+from mmjax.factory.tables.weightings import AGGREGATORS, LOSS_WEIGHTINGS, MODULATORS, WEIGHTINGS
 from mmjax.factory.tuning import TUNINGS, model, trains
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "LOSSES",
     "LOSS_WEIGHTINGS",
     "METRICS",
+    "MODULATORS",
     "OPTIMIZERS",
     "SCHEDULES",
     "TASKS",

@@ -202,6 +202,8 @@ def experiment(
         weighting=among.weighting,
         aggregator=among.aggregator,
         one_by_one=among.one_by_one,
+        modulator=among.modulator,
+        alone=among.alone,
         augment=make_augment(config),
         ema_decay=config.optimizer.ema,
         seed=config.seed,

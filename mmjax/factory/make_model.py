@@ -123,7 +123,8 @@ def fused(
         return DecisionModel(encoders=encoders, heads=heads, combine=config.decision, name_of=name)
     fusion = construct(FUSIONS, config.fusion, "config.fusion", **given)
     heads = {name: head(name) for name in tasks}
-    return FusedModel(encoders=encoders, fusion=fusion, heads=heads, mixup=config.get("mixup", 0.0))
+    options = {key: config.get(key, 0.0) for key in ("mixup", "modality_dropout")}
+    return FusedModel(encoders=encoders, fusion=fusion, heads=heads, **options)
 
 
 def sequence(

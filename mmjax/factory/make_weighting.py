@@ -1,7 +1,7 @@
-"""Config -> how losses weigh against each other: within a task, and tasks among each other."""
+"""Config -> how losses weigh: within a task, and tasks and modalities among each other."""
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import optax
 from ml_collections import ConfigDict
@@ -9,8 +9,15 @@ from ml_collections import ConfigDict
 from mmjax.errors import UserError
 from mmjax.factory.bind import weights
 from mmjax.factory.config.asked import asked
-from mmjax.factory.tables.names import construct
-from mmjax.factory.tables.weightings import EXTRA, WEIGHTINGS
+from mmjax.factory.make_model import modalities
+from mmjax.factory.tables.names import construct, entry, options_of
+from mmjax.factory.tables.weightings import (
+    ALONE,
+    EXTRA,
+    MODULATORS,
+    ONE_BY_ONE,
+    WEIGHTINGS,
+)
 from mmjax.train.weighting import LossWeighting, Weight, fixed, scaled
 
 WHERE = "config.weighting"
@@ -20,55 +27,94 @@ class TaskWeights(NamedTuple):
     """How losses weigh.
 
     of_losses: of each task's losses, by label.
-    weighting: of the tasks among each other.
+    weighting: of the tasks among each other, and behind them of modalities alone.
     aggregator: of the gradients of the weighted losses of the tasks; None: of their sum.
     one_by_one: whether these gradients are computed one after the other.
+    modulator: of the gradient, by what each modality is good for alone.
+    alone: the modalities whose losses alone are measured.
     """
 
     of_losses: Mapping[str, Mapping[str, Weight]]
     weighting: LossWeighting
     aggregator: optax.GradientTransformation | None = None
     one_by_one: bool = False
+    modulator: optax.GradientTransformation | None = None
+    alone: tuple[str, ...] = ()
 
 
 def task_weights(config: ConfigDict) -> TaskWeights:
-    """The weights of each task's losses, and of the tasks among each other.
+    """The weights of each task's losses, and of tasks and modalities among each other.
 
     The `weight` of a task is a factor of its loss before any weighting or aggregator sees it.
 
     Raises:
-        UserError: options that cannot be, or a weighting of a single task.
+        UserError: options that cannot be, or a weighting of a single loss.
     """
     found = asked(config)
     of_losses = {n: weights(t.get("losses"), f"{t.where}.losses") for n, t in found.items()}
     factors = [task.get("weight") for task in found.values()]
     spec = config.get("weighting") or ConfigDict({"name": "fixed"})
-    if len(found) == 1 and spec.name != "fixed":
+    extra = {key: spec.get(key, False) for key in EXTRA}
+    for key, value in extra.items():
+        if not isinstance(value, bool):
+            raise UserError(f"{WHERE}.{key}={value!r}: give True or False")
+    is_modulator = _is_modulator(spec.name)
+    by_modality = is_modulator or "modalities" in _options(spec.name)
+    alone = modalities(config) if extra[ALONE] or by_modality else ()
+    if alone and len(alone) == 1:
+        raise UserError(
+            f"{WHERE} ({spec.name}) weighs modalities against each other, and config.modalities"
+            " has one: leave it out"
+        )
+    factors += [1.0] * (0 if is_modulator else len(alone))
+    if len(factors) == 1 and spec.name != "fixed" and not is_modulator:
         raise UserError(
             f"{WHERE}={spec.name!r} weighs tasks against each other, and there is one: leave it"
-            " out, or give several in config.tasks"
+            f" out, give several in config.tasks, or set {WHERE}.{ALONE}=True for modalities"
         )
-    one_by_one = spec.get(EXTRA, False)
-    if not isinstance(one_by_one, bool):
-        raise UserError(f"{WHERE}.{EXTRA}={one_by_one!r}: give True or False")
-    options = ConfigDict({key: value for key, value in spec.items() if key != EXTRA})
-    given = {"seed": config.get("seed", 0), "tasks": len(found), "weights": factors}
-    try:
-        made = construct(WEIGHTINGS, options, WHERE, **given)
-        if isinstance(made, LossWeighting):
-            made.init(len(found))  # which may have something to say of their number
-    except ValueError as error:
-        raise UserError(f"{WHERE} ({spec.name}): {error}") from error
-    if isinstance(made, optax.GradientTransformation):
-        return TaskWeights(of_losses, fixed(factors), made, one_by_one)
-    if not isinstance(made, LossWeighting):
+    made = _made(config, spec, factors)
+    if not isinstance(made, LossWeighting | optax.GradientTransformation):
         raise UserError(
             f"{WHERE}.name={spec.name!r} gives a {type(made).__name__}: it must give a"
             " LossWeighting or an optax.GradientTransformation"
         )
-    if one_by_one:
+    is_aggregator = not is_modulator and not isinstance(made, LossWeighting)
+    if extra[ONE_BY_ONE] and not is_aggregator:
         raise UserError(
-            f"{WHERE}.{EXTRA}=True is for aggregators, and {spec.name!r} takes one backward pass:"
-            " leave it out"
+            f"{WHERE}.{ONE_BY_ONE}=True is for aggregators, and {spec.name!r} takes one backward"
+            " pass: leave it out"
         )
-    return TaskWeights(of_losses, made if spec.name == "fixed" else scaled(made, factors))
+    plain = TaskWeights(of_losses, fixed(factors), alone=alone)
+    if is_modulator:
+        return plain._replace(modulator=made)
+    if is_aggregator:
+        return plain._replace(aggregator=made, one_by_one=extra[ONE_BY_ONE])
+    return plain if spec.name == "fixed" else plain._replace(weighting=scaled(made, factors))
+
+
+def _made(config: ConfigDict, spec: ConfigDict, factors: Sequence[float]) -> Any:
+    """What the name of a weighting stands for, with its options."""
+    options = ConfigDict({key: value for key, value in spec.items() if key not in EXTRA})
+    given = {
+        "modalities": modalities(config),
+        "seed": config.get("seed", 0),
+        "tasks": len(factors),
+        "weights": factors,
+    }
+    try:
+        made = construct(WEIGHTINGS, options, WHERE, **given)
+        if isinstance(made, LossWeighting):
+            made.init(len(factors))  # which may have something to say of their number
+    except ValueError as error:
+        raise UserError(f"{WHERE} ({spec.name}): {error}") from error
+    return made
+
+
+def _options(name: str) -> Mapping[str, Any]:
+    found: Callable = entry(WEIGHTINGS, name, f"{WHERE}.name")
+    return options_of(found)
+
+
+def _is_modulator(name: str) -> bool:
+    known = name in WEIGHTINGS
+    return name in MODULATORS or (not known and "modalities" in _options(name))

@@ -10,6 +10,7 @@ from mmjax.errors import UserError
 from mmjax.fusion.pooling.pooled import pool_tokens
 from mmjax.nn.layers.ids import check_ids
 from mmjax.nn.layers.mixup import mixup
+from mmjax.nn.layers.modality_dropout import kept_modalities
 from mmjax.types import Input, Tokens
 
 
@@ -70,12 +71,15 @@ class FusedModel(nn.Module):
         fusion: (tokens by modality, *, deterministic) -> Fused.
         heads: by output: (fused, *, deterministic) -> array with a leading axis B.
         mixup: alpha of the mixup of fused vectors in training (see nn.mixup); 0 mixes nothing.
+        modality_dropout: the share of modalities that the fusion does not see in training, never
+            all of an example (see nn.modality_dropout).
     """
 
     encoders: Mapping[str, nn.Module]
     fusion: nn.Module
     heads: Mapping[str, nn.Module]
     mixup: float = 0.0
+    modality_dropout: float = 0.0
 
     @nn.compact
     def __call__(
@@ -94,7 +98,10 @@ class FusedModel(nn.Module):
             UserError: an input that no encoder takes, none at all, or what the parts raise.
         """
         tokens = encode(self.encoders, inputs, deterministic=deterministic)
-        fused = self.fusion(tokens, deterministic=deterministic)
+        seen = tokens
+        if self.modality_dropout > 0 and not deterministic:
+            seen = self._dropped(tokens)
+        fused = self.fusion(seen, deterministic=deterministic)
         extras = {f"fusion/{name}": value for name, value in fused.extras.items()}
         mixed = {}
         if self.mixup > 0 and not deterministic:
@@ -112,3 +119,12 @@ class FusedModel(nn.Module):
         }
         floats = {name: value.astype(jnp.float32) for name, value in (extras | outputs).items()}
         return floats | encoder_outputs(tokens) | mixed
+
+    def _dropped(self, tokens: Mapping[str, Tokens]) -> dict[str, Tokens]:
+        """The tokens without the modalities that are dropped; losses between encoders see all."""
+        there = jnp.stack([jnp.any(t.mask, axis=1) for t in tokens.values()])
+        kept = kept_modalities(self.make_rng("sample"), there, rate=self.modality_dropout)
+        return {
+            name: Tokens(jnp.where(stays[:, None, None], t.x, 0), t.mask & stays[:, None])
+            for (name, t), stays in zip(tokens.items(), kept, strict=True)
+        }

@@ -95,6 +95,6 @@ CLASSIFICATION = TaskType(
     targets=("a class",),
     encode=of_classes,
     truth=("labels",),
-    keys=("decision", "fusion", "head", "mixup"),
+    keys=("decision", "fusion", "head", "mixup", "modality_dropout"),
     needs=(("fusion", "decision"),),
 )

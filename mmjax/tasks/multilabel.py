@@ -102,6 +102,6 @@ MULTILABEL = TaskType(
     targets=("several classes",),
     encode=of_classes,
     truth=("targets",),
-    keys=("decision", "fusion", "head", "mixup"),
+    keys=("decision", "fusion", "head", "mixup", "modality_dropout"),
     needs=(("fusion", "decision"),),
 )

@@ -105,7 +105,7 @@ REGRESSION = TaskType(
     targets=("a number",),
     encode=scaled,
     truth=("targets", "truth"),
-    keys=("fusion", "head"),
+    keys=("fusion", "head", "modality_dropout"),
     needs=(("fusion",),),
     reads={
         "predictions": "{name}",

@@ -25,6 +25,8 @@ class Experiment:
     weights: of each task's losses, by label: numbers or functions of the step.
     weighting: of the tasks among each other.
     aggregator: of the gradients [tasks ...] of tasks, before the optimizer; None: of their sum.
+    modulator: of the gradient, before the optimizer, by what each modality is good for alone.
+    alone: the modalities whose losses alone are measured; without a modulator, also learned from.
     one_by_one: whether these gradients are computed one after the other.
     augment: (key, batch) -> batch, on the device.
     ema_decay: of the moving average of the parameters; 0 keeps none.
@@ -63,3 +65,5 @@ class Experiment:
     notes: tuple[str, ...] = ()
     aggregator: optax.GradientTransformation | None = None
     one_by_one: bool = False
+    modulator: optax.GradientTransformation | None = None
+    alone: tuple[str, ...] = ()

@@ -48,6 +48,10 @@ class Run:
         if experiment.aggregator is not None:
             first = on_shared(experiment.aggregator, self.trains)
             self.optimizer = optax.chain(first, self.optimizer)
+        if experiment.modulator is not None:
+            self.optimizer = optax.chain(experiment.modulator, self.optimizer)
+        learn_alone = experiment.modulator is None
+        losses = len(experiment.tasks) + learn_alone * len(experiment.alone)
 
         def create() -> TrainState:
             variables = init(jax.random.PRNGKey(experiment.seed))
@@ -58,7 +62,7 @@ class Run:
                 experiment.seed,
                 ema=ema,
                 trains=self.trains,
-                weighting=experiment.weighting.init(len(experiment.tasks)),
+                weighting=experiment.weighting.init(losses),
             )
 
         shapes = jax.eval_shape(create)
@@ -80,6 +84,8 @@ class Run:
             gather=gather,
             per_task_gradients=experiment.aggregator is not None,
             one_by_one=experiment.one_by_one,
+            alone=experiment.alone,
+            learn_alone=learn_alone,
         )
         self._train_step = jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))
         self._fits = False

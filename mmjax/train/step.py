@@ -54,6 +54,8 @@ def train_step(
     gather: Gather = as_they_are,
     per_task_gradients: bool = False,
     one_by_one: bool = False,
+    alone: Sequence[str] = (),
+    learn_alone: bool = True,
 ) -> tuple[TrainState, dict[str, clu_metrics.Metric]]:
     """One update. If the loss or a gradient is not finite, the update is not applied but counted.
 
@@ -72,6 +74,11 @@ def train_step(
             these losses [tasks], and `shared` (see weighting.shared).
         one_by_one: whether gradients of tasks are computed one after the other, which takes longer
             and the memory of one.
+        alone: modalities of which each is also given to the model by itself. The sum of the
+            losses of all tasks is then one more loss for each of them, behind those of the tasks,
+            which weighting and optimizer see as they do these.
+        learn_alone: whether it is; else no gradient is taken of it, and the optimizer is given
+            these losses [M] as `alone`, by keyword.
 
     Returns:
         The state after, and metrics as clu metrics, ready to be merged over steps. Where there are
@@ -85,10 +92,10 @@ def train_step(
         for name in tasks
     }
 
-    def losses_fn(params):
+    def losses_of(params, inputs):
         outputs, model_state = model.apply(
             {"params": gather(params), **state.model_state},
-            inputs_of(tasks, batch),
+            inputs,
             deterministic=False,
             rngs=rngs,
             mutable=list(state.model_state),
@@ -98,33 +105,47 @@ def train_step(
             sum(weight[name][label.partition("/")[0]] * masked_mean(*r) for label, r in of.items())
             for name, of in rows.items()
         ]
-        weighed, weighting_state = weigh(weighting, losses, state.weighting)
-        return weighed, (losses, outputs, rows, model_state, weighting_state)
+        return losses, (outputs, rows, model_state)
+
+    def losses_fn(params):
+        inputs = inputs_of(tasks, batch)
+        losses, found = losses_of(params, inputs)
+        losses += [sum(losses_of(params, {name: inputs[name]})[0]) for name in alone]
+        learned = losses if learn_alone else losses[: len(tasks)]
+        weighed, weighting_state = weigh(weighting, learned, state.weighting)
+        return weighed, (losses, *found, weighting_state)
 
     def loss_fn(params):
         weighed, aux = losses_fn(params)
         return sum(weighed), aux
 
     given: dict[str, Any] = {}
+    losses_seen = len(tasks) + learn_alone * len(alone)
     if per_task_gradients:
         weighed, pull_back, aux = jax.vjp(losses_fn, state.params, has_aux=True)
-        each = list(jnp.eye(len(tasks)))
+        each = list(jnp.eye(losses_seen))
         (grads,) = jax.lax.map(pull_back, each) if one_by_one else jax.vmap(pull_back)(each)
         loss = sum(weighed)
-        (met,) = shared.shared(pull_back, len(tasks))
+        (met,) = shared.shared(pull_back, losses_seen)
         given = {"losses": jnp.stack(weighed), "shared": met}
-        optimizer = optax.with_extra_args_support(optimizer)
     else:
         (loss, aux), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
-    task_losses, outputs, rows, model_state, weighting_state = aux
+    all_losses, outputs, rows, model_state, weighting_state = aux
+    task_losses, of_alone = all_losses[: len(tasks)], all_losses[len(tasks) :]
+    if alone and not learn_alone:
+        given["alone"] = jnp.stack(of_alone)
+    if given:
+        optimizer = optax.with_extra_args_support(optimizer)
     grad_norm = optax.tree.norm(grads)
     finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
 
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params, **given)
+    if given:  # which may make of finite gradients what is not
+        finite &= jnp.isfinite(optax.tree.norm(updates))
     params = optax.apply_updates(state.params, updates)
-    if weighting.observe is not None and len(tasks) > 1:
+    if weighting.observe is not None and losses_seen > 1:
         _, (after, *_) = losses_fn(params)
-        both = jnp.stack(task_losses), jnp.stack(after)
+        both = (jnp.stack(x[:losses_seen]) for x in (all_losses, after))
         weighting_state = weighting.observe(*both, weighting_state)
     ema_params = state.ema_params
     if ema_params is not None:
@@ -159,6 +180,8 @@ def train_step(
         if first:
             metrics[f"{first}loss"] = average(task_loss[None], finite[None])
     one = finite[None]
+    for name, value in zip(alone, of_alone, strict=True):
+        metrics[f"alone/{name}"] = average(value[None], one)
     metrics["loss"] = average(loss[None], one)
     metrics["grad_norm"] = average(grad_norm[None], one)
     metrics["examples"] = clu_metrics.LastValue(batch[MASK].sum().astype(jnp.float32))

@@ -29,6 +29,27 @@ def test_each_name_of_the_table_is_of_its_kind(name):
     assert (found.aggregator is not None) == is_aggregator
     assert isinstance(found.weighting, weighting.LossWeighting)
     assert is_aggregator == isinstance(found.aggregator, optax.GradientTransformation)
+    assert (found.modulator is not None) == (name in factory.MODULATORS)
+    assert bool(found.alone) == (name in (*factory.MODULATORS, "mmpareto"))
+
+
+def test_each_modality_alone_may_be_a_further_task_also_of_one():
+    config = config_with({"name": "famo", "alone": True}, name="fusion:tiny")
+    found = task_weights(config)
+    assert found.alone == config.modalities
+    assert found.weighting.init(1 + len(found.alone)).logits.shape == (1 + len(found.alone),)
+    plain = task_weights(config_with({"name": "fixed", "alone": True}, name="fusion:tiny"))
+    weights, _ = plain.weighting.update(jnp.ones(1 + len(found.alone)), None)
+    np.testing.assert_array_equal(weights, 1.0)
+    for name in ("agm", "ogm_ge", "mmpareto"):
+        assert task_weights(config_with(name, name="fusion:tiny")).alone == config.modalities
+
+
+def test_one_modality_has_nothing_to_be_weighed_against():
+    config = config_with("ogm_ge", name="fusion:tiny")
+    config.modalities = config.modalities[:1]
+    with pytest.raises(UserError, match="config.modalities has one"):
+        task_weights(config)
 
 
 def test_the_default_is_the_weights_of_the_tasks():
@@ -75,6 +96,9 @@ def test_a_name_may_be_an_import_path():
         ({"name": "scheduled", "start": (1.0,), "end": (1.0,)}, "there are 2 tasks"),
         ({"name": "pcgrad", "one_by_one": 3}, "config.weighting.one_by_one=3: give True or False"),
         ({"name": "famo", "one_by_one": True}, "is for aggregators"),
+        ({"name": "ogm_ge", "one_by_one": True}, "is for aggregators"),
+        ({"name": "famo", "alone": 1}, "config.weighting.alone=1: give True or False"),
+        ({"name": "ogm_ge", "modalities": ("a",)}, "unknown 'modalities'"),
         ("mmjax.types:Tokens", "config.weighting.x is missing|must give a LossWeighting"),
         ("optax:constant_schedule", "config.weighting.value is missing"),
         ({"name": "optax:constant_schedule", "value": 1.0}, "must give a LossWeighting"),

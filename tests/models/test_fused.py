@@ -231,3 +231,18 @@ def test_mistakes_are_told_in_one_line(given, message):
     image = inputs(content(), presence())["image"]
     with pytest.raises(UserError, match=message):
         model("multiply").init(jax.random.key(0), dict.fromkeys(given, image))
+
+
+def test_modality_dropout_hides_a_modality_from_the_fusion_in_training_only():
+    """At a rate near 1 the fusion sees one modality, and answers as if the other were not there."""
+    built = model("concat").clone(modality_dropout=0.999)
+    plain, given = model("concat"), inputs(content(), presence())
+    params = plain.init(jax.random.key(0), given)
+    same = built.apply(params, given)
+    np.testing.assert_array_equal(same["answer"], plain.apply(params, given)["answer"])
+    dropped = built.apply(params, given, deterministic=False, rngs={"sample": jax.random.key(1)})
+    alone = [plain.apply(params, {name: given[name]})["answer"] for name in ("image", "text")]
+    distances = jnp.stack([jnp.abs(dropped["answer"] - x).max(axis=1) for x in alone])
+    assert distances.min(axis=0).max() < 1e-5
+    assert set(np.asarray(distances.argmin(axis=0))) == {0, 1}
+    np.testing.assert_array_equal(dropped["encoder/text"], same["encoder/text"])

@@ -264,6 +264,11 @@ def _together(tree: Mapping[str, Any]) -> None:
         raise UserError("config.decision fuses the decisions of one task: leave it out")
     if tree["decision"] and tree["mixup"]:
         raise UserError("config.mixup mixes fused vectors, and config.decision has none: keep one")
+    if tree["decision"] and tree["modality_dropout"]:
+        raise UserError(
+            "config.modality_dropout is of what a fusion sees, and config.decision has none: keep"
+            " one"
+        )
     sizes = [key for key in ("batch_size", "images_per_batch") if key in data]
     if len(sizes) != 1:
         raise UserError(

@@ -95,6 +95,7 @@ KEYS: Mapping[str, Key] = {
     "fusion": Key(Part, "combines all modalities", ABSENT),
     "decision": Key(str, "combines a decision for each modality", "", names=("", *COMBINATIONS)),
     "mixup": Key(float, "alpha of the mixup of fused vectors", 0.0, least=0),
+    "modality_dropout": Key(float, "share of modalities dropped in training", 0.0, 0, below=1),
     "model": Key(Part, "a published dual encoder, such as CLIP", ABSENT),
     "alignment": Key(Part, "projections into the shared space, such as {'embedding': 64}", ABSENT),
     "matching": Key(Part, "a fusion that recognises matching pairs", ABSENT),

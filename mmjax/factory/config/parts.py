@@ -127,7 +127,7 @@ def part_at(tree: Mapping[str, Any], path: Path) -> Named | None:
         case ("tuning",):
             return Named(TUNINGS)
         case ("weighting",):
-            return Named(WEIGHTINGS, extra={EXTRA: bool}, given=GIVEN)
+            return Named(WEIGHTINGS, extra=EXTRA, given=GIVEN)
         case (pretrained.MODEL,):
             return Named({pretrained.NAME: WHOLE})
         case ("alignment",):

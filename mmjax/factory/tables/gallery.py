@@ -14,7 +14,7 @@ from mmjax.factory.tables.encoders import ENCODERS
 from mmjax.factory.tables.fusions import FUSIONS
 from mmjax.factory.tables.losses import LOSSES, PENALTIES
 from mmjax.factory.tables.metrics import DATASET_METRICS, ROW_METRICS, TEXT_METRICS
-from mmjax.factory.tables.weightings import AGGREGATORS, LOSS_WEIGHTINGS
+from mmjax.factory.tables.weightings import AGGREGATORS, LOSS_WEIGHTINGS, MODULATORS
 from mmjax.interop.architectures import ARCHITECTURES
 
 BEGIN, END = "<!-- {} -->", "<!-- end of {} -->"
@@ -102,8 +102,12 @@ def metrics() -> str:
 
 def weightings() -> str:
     """The tables of weightings of tasks."""
-    tables = table(LOSS_WEIGHTINGS, "loss weighting"), table(AGGREGATORS, "gradient aggregator")
-    return "\n\n".join(tables)
+    kinds = {
+        "loss weighting": LOSS_WEIGHTINGS,
+        "gradient aggregator": AGGREGATORS,
+        "modulator of modalities": MODULATORS,
+    }
+    return "\n\n".join(table(entries, kind) for kind, entries in kinds.items())
 
 
 def architectures() -> str:

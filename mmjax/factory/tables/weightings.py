@@ -1,8 +1,10 @@
-"""The tables of ways to weigh tasks against each other, of two kinds.
+"""The tables of ways to weigh tasks, or modalities, against each other, of three kinds.
 
 A loss weighting, a `LossWeighting`, follows the losses and takes one backward pass. An aggregator,
-an optax transformation of gradients [tasks ...], takes one for each task. What an import path names
-is of the kind of what it returns.
+an optax transformation of gradients [tasks ...], takes one for each task. A modulator, an optax
+transformation of a single gradient, is told what each modality is good for alone. What an import
+path names is of the kind of what it returns; a transformation with the option `modalities` that
+is no aggregator of the table is a modulator.
 """
 
 from collections.abc import Callable, Mapping
@@ -35,15 +37,24 @@ AGGREGATORS: Mapping[str, Callable[..., optax.GradientTransformation]] = {
     "imtl_g": weighting.imtl_g,
     "mean": weighting.mean_of_tasks,
     "mgda": weighting.mgda,
+    "mmpareto": weighting.mmpareto,
     "nash_mtl": weighting.nash_mtl,
     "pcgrad": weighting.pcgrad,
     "rgw": weighting.random_gradients,
     "sum": weighting.sum_of_tasks,
     "upgrad": weighting.upgrad,
 }
+MODULATORS: Mapping[str, Callable[..., optax.GradientTransformation]] = {
+    "agm": weighting.agm,
+    "ogm_ge": weighting.ogm_ge,
+}
 WEIGHTINGS: Mapping[str, Callable[..., LossWeighting | optax.GradientTransformation]] = {
     **LOSS_WEIGHTINGS,
     **AGGREGATORS,
+    **MODULATORS,
 }
-GIVEN = ("tasks", "weights")  # options that the tasks of a config say
-EXTRA = "one_by_one"  # of aggregators: gradients one after the other
+GIVEN = ("modalities", "tasks", "weights")  # options that the rest of a config says
+# Of aggregators: gradients one after the other. Of all but modulators: each modality alone is a
+# further task.
+ONE_BY_ONE, ALONE = "one_by_one", "alone"
+EXTRA: Mapping[str, type] = {ONE_BY_ONE: bool, ALONE: bool}

@@ -33,6 +33,10 @@ from mmjax.train.weighting.losses.rates import dwa as dwa
 from mmjax.train.weighting.losses.rates import famo as famo
 from mmjax.train.weighting.losses.scalarizations import gls as gls
 from mmjax.train.weighting.losses.scalarizations import stch as stch
+from mmjax.train.weighting.modalities.blending import gradient_blending as gradient_blending
+from mmjax.train.weighting.modalities.modulation import agm as agm
+from mmjax.train.weighting.modalities.modulation import ogm_ge as ogm_ge
+from mmjax.train.weighting.modalities.pareto import mmpareto as mmpareto
 from mmjax.train.weighting.schedules import Weight as Weight
 from mmjax.train.weighting.schedules import cosine as cosine
 from mmjax.train.weighting.schedules import exponential as exponential

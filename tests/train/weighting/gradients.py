@@ -10,7 +10,7 @@ from mmjax.train import weighting
 
 TASKS = 3
 LOSSES = jnp.array([1.0, 0.5, 2.0])
-AGGREGATORS = {
+AGGREGATORS = {  # but for MMPareto, which is not of tasks alone
     "aligned_mtl": weighting.aligned_mtl(),
     "cagrad": weighting.cagrad(),
     "db_mtl": weighting.db_mtl(tasks=TASKS, decay=0.0),
