@@ -1,7 +1,7 @@
 """Rows of a table, decoded when they are needed -> batches."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,6 +59,16 @@ class TableSplit:
             return {name: w.value(self.table, index, row) for name, w in wanted.items()}
         except (ValueError, UserError) as error:
             raise UserError(f"{self.table.where(index)}: {error}") from error
+
+    def texts(self, modality: str) -> Iterator[str]:
+        """The texts of all rows, of which a tokenizer is made; broken rows have none."""
+        for position in range(len(self)):
+            try:
+                text = self.values(position, (modality,))[modality]
+            except UserError:
+                continue  # it is counted when the row is used
+            if text is not None:
+                yield text
 
 
 class TableExamples:
