@@ -9,7 +9,7 @@ import numpy as np
 
 from mmjax.data.columns import cells, media
 from mmjax.data.columns.guessing import Guess, form_of, guess_of
-from mmjax.data.tables.table import Table
+from mmjax.data.tables.table import Table, spread
 from mmjax.errors import UserError, nearest
 
 TYPES = tuple(cells.PARSERS)
@@ -74,7 +74,7 @@ def infer_columns(
     types: Mapping[str, str] | None = None,
     root: str = "",
 ) -> dict[str, Column]:
-    """Guesses the type of each column from evenly spaced rows; broken ones are left out.
+    """Guesses the type of each column from rows all over the table; broken ones are left out.
 
     Args:
         table: any.
@@ -95,8 +95,7 @@ def infer_columns(
             )
         if kind.partition(":")[0] not in TYPES:
             raise UserError(f"types.{name}={kind!r}: unknown; {nearest(kind, TYPES)}")
-    count = min(sample, len(table))
-    chosen = np.unique(np.linspace(0, len(table) - 1, count).astype(int)).tolist()
+    chosen = spread(len(table), sample)
     seen = {name: _Seen([], [], {}) for name in table.columns}
     first, read = None, 0
     for index in chosen:
