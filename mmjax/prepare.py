@@ -1,4 +1,4 @@
-"""Writes any table of a user's as records that are read fast, or checks all of it.
+"""Writes any table of a user's as records with its files inside, or checks all of it.
 
 mmjax-prepare SRC DST [--processes=N]
 mmjax-prepare SRC --check [--report=FILE]

@@ -67,16 +67,14 @@ def _audio(seen: Seen) -> Choice:
 
 
 def _series(seen: Seen) -> Choice:
-    sizes = [np.shape(value) for value in seen.values if np.ndim(value) == 2] or [(8, 1)]
-    steps = min(int(np.percentile([size[0] for size in sizes], 95)), MAX_STEPS)
+    steps, features = seen.wanted.shape
+    steps = min(steps, MAX_STEPS)
     encoder = {"name": "transformer", "patch": max(1, steps // 32), "layers": 2, "dropout": 0.1}
-    return Choice(encoder, (max(steps, 1), sizes[0][1]))
+    return Choice(encoder, (steps, features))
 
 
 def _vector(seen: Seen) -> Choice:
-    features = seen.wanted.features
-    size = len(features) if features is not None else np.size(seen.values[0])
-    return Choice({"name": "mlp", "hidden": (128,), "dropout": 0.1}, (int(size),))
+    return Choice({"name": "mlp", "hidden": (128,), "dropout": 0.1}, seen.wanted.shape)
 
 
 CHOICES: Mapping[str, Callable[[Seen], Choice]] = {

@@ -152,7 +152,7 @@ SPLITS: Mapping[type, Handling] = MappingProxyType(
         ),
         TableSplit: Handling(
             named=lambda split, _: split,  # its data set was told the columns
-            texts=lambda split, names: split.texts(names),
+            texts=lambda split, names: [t for n in dict.fromkeys(names) for t in split.texts(n)],
             strings=lambda split, names: [n for n in names if split.inputs[n].kind == "text"],
             targets=lambda split: dict(split.targets),
             with_targets=lambda split, targets: dataclasses.replace(split, targets=dict(targets)),

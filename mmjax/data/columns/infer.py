@@ -9,7 +9,7 @@ import numpy as np
 
 from mmjax.data.columns import cells, media
 from mmjax.data.columns.guessing import Guess, form_of, guess_of
-from mmjax.data.tables.table import Table
+from mmjax.data.tables.table import Table, spread
 from mmjax.errors import UserError, nearest
 
 TYPES = tuple(cells.PARSERS)
@@ -32,6 +32,8 @@ class Column:
     note: what else is to be said.
     problem: why the column cannot be used; "" if it can.
     inside: whether cells hold files or pixels themselves, not their paths.
+    shape: of lists of numbers [F] and series [T F]: what most are, and the longest of the rows that
+        were looked at; () of all else.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Column:
     note: str = ""
     problem: str = ""
     inside: bool = False
+    shape: tuple[int, ...] = ()
 
     def parse(self, value: Any) -> Any:
         """See cells.parse."""
@@ -71,7 +74,7 @@ def infer_columns(
     types: Mapping[str, str] | None = None,
     root: str = "",
 ) -> dict[str, Column]:
-    """Guesses the type of each column from evenly spaced rows; broken ones are left out.
+    """Guesses the type of each column from rows all over the table; broken ones are left out.
 
     Args:
         table: any.
@@ -92,8 +95,7 @@ def infer_columns(
             )
         if kind.partition(":")[0] not in TYPES:
             raise UserError(f"types.{name}={kind!r}: unknown; {nearest(kind, TYPES)}")
-    count = min(sample, len(table))
-    chosen = np.unique(np.linspace(0, len(table) - 1, count).astype(int)).tolist()
+    chosen = spread(len(table), sample)
     seen = {name: _Seen([], [], {}) for name in table.columns}
     first, read = None, 0
     for index in chosen:
@@ -122,11 +124,13 @@ def _column(table: Table, name: str, seen: _Seen, read: int, given: str, root: s
         values = [value for value in values if not cells.is_missing(value)]
         for key in [key for key in seen.different if cells.is_missing(key)]:
             del seen.different[key]
-    wrong, first = 0, ""
+    wrong, first, shapes = 0, "", []
     for value, index in zip(seen.values, seen.rows, strict=True):
         try:
             if guess.type in TYPES:
-                cells.parse(guess.type, value, guess.form)
+                parsed = cells.parse(guess.type, value, guess.form)
+                if guess.type in (cells.NUMBERS, cells.SERIES) and parsed is not None:
+                    shapes.append(parsed.shape)
         except ValueError as error:
             wrong += 1
             first = first or f"{table.where(index)}: {error}"
@@ -148,6 +152,7 @@ def _column(table: Table, name: str, seen: _Seen, read: int, given: str, root: s
         form=guess.form,
         note=note,
         problem=problem,
+        shape=_usual(shapes),
         inside=any(isinstance(value, (bytes, np.ndarray)) for value in values),
     )
 
@@ -177,6 +182,16 @@ def _look(
     elif others:
         note = f"{others} of {len(places)} files hold something else by their first bytes"
     return note, problem
+
+
+def _usual(shapes: list[tuple[int, ...]]) -> tuple[int, ...]:
+    """The most frequent length of the last axis, and the longest of the first of two."""
+    if not shapes:
+        return ()
+    widths = [shape[-1] for shape in shapes]
+    width = max(set(widths), key=lambda width: (widths.count(width), width))
+    steps = [shape[0] for shape in shapes if shape[-1] == width]
+    return (width,) if len(shapes[0]) == 1 else (max(steps), width)
 
 
 def _said(value: Any) -> str:

@@ -1,8 +1,7 @@
 """Rows of a table, decoded when they are needed -> batches."""
 
 import dataclasses
-import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,17 +51,6 @@ class TableSplit:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def texts(self, modalities: Iterable[str]) -> list[str]:
-        """All texts that some modalities read; broken rows are left out, and counted later."""
-        found = []
-        for position, name in itertools.product(range(len(self)), dict.fromkeys(modalities)):
-            try:
-                text = self.values(position, (name,))[name]
-            except UserError:
-                continue
-            found += [] if text is None else [text]
-        return found
-
     def values(self, position: int, modalities: Sequence[str]) -> dict[str, Any]:
         """What readers take of a row, by modality; None where it is empty.
 
@@ -77,6 +65,16 @@ class TableSplit:
             return {name: w.value(self.table, index, row) for name, w in wanted.items()}
         except (ValueError, UserError) as error:
             raise UserError(f"{self.table.where(index)}: {error}") from error
+
+    def texts(self, modality: str) -> Iterator[str]:
+        """The texts of all rows, of which a tokenizer is made; broken rows have none."""
+        for position in range(len(self)):
+            try:
+                text = self.values(position, (modality,))[modality]
+            except UserError:
+                continue  # it is counted when the row is used
+            if text is not None:
+                yield text
 
 
 class TableExamples:

@@ -40,6 +40,11 @@ class Wanted:
     features: Features | None = None
     root: str = ""
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of a vector [F], and of a series [T F] as long as the longest that was looked at."""
+        return self.columns[0].shape if self.features is None else (len(self.features),)
+
     def value(self, table: Table, index: int, row: Mapping[str, Any]) -> Any:
         """What a reader of this kind takes of a row: a path or bytes, a text, an array; or None.
 

@@ -1,1 +1,1 @@
-"""Tables are checked, and written as records that are read fast."""
+"""Tables are checked, and written as records with their files inside."""

@@ -3,13 +3,15 @@
 import hashlib
 import itertools
 import logging
+import os
 from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Int64
 
 from mmjax.data.columns import media
-from mmjax.data.tables.table import Table
+from mmjax.data.tables.files import is_remote
+from mmjax.data.tables.table import Table, spread
 from mmjax.errors import UserError
 
 LOOKED_AT = 1000  # rows of each split whose contents are compared
@@ -49,13 +51,12 @@ def warn_of_contents(
 ) -> int:
     """Warns of files of equal content in two splits, looking at LOOKED_AT rows of each.
 
-    Files that cannot be read are left out: they are counted when they are used.
+    Large files, those far away and those that cannot be read are left out.
     """
     found: dict[str, dict[bytes, int]] = {}
     for name, rows in splits.items():
-        step = max(1, len(rows) // LOOKED_AT)
         of_split = found.setdefault(name, {})
-        for index in rows[::step][:LOOKED_AT].tolist():
+        for index in rows[spread(len(rows), LOOKED_AT)].tolist():
             digest = _digest(table, column, index, root)
             if digest:
                 of_split.setdefault(digest, index)
@@ -75,8 +76,7 @@ def _digest(table: Table, column: str, index: int, root: str) -> bytes:
         if isinstance(value, np.ndarray):
             data = value.tobytes()
         elif isinstance(value, (str, bytes)):
-            value = media.opened(value, table.folder(index), root)
-            data = value if isinstance(value, bytes) else _content(value)
+            data = value if isinstance(value, bytes) else _content(value, table.folder(index), root)
         else:
             return b""
     except (UserError, OSError) as error:
@@ -85,10 +85,13 @@ def _digest(table: Table, column: str, index: int, root: str) -> bytes:
     return hashlib.blake2b(data, digest_size=16).digest() if data else b""
 
 
-def _content(path: str) -> bytes:
+def _content(value: str, folder: str, root: str) -> bytes:
+    """The content of a file on this machine, if it is not too large to be read for this."""
+    path = media.resolve(value, folder, root)
+    if is_remote(path) or os.path.getsize(path) > MAX_BYTES:
+        return b""
     with open(path, "rb") as file:
-        data = file.read(MAX_BYTES + 1)
-    return data if len(data) <= MAX_BYTES else b""
+        return file.read()
 
 
 def _warn(

@@ -73,8 +73,13 @@ class Folders:
 
 def _files(root: str) -> list[tuple[tuple[str, ...], str]]:
     """The folders below the root, and the path of each file in them."""
-    found = []
+    found, walked = [], set()
     for folder, inner, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in walked:  # a link to a folder that it lies in
+            inner.clear()
+            continue
+        walked.add(real)
         inner[:] = sorted(name for name in inner if not name.startswith("."))
         parts = Path(folder).relative_to(root).parts
         found += [

@@ -28,6 +28,7 @@ SPLIT_NAMES = {
     "testing": "test",
     "eval": "test",
 }
+RUNS = 20  # of rows that are looked at to know a table
 _EMPTY = ("NAType", "NaTType")  # what pandas has for an empty cell, besides NaN
 _logger = logging.getLogger(__name__)
 
@@ -120,6 +121,20 @@ def plain(value: Any) -> Cell:
     if isinstance(value, Mapping) and value.keys() == {"bytes", "path"}:  # of Hugging Face datasets
         return value["bytes"] if value["bytes"] is not None else value["path"]
     return value
+
+
+def spread(rows: int, wanted: int) -> list[int]:
+    """About so many of the rows, in their order: short runs all over the table.
+
+    Runs, since rows that lie side by side often come out of one group of a file, which is read as a
+    whole.
+    """
+    if rows <= wanted:
+        return list(range(rows))
+    runs = min(RUNS, wanted)
+    length = wanted // runs
+    starts = np.linspace(0, rows - length, runs).astype(int).tolist()
+    return sorted({start + step for start in starts for step in range(length)})
 
 
 class Joined:

@@ -160,3 +160,10 @@ def test_files_of_equal_first_bytes_are_different_ones():
     assert (found.type, found.distinct) == ("image", 3)
     assert found.examples == ("109 bytes",) * 3
     assert found.inside
+
+
+def test_lists_and_series_have_the_shape_of_most_and_of_the_longest():
+    assert one([[1.0, 2.0, 3.0]] * N + [[1.0]]).shape == (3,)
+    assert one([[[1, 2]] * (i % 7 + 1) for i in range(N)]).shape == (7, 2)
+    assert one([[1.0] * (i % 5 + 1) for i in range(N)]).shape == (5, 1)
+    assert one(["a", "b"]).shape == ()

@@ -69,6 +69,10 @@ def test_values_are_what_readers_take(photos, tmp_path):
     assert values["photo"] == str(tmp_path / "images" / f"{row}.png")
     assert values["caption"].startswith(f"photo {row} of")
     assert values["table"][0] == row * 1.5
+    texts = list(split.texts("caption"))
+    assert len(texts) == len(split)
+    assert texts[3] == values["caption"]
+    assert split.inputs["table"].shape == (1 + 21,)  # the age, and 20 patients or another
 
 
 def test_a_column_says_the_splits(tmp_path):

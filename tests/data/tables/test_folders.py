@@ -53,3 +53,9 @@ def test_a_folder_of_tables_is_their_rows(tmp_path):
 def test_a_folder_without_files_is_one_line(tmp_path):
     with pytest.raises(UserError, match="no files there"):
         open_table(tmp_path)
+
+
+def test_a_link_to_a_folder_above_does_not_go_round(tmp_path):
+    make(tmp_path, "cat/1.png")
+    (tmp_path / "cat" / "up").symlink_to(tmp_path)
+    assert of(open_table(tmp_path), "file") == [(str(tmp_path / "cat/1.png"),)]

@@ -6,6 +6,7 @@ import pytest
 
 from mmjax.data.tables.memory import of_tfds
 from mmjax.data.tables.opening import open_table
+from mmjax.data.tables.table import spread
 from mmjax.errors import UserError
 from tests.data.tables.files import again, rows
 
@@ -73,3 +74,15 @@ def test_a_data_set_of_tfds(built):
     assert row["image"].startswith(b"\x89PNG")
     assert row["split"] in ("train", "validation", "test")
     assert again(table).read(0)["image"] == table.read(0)["image"]
+
+
+def test_rows_that_are_looked_at_are_short_runs_all_over():
+    assert spread(7, 10) == list(range(7))
+    for count, wanted in ((1000, 100), (1001, 1000), (10**6, 1000), (30, 7)):
+        found = spread(count, wanted)
+        assert wanted * 0.9 <= len(found) <= wanted
+        assert found == sorted(set(found))
+        assert (found[0], found[-1]) == (0, count - 1)
+    runs = np.split(spread(10**6, 1000), np.flatnonzero(np.diff(spread(10**6, 1000)) > 1) + 1)
+    assert len(runs) == 20
+    assert {len(run) for run in runs} == {50}
