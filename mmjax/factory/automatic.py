@@ -161,6 +161,8 @@ def filled_by_data(config: ConfigDict, splits: Mapping[str, TableSplit]) -> Conf
     _ask(tree, train)
     if "alignment" not in tree:
         tree.setdefault("fusion", fusion)
+    if len(names) > 1 and "fusion" in tree:
+        tree.setdefault("modality_dropout", 0.1)
     _train(tree, rows)
     return ConfigDict(tree)
 
@@ -212,6 +214,7 @@ def _train(tree: dict[str, Any], rows: int) -> None:
     train.setdefault("eval_every", max(steps // 10, 1))
     train.setdefault("log_every", max(steps // 20, 1))
     train.setdefault("patience", 5)
+    train.setdefault("baselines", True)
     optimizer.setdefault("name", "adamw")
     optimizer.setdefault("schedule", "warmup_cosine")
     optimizer.setdefault("learning_rate", 1e-3)

@@ -1,6 +1,8 @@
 """Config -> the whole experiment."""
 
+import dataclasses
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,11 +16,12 @@ from mmjax.data.pipeline import loader, resampling, scaling, tokenizer
 from mmjax.data.sources.targets import CATEGORY
 from mmjax.errors import UserError
 from mmjax.factory import rehearsal
+from mmjax.factory.baselines import asked_of, linear_scores
 from mmjax.factory.checkpoints import begin, delta, joint, pretrained
 from mmjax.factory.config.asked import asked
 from mmjax.factory.config.check import checked
-from mmjax.factory.config.stored import completed
-from mmjax.factory.make_model import example_inputs, modalities, texts
+from mmjax.factory.config.stored import completed, stored_config
+from mmjax.factory.make_model import example_inputs, kind_of, modalities, texts
 from mmjax.factory.make_readers import make_readers, text_encoders
 from mmjax.factory.make_tasks import Questions, check_outputs, tasks, with_targets
 from mmjax.factory.make_training import make_augment, make_optimizer, make_schedule
@@ -27,9 +30,15 @@ from mmjax.factory.splits import Made, Split, handling, named
 from mmjax.factory.tables.names import DATASETS, construct, entry, options_of
 from mmjax.factory.tuning import model, trains
 from mmjax.train import sharding
+from mmjax.train.budget import affordable_steps
 from mmjax.train.checkpoints import workdir
-from mmjax.train.experiment import Experiment
+from mmjax.train.experiment import Baselines, Experiment
 
+# Keys that count steps, besides train.steps.
+OF_STEPS = (
+    *(("train", key) for key in ("log_every", "eval_every", "checkpoint_every")),
+    ("optimizer", "warmup_steps"),
+)
 Scales = Mapping[str, scaling.Scale]
 # Keys of config.data that a data set gets where it has an option of that name.
 OF_DATA = ("cache", "columns", "dir", "files", "image_size", "target")
@@ -116,7 +125,7 @@ def experiment(
     Raises:
         UserError: whatever is wrong with the config, the workdir or the data.
     """
-    config = checked(config)
+    config = with_stored_steps(checked(config), directory)
     c = config.data
     tasks(config)  # what it names is checked before any data are prepared
     among = task_weights(config)
@@ -187,10 +196,18 @@ def experiment(
     def eval_data(split: str) -> Any:
         return loader.eval_batches(examples(split), reading)
 
+    def baselines() -> dict[str, Baselines]:
+        kinds = {name: kind_of(config, name) for name in modalities(config)}
+        train, test = train_data(), eval_data("test")
+        try:
+            return linear_scores(train, test, kinds=kinds, targets=asked_of(questions))
+        finally:
+            train.close()
+
     notes = begin.notes_on(config, path, changed)
     if changed and not only_test:  # now that nothing is wrong with it
         workdir.open_workdir(directory, config.to_dict(), completed)
-    return path, Experiment(
+    found = Experiment(
         model=built_model,
         first_variables=functools.partial(
             begin.first_variables, config, path, make, example, vocabulary_size > 0
@@ -216,5 +233,40 @@ def experiment(
         mesh=mesh,
         schedule=make_schedule(config),
         keep=config.train.keep,
+        baselines=baselines if config.train.baselines else None,
         notes=notes,
     )
+    if config.train.minutes and not only_test and not workdir.has_checkpoints(path):
+        config = within_minutes(config, found, path)
+        workdir.open_workdir(directory, config.to_dict(), completed)
+        make = functools.partial(make_optimizer, config)
+        found = dataclasses.replace(found, make_optimizer=make, schedule=make_schedule(config))
+    return path, found
+
+
+def within_minutes(config: ConfigDict, experiment: Experiment, path: Path) -> ConfigDict:
+    """A config with no more steps than fit into config.train.minutes; intervals shrink as much."""
+    affordable = affordable_steps(experiment, path, 60 * config.train.minutes)
+    if affordable >= config.train.steps:
+        return config
+    share = affordable / config.train.steps
+    config = ConfigDict(config)
+    config.train.steps = affordable
+    for part, key in OF_STEPS:
+        if config[part][key]:
+            config[part][key] = max(1, math.ceil(config[part][key] * share))
+    return config
+
+
+def with_stored_steps(config: ConfigDict, directory: str) -> ConfigDict:
+    """A config with the steps of a run that goes on, where its time was measured once."""
+    path = Path(directory).expanduser()
+    if not (config.train.minutes and workdir.has_config(path) and workdir.has_checkpoints(path)):
+        return config
+    stored = stored_config(path)
+    if stored.train.minutes != config.train.minutes:
+        return config
+    config = ConfigDict(config)
+    for part, key in (("train", "steps"), *OF_STEPS):
+        config[part][key] = stored[part][key]
+    return config

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import optax
@@ -13,6 +13,17 @@ from mmjax.train.loop import Schedule
 from mmjax.train.partition import Base
 from mmjax.train.weighting import LossWeighting, Weight
 from mmjax.types import Input
+
+
+class Baselines(NamedTuple):
+    """What a task's results are compared with.
+
+    metric: of the task, by its name.
+    scores: of other models on the same rows, by what they are.
+    """
+
+    metric: str
+    scores: Mapping[str, float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +51,7 @@ class Experiment:
     trains: parameters -> which of them train, as a tree of booleans; None if all do.
     base: parameters -> what the checkpoints leave out; None if they hold all.
     mesh, schedule, keep: the devices, what happens when, and how many checkpoints stay.
+    baselines: () -> what the results of each task are compared with; None for nothing.
     notes: lines to print before a run that goes on with another config.
     """
 
@@ -62,6 +74,7 @@ class Experiment:
     mesh: Mesh
     schedule: Schedule
     keep: int
+    baselines: Callable[[], Mapping[str, Baselines]] | None = None
     notes: tuple[str, ...] = ()
     aggregator: optax.GradientTransformation | None = None
     one_by_one: bool = False

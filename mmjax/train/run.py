@@ -17,6 +17,7 @@ from mmjax.tasks.task import prefix
 from mmjax.train import sharding
 from mmjax.train.checkpoints import workdir
 from mmjax.train.checkpoints.checkpoint import Checkpoints
+from mmjax.train.compare import compare, without
 from mmjax.train.evaluate import Evaluation, evaluate, in_slices
 from mmjax.train.experiment import Experiment
 from mmjax.train.host import memory_check, processes
@@ -130,12 +131,21 @@ class Run:
             self._fits = True
         return self._train_step(state, batch)
 
-    def evaluate(self, variables: Any, split: str, tuned: Tuned | None = None) -> Evaluation:
-        """The evaluation of a split; `tuned`: by task, what was tuned on the validation split."""
+    def evaluate(
+        self, variables: Any, split: str, tuned: Tuned | None = None, only: str = ""
+    ) -> Evaluation:
+        """The evaluation of a split.
+
+        Args:
+            tuned: by task, what was tuned on the validation split.
+            only: the modality that alone is shown; "": all.
+        """
+        batches = self.points(self.experiment.eval_data(split))
+        hidden = [name for name in self.experiment.example if only not in ("", name)]
         return evaluate(
             self.eval_step,
             variables,
-            self.points(self.experiment.eval_data(split)),
+            (without(batch, hidden) for batch in batches) if hidden else batches,
             self.put,
             split=split,
             tasks=self.experiment.tasks,
@@ -185,6 +195,8 @@ class Run:
                 {name: result.counts[key] for name, key in of_task.items()},
                 baselines,
             )
+        if self.experiment.baselines is not None:
+            compare(self, variables, result, tuned)
         return {f"test/{name}": value for name, value in result.metrics.items()}
 
 

@@ -120,6 +120,7 @@ KEYS: Mapping[str, Key] = {
     "optimizer.layer_decay": Key(float, "layer-wise decay of the learning rate", 1.0, most=1),
     "optimizer.unfreeze": Key(Any, "(pattern, step) pairs: trains from that step", ()),
     "train.steps": _count("number of training steps"),
+    "train.baselines": Key(bool, "compare with linear models and each modality alone", False),
     "train.minutes": Key(
         float, "of training at most, by a first measurement; 0: no limit", 0.0, least=0
     ),

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
+from mmjax.data.pipeline import simple_features as simple
 from mmjax.data.pipeline.scaling import Scale
 from mmjax.data.readers import by_kind, lengths
 from mmjax.factory.tables.encoders import ENCODERS
@@ -53,6 +54,7 @@ class Kind(NamedTuple):
     sizes: the names of an example's axes.
     encoders: what encodes it, by name.
     reader: what turns the values that users have into inputs.
+    simple: (values, mask) -> features without learning, of which linear models are the baselines.
     usual: keys of config.data that say its shape, and the shape that they say, where
         config.data.shapes does not.
     files: whether a string is the path of a file.
@@ -67,6 +69,7 @@ class Kind(NamedTuple):
     sizes: tuple[str, ...]
     encoders: Mapping[str, Callable]
     reader: Callable[[Wanted], Reader]
+    simple: Callable[..., Any]
     usual: tuple[str, Callable[[int], tuple[int, ...]]] | None = None
     files: bool = False
     words: bool = False
@@ -124,13 +127,16 @@ def _videos(wanted: Wanted) -> Reader:
 
 
 KINDS: Mapping[str, Kind] = {
-    "audio": Kind(jnp.float32, 1, ("samples",), ENCODERS["audio"], _sounds, files=True),
+    "audio": Kind(
+        jnp.float32, 1, ("samples",), ENCODERS["audio"], _sounds, simple.audio, files=True
+    ),
     "image": Kind(
         jnp.uint8,
         0,
         ("height", "width", "3"),
         ENCODERS["image"],
         _images,
+        simple.image,
         usual=("image_size", lambda size: (size, size, 3)),
         files=True,
         augmentations={
@@ -145,6 +151,7 @@ KINDS: Mapping[str, Kind] = {
         ("steps", "features"),
         ENCODERS["series"],
         _steps,
+        simple.series,
         scaled=True,
         step_axes=1,
     ),
@@ -154,16 +161,20 @@ KINDS: Mapping[str, Kind] = {
         ("words",),
         ENCODERS["text"],
         _texts,
+        simple.text,
         usual=("text_length", lambda length: (length,)),
         words=True,
     ),
-    "vector": Kind(jnp.float32, 1, ("features",), ENCODERS["vector"], _arrays, scaled=True),
+    "vector": Kind(
+        jnp.float32, 1, ("features",), ENCODERS["vector"], _arrays, simple.vector, scaled=True
+    ),
     "video": Kind(
         jnp.uint8,
         1,
         ("frames", "height", "width", "3"),
         ENCODERS["video"],
         _videos,
+        simple.video,
         files=True,
     ),
 }

@@ -19,6 +19,7 @@ CONFIG_FILE = "config.json"
 LABELS_FILE = "labels.json"
 TOKENIZER_FILE = "tokenizer.json"
 SCALES_FILE = "scales.json"  # of the features of vectors and series in the training split
+BASELINES_FILE = "baselines.json"
 COUNTS_FILE = "class_counts.json"  # examples of each class in the training split
 TUNED_FILE = "tuned.json"  # what was tuned on the validation split, after training
 # What a later start or `mmjax.load` reads; `pretrained` is of `mmjax.factory`, as is

@@ -81,6 +81,18 @@ def print_results(
     console.print(table)
 
 
+def print_baselines(
+    console: Console, found: Mapping[str, Mapping[str, Mapping[str, float]]]
+) -> None:
+    """For each task and metric a table of models and their scores."""
+    for task, metrics in found.items():
+        for metric, scores in metrics.items():
+            table = Table("", metric, title=f"{task}: beside other models", title_justify="left")
+            for name, score in scores.items():
+                table.add_row(name, f"{score:.5f}")
+            console.print(table)
+
+
 def _width(rows: Sequence[Sequence[str]]) -> int:
     # A column has a space on both sides; lines stand between columns and around them.
     return 1 + sum(max(map(len, column)) + 3 for column in zip(*rows, strict=True))

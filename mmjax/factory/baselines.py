@@ -1,0 +1,140 @@
+"""Linear models of simple features: what a model must do better than, by task.
+
+Of each modality alone, and of all of them side by side: logistic regression for classes, ridge
+regression for numbers (scikit-learn), on rows of training and on those of the test.
+"""
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mmjax.data.sources.targets import CATEGORIES, CATEGORY, NUMBER
+from mmjax.factory.make_tasks import Questions
+from mmjax.factory.tables.kinds import KINDS
+from mmjax.train.experiment import Baselines
+from mmjax.types import MASK, TARGETS
+
+ROWS = 4000  # of training and of the test that are read, at the most
+ALL = "all"
+METRICS = {CATEGORIES: "exact_match", CATEGORY: "accuracy", NUMBER: "rmse"}
+
+
+class Asked(NamedTuple):
+    """A target: its name, its type, and the unit that a number is given in."""
+
+    name: str
+    type: str
+    unit: float = 1.0
+
+
+def asked_of(questions: Questions) -> dict[str, Asked]:
+    """What each task of a run asks for, where a linear model can answer it."""
+    found = {}
+    for task, target in questions.given["train"].items():
+        if target.type in METRICS:
+            unit = questions.vocabularies[task][1] if target.type == NUMBER else 1.0
+            found[task] = Asked(questions.names[task], target.type, unit)
+    return found
+
+
+def linear_scores(
+    train: Iterable[Mapping[str, np.ndarray]],
+    test: Iterable[Mapping[str, np.ndarray]],
+    *,
+    kinds: Mapping[str, str],
+    targets: Mapping[str, Asked],
+) -> dict[str, Baselines]:
+    """The score of each linear model, by task: of each modality, and of ALL.
+
+    It is the accuracy of classes, the share of rows of which all labels are right, and the root
+    mean squared error of numbers.
+
+    Args:
+        train, test: batches; those of training may be without end.
+        kinds: of each modality.
+        targets: what is asked, by task.
+    """
+    known, asked = _read(train, kinds, targets), _read(test, kinds, targets)
+    names = (*kinds, ALL) if len(kinds) > 1 else tuple(kinds)
+    return {
+        task: Baselines(
+            METRICS[target.type],
+            {f"linear, {name}": _score(target, name, known, asked) for name in names},
+        )
+        for task, target in targets.items()
+    }
+
+
+def _read(
+    batches: Iterable[Mapping[str, np.ndarray]],
+    kinds: Mapping[str, str],
+    targets: Mapping[str, Asked],
+) -> dict[str, np.ndarray]:
+    """Features by modality, and targets with masks, of at most ROWS rows."""
+    found: dict[str, list[np.ndarray]] = {}
+    for batch in _some(batches):
+        real = np.asarray(batch[MASK])
+        for name, kind in kinds.items():
+            value, mask = (np.asarray(batch[key]) for key in (name, f"{name}_mask"))
+            rows = KINDS[kind].simple(value, mask)
+            index = batch.get(f"{name}_index")
+            rows = rows if index is None else rows[np.asarray(index)]
+            found.setdefault(name, []).append(rows[real])
+        for target in targets.values():
+            for key in (TARGETS + target.name, f"{TARGETS}{target.name}_mask"):
+                found.setdefault(key, []).append(np.asarray(batch[key])[real])
+    joined = {key: np.concatenate(parts)[:ROWS] for key, parts in found.items()}
+    joined[ALL] = np.concatenate([joined[name] for name in kinds], axis=1)
+    return joined
+
+
+def _some(batches: Iterable[Mapping[str, np.ndarray]]) -> Iterator[Mapping[str, np.ndarray]]:
+    count = 0
+    for batch in batches:
+        yield batch
+        count += int(np.sum(batch[MASK]))
+        if count >= ROWS:
+            return
+
+
+def _score(target: Asked, name: str, known: Mapping[str, Any], asked: Mapping[str, Any]) -> float:
+    from sklearn.preprocessing import StandardScaler
+
+    key = TARGETS + target.name
+    there, wanted = known[f"{key}_mask"], asked[f"{key}_mask"]
+    scaler = StandardScaler().fit(known[name][there])
+    train, test = (scaler.transform(x) for x in (known[name][there], asked[name][wanted]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it has not converged: it is a baseline
+        score = MODELS[target.type](train, known[key][there], test, asked[key][wanted])
+    return float(score) * target.unit
+
+
+def _classes(x: np.ndarray, y: np.ndarray, test: np.ndarray, wanted: np.ndarray) -> float:
+    if len(np.unique(y)) < 2:
+        return np.mean(wanted == y[0])
+    from sklearn.linear_model import LogisticRegression
+
+    return np.mean(LogisticRegression(max_iter=200, C=0.1).fit(x, y).predict(test) == wanted)
+
+
+def _labels(x: np.ndarray, y: np.ndarray, test: np.ndarray, wanted: np.ndarray) -> float:
+    from sklearn.linear_model import Ridge
+
+    found = Ridge(alpha=10.0).fit(x, y).predict(test).reshape(wanted.shape)
+    return np.mean(np.all((found > 0.5) == (wanted > 0.5), axis=1))
+
+
+def _numbers(x: np.ndarray, y: np.ndarray, test: np.ndarray, wanted: np.ndarray) -> float:
+    from sklearn.linear_model import Ridge
+
+    return np.sqrt(np.mean((Ridge(alpha=10.0).fit(x, y).predict(test) - wanted) ** 2))
+
+
+MODELS: Mapping[str, Callable[..., Any]] = {
+    CATEGORIES: _labels,
+    CATEGORY: _classes,
+    NUMBER: _numbers,
+}
