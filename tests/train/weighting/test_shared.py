@@ -170,13 +170,14 @@ def test_without_anything_shared_gradients_are_summed():
 def test_an_aggregator_is_given_the_losses(make):
     optimizer = optax.chain(on_shared(make(tasks=2)), optax.adam(1e-2))
     how = weighting.fixed([1.0, 3.0])
-    state, _ = step_of(optimizer, how, per_task_gradients=True)
+    state, metrics = step_of(optimizer, how, per_task_gradients=True)
     again, _ = step_of(optimizer, how, state=state, per_task_gradients=True)
     assert int(again.skipped) == 0
     assert not same(state.opt_state[0], again.opt_state[0])
     if make is weighting.gradnorm:
-        first = again.opt_state[0].first
-        assert first[1] > first[0]  # the losses as they are weighed
+        losses = [float(metrics[f"{name}/loss"].compute()) for name in NAMES]
+        expected = np.array(losses) * [1.0, 3.0]  # as they are weighed
+        np.testing.assert_allclose(again.opt_state[0].first, expected, rtol=1e-5)
 
 
 def test_famo_looks_at_the_same_batch_after_the_update():
@@ -215,3 +216,11 @@ def test_a_step_that_is_not_finite_leaves_an_aggregator_as_it_was():
     state, _ = step_of(optimizer, how, state=start, per_task_gradients=True)
     assert int(state.skipped) == 1
     assert same(state.opt_state, start.opt_state)
+
+
+def test_an_aggregate_that_is_not_finite_is_not_applied_but_counted():
+    spoil = optax.stateless(lambda g, _: jax.tree.map(lambda x: x[0] * jnp.inf * 0, g))
+    optimizer = optax.chain(on_shared(spoil), optax.sgd(1.0))
+    state, _ = step_of(optimizer, weighting.fixed([1.0, 1.0]), per_task_gradients=True)
+    assert int(state.skipped) == 1
+    assert same(state.params, PARAMS)
