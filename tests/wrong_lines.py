@@ -25,6 +25,9 @@ VALUES = {
     "data.questions_per_image": (*OPTIONAL, "4"),
     "data.resample": ("sometimes", "0.5", "('balanced',)"),
     "data.scale_features": ("maybe", "2"),
+    "data.cut": ("maybe", "2"),
+    "data.files": ("a.csv",),
+    "data.target": ("label",),
     "data.columns": ("3", "x", "{'z': 'a'}", "{'a': 3}"),
     "target": (),  # known to the data set: see LATER
     "tasks": ("3", "x", "{'a': 3}", "{'a': {}}", "{'a': {'name': 'classification'}}"),
@@ -65,6 +68,8 @@ VALUES = {
     "train.keep": (*OPTIONAL, "0"),
     "train.monitor": (),
     "train.mode": ("best", "3", "None"),
+    "train.baselines": ("maybe", "2"),
+    "train.minutes": NO_NUMBER,
     "train.patience": OPTIONAL,
     "train.max_skipped": (*OPTIONAL, "0"),
     "train.delta_checkpoints": ("maybe", "2", "()"),

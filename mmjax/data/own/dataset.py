@@ -5,11 +5,12 @@ from typing import Any
 
 from mmjax.data.own.examples import TableSplit
 from mmjax.data.own.own import own_data
+from mmjax.errors import UserError
 
 
 def own(
     *,
-    files: Any,
+    files: Any = (),
     target: str | tuple[str, ...] = (),
     columns: Mapping[str, str | Sequence[str]] | None = None,
     types: Mapping[str, str] | None = None,
@@ -45,6 +46,8 @@ def own(
     Raises:
         UserError: whatever is wrong with the data, in one line.
     """
+    if isinstance(files, (str, tuple, list, dict)) and not files:
+        raise UserError("config.data.files is missing: name yours, such as 'train.csv'")
     return dict(
         own_data(
             files,

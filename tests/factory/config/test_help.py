@@ -117,9 +117,14 @@ def test_a_topic_may_stand_after_either(arguments, capsys):
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_the_whole_config_is_read_back_and_makes_the_same(recipe, tmp_path, capsys):
-    main.main(["main", f"--config={recipe}", "--print_config"])
+    files = {}
+    if recipe == "own:default":
+        files = {"data.files": cli.load_config("own:tiny").data.files, "data.target": "species"}
+    flags = [f"--config.{key}={value}" for key, value in files.items()]
+    main.main(["main", f"--config={recipe}", *flags, "--print_config", "--quiet"])
     (tmp_path / "whole.py").write_text(capsys.readouterr().out)
     given, whole = (cli.load_config(c) for c in (recipe, f"{tmp_path}/whole.py"))
+    given, _ = factory.filled(factory.overridden(given, list(files.items())))
     given, whole = factory.checked(given), factory.checked(whole)
     for key in ("train", "mesh", "modalities", "augment", "seed", "width"):
         assert given[key] == whole[key]
@@ -136,7 +141,7 @@ def test_the_whole_config_is_read_back_and_makes_the_same(recipe, tmp_path, caps
             if plain and option not in helps.SUPPLIED:
                 expected = given.encoders[name].get(option, parameter.default)
                 assert whole.encoders[name][option] == expected
-    main.main(["main", f"--config={tmp_path}/whole.py", "--print_config"])
+    main.main(["main", f"--config={tmp_path}/whole.py", "--print_config", "--quiet"])
     again = capsys.readouterr().out
     assert again.splitlines()[1:] == (tmp_path / "whole.py").read_text().splitlines()[1:]
 
