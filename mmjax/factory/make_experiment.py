@@ -21,6 +21,7 @@ from mmjax.factory.checkpoints import begin, delta, joint, pretrained
 from mmjax.factory.config.asked import asked
 from mmjax.factory.config.check import checked
 from mmjax.factory.config.stored import completed, stored_config
+from mmjax.factory.config.typed import plain
 from mmjax.factory.make_model import example_inputs, kind_of, modalities, texts
 from mmjax.factory.make_readers import make_readers, text_encoders
 from mmjax.factory.make_tasks import Questions, check_outputs, tasks, with_targets
@@ -48,7 +49,7 @@ def sources(config: ConfigDict) -> dict[str, Any]:
     """The splits of the data set."""
     c = config.data
     known = options_of(entry(DATASETS, c.name, "config.data.name"))
-    given = {name: c[name] for name in OF_DATA if name in c}
+    given = {name: plain(c[name]) for name in OF_DATA if name in c}
     if "dir" in known and given.get("dir"):
         cli.make_directory(c.dir, "--config.data.dir")
     spec = ConfigDict({"name": c.name, **c.options})
