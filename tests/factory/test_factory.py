@@ -39,7 +39,7 @@ def test_every_variant_of_every_config_builds_and_has_a_header(path, variant):
     config = module.get_config(variant)
     if path.stem == "own" and variant != "tiny":
         config.data.files = module.get_config("tiny").data.files
-        config.data.target = "species"
+        config.data.target = "label"
     config = factory.checked(factory.filled(config)[0])
     model = factory.model(config, classes=13, vocabulary_size=29)
     example = factory.example_inputs(config)

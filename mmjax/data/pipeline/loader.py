@@ -196,7 +196,8 @@ def train_iterator(
     if not examples.train_length():
         raise UserError(f"{examples.name}: no records to train on")
     # The draw precedes the split by process, so its random numbers follow the global position.
-    drawn = grain.MapDataset.range(examples.train_length()).seed(seed).shuffle().repeat(epochs)
+    drawn = grain.MapDataset.range(examples.train_length()).seed(seed)
+    drawn = (drawn if getattr(examples, "in_order", False) else drawn.shuffle()).repeat(epochs)
     if probabilities is not None:
         drawn = drawn.random_map(SampleByWeight(probabilities))
     drawn = drawn.random_map(examples.train_row)

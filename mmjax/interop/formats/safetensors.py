@@ -1,7 +1,7 @@
 """safetensors: a length, a JSON header and the bytes of the arrays.
 
-Format: https://huggingface.co/docs/safetensors. Read and written here without the library, which
-has no float8 for NumPy, copies every array twice and cannot shard.
+Format: https://huggingface.co/docs/safetensors. Read and written here, since the library (0.8)
+fails on float8 with NumPy, holds a second copy of all arrays when it writes, and cannot shard.
 """
 
 import json

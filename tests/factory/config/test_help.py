@@ -119,7 +119,8 @@ def test_a_topic_may_stand_after_either(arguments, capsys):
 def test_the_whole_config_is_read_back_and_makes_the_same(recipe, tmp_path, capsys):
     files = {}
     if recipe == "own:default":
-        files = {"data.files": cli.load_config("own:tiny").data.files, "data.target": "species"}
+        table = cli.load_config("own:tiny").data.files.to_dict()
+        files = {"data.files": repr(table), "data.target": "label"}
     flags = [f"--config.{key}={value}" for key, value in files.items()]
     main.main(["main", f"--config={recipe}", *flags, "--print_config", "--quiet"])
     (tmp_path / "whole.py").write_text(capsys.readouterr().out)
