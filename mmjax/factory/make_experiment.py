@@ -100,7 +100,9 @@ def drawn_as(config: ConfigDict, train: Split, questions: Questions) -> np.ndarr
         return None
     target = questions.given["train"].get(name)
     several = config.data.get("questions_per_image", 0)
-    if several or target is None or target.type != CATEGORY or target.mask is not None:
+    examples = handling(train).size(train)[1]
+    one_each = target is not None and target.type == CATEGORY and target.mask is None
+    if several or not one_each or len(target.values) != examples:
         raise UserError(
             f"config.data.resample={rule!r}: a row must have one label; for questions, set"
             " config.data.questions_per_image=0; for several labels, weigh them in config.losses"

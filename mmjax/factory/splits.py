@@ -14,16 +14,17 @@ from ml_collections import ConfigDict
 from mmjax.data.own.examples import TableExamples, TableSplit
 from mmjax.data.pipeline import scaling
 from mmjax.data.pipeline.checks import check_shape
-from mmjax.data.pipeline.examples import QuestionExamples
+from mmjax.data.pipeline.examples import MODALITIES, QuestionExamples
 from mmjax.data.sources.arrays import ArrayExamples, Arrays
 from mmjax.data.sources.source import Source
 from mmjax.data.sources.source import questions as questions_of
 from mmjax.data.sources.targets import Target
 from mmjax.errors import UserError
+from mmjax.factory import mixture
 from mmjax.factory.make_model import example_inputs, kind_of, modalities
 from mmjax.factory.tables.kinds import KINDS, Reader
 
-Split = Arrays | Source | TableSplit
+Split = Arrays | Source | TableSplit | mixture.MixtureSplit
 FLAT_EVALUATION = 10  # questions an image when training has one; only memory and speed depend on it
 
 
@@ -43,6 +44,7 @@ class Made(NamedTuple):
 class Handling(NamedTuple):
     """What is done with a split of one type.
 
+    inputs: the names of the modalities that it has.
     named: (split, the column of each modality that has another name) -> the split by modalities.
     texts: (split, modalities) -> all texts that they read.
     strings: (split, modalities) -> those of them that are given as strings.
@@ -54,6 +56,7 @@ class Handling(NamedTuple):
     size: records and examples.
     """
 
+    inputs: Callable[[Any], tuple[str, ...]]
     named: Callable[[Any, Mapping[str, str]], Any]
     texts: Callable[[Any, Collection[str]], list[str]]
     strings: Callable[[Any, Collection[str]], list[str]]
@@ -125,6 +128,7 @@ def _table_examples(
 SPLITS: Mapping[type, Handling] = MappingProxyType(
     {
         Arrays: Handling(
+            inputs=lambda split: (*split.values, *split.texts),
             named=lambda split, columns: split.renamed(columns),
             texts=_array_texts,
             strings=lambda split, names: [name for name in names if name in split.texts],
@@ -138,6 +142,7 @@ SPLITS: Mapping[type, Handling] = MappingProxyType(
             size=lambda split: (len(split), len(split)),
         ),
         Source: Handling(
+            inputs=lambda split: (*MODALITIES, *split.columns),
             named=lambda split, columns: dataclasses.replace(split, columns=columns),
             texts=lambda split, names: (
                 [t for texts in questions_of(split) for t in texts] if names else []
@@ -151,6 +156,7 @@ SPLITS: Mapping[type, Handling] = MappingProxyType(
             size=lambda split: (len(split.records), sum(map(len, questions_of(split)))),
         ),
         TableSplit: Handling(
+            inputs=lambda split: tuple(split.inputs),
             named=lambda split, _: split,  # its data set was told the columns
             texts=lambda split, names: [t for n in dict.fromkeys(names) for t in split.texts(n)],
             strings=lambda split, names: [n for n in names if split.inputs[n].kind == "text"],
@@ -160,6 +166,41 @@ SPLITS: Mapping[type, Handling] = MappingProxyType(
             check=lambda *_: None,  # its values are decoded to what the model takes
             scales=lambda _, split: dict(split.scales),
             size=lambda split: (len(split), len(split)),
+        ),
+        mixture.MixtureSplit: Handling(
+            inputs=lambda split: tuple(
+                dict.fromkeys(
+                    n for part in split.parts.values() for n in handling(part).inputs(part)
+                )
+            ),
+            named=lambda split, columns: dataclasses.replace(
+                split,
+                parts={n: handling(part).named(part, columns) for n, part in split.parts.items()},
+            ),
+            texts=lambda split, names: [
+                text
+                for part in split.parts.values()
+                for text in handling(part).texts(part, mixture.inputs_of(part, tuple(names)))
+            ],
+            strings=lambda split, names: [
+                name
+                for name in names
+                if any(
+                    handling(part).strings(part, [name])
+                    for part in split.parts.values()
+                    if name in handling(part).inputs(part)
+                )
+            ],
+            targets=mixture.targets,
+            with_targets=mixture.with_targets,
+            examples=mixture.examples,
+            check=lambda config, split: [
+                handling(part).check(config, part) for part in split.parts.values()
+            ],
+            scales=mixture.scales,
+            size=lambda split: tuple(
+                map(sum, zip(*(handling(p).size(p) for p in split.parts.values()), strict=True))
+            ),
         ),
     }
 )

@@ -23,7 +23,8 @@ from mmjax.data.datasets.tux_paint.sources import tux_paint
 from mmjax.data.datasets.written_numbers import written_numbers
 from mmjax.data.own.dataset import own
 from mmjax.errors import UserError
-from mmjax.factory.config.typed import said, typed
+from mmjax.factory.config.typed import plain, said, typed
+from mmjax.factory.mixture import mixture
 from mmjax.train import optimizer
 
 DATASETS = {
@@ -31,6 +32,7 @@ DATASETS = {
     "digit_arithmetic": digit_arithmetic,
     "digit_halves": digit_halves,
     "easy_vqa": easy_vqa,
+    "mixture": mixture,
     "own": own,
     "shapes": shapes,
     "spoken_numbers": spoken_numbers,
@@ -174,7 +176,7 @@ def check_options(
     found = {}
     for key, value in options.items():
         option = lookup(known, key, f"{where} ({name})" if name else where)
-        found[key] = typed(value, option.annotation, f"{where}.{key}")
+        found[key] = typed(plain(value), option.annotation, f"{where}.{key}")
         check_number(where, key, found[key], option.default)
     return found
 

@@ -1,0 +1,84 @@
+"""config.data.name = "mixture": several data sets train one model, each on its own tasks."""
+
+import itertools
+
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from mmjax import cli, factory
+from mmjax.errors import UserError
+from mmjax.factory.mixture import mixture
+from mmjax.factory.splits import Made, handling
+from tests.commands import ROOT
+
+XOR = {"name": "controlled", "task": "xor", "classes": 2, "train": 96, "test": 8}
+SUM = {"name": "controlled", "task": "sum", "classes": 5, "train": 32, "test": 8}
+PARTS = {
+    "xor": XOR | {"targets": {"label": "odd", "total": "odd_total"}},
+    "sum": SUM | {"weight": 3.0},
+}
+
+
+def config_of(**options):
+    config = cli.load_config(f"{ROOT}/configs/fusion.py:tasks")
+    config.data.name = "mixture"
+    config.data.options = ConfigDict({"parts": PARTS, **options})
+    config.data.batch_size = 16
+    config.tasks.odd = ConfigDict({"name": "classification", "losses": ("cross_entropy",)})
+    config.tasks.odd.target = "odd"
+    config.train.monitor, config.train.mode = "val/label/accuracy", "max"
+    config.train.steps, config.compilation_cache = 4, ""
+    return config
+
+
+@pytest.mark.parametrize("strategy", ["mixed", "alternating"])
+def test_each_example_has_the_targets_of_its_own_data_set(strategy, tmp_path):
+    config = factory.checked(config_of(strategy=strategy))
+    _, experiment = factory.experiment(config, str(tmp_path / "run"))
+    assert experiment.slices[0] == "sum complete"
+    assert set(experiment.tasks) == {"label", "total", "odd"}
+    data = experiment.train_data()
+    batches = list(itertools.islice(data, 40))
+    data.close()
+    for batch in batches:
+        of_xor = batch["targets/odd_mask"]
+        np.testing.assert_array_equal(batch["targets/label_mask"], ~of_xor)
+        np.testing.assert_array_equal(batch["targets/total_mask"], ~of_xor)
+        assert batch["targets/odd"].max() < 2
+        if strategy == "alternating":
+            assert of_xor.all() or not of_xor.any()
+    share = np.mean([batch["targets/odd_mask"].mean() for batch in batches])
+    assert share == pytest.approx(0.5, abs=0.08)  # 96 rows against 3 times 32
+
+
+def test_all_rows_of_all_parts_are_evaluated_once(tmp_path):
+    _, experiment = factory.experiment(factory.checked(config_of()), str(tmp_path / "run"))
+    found = sum(int(batch["_mask"].sum()) for batch in experiment.eval_data("test"))
+    assert found == experiment.sizes["test"][1] == 2 * 4 * 8
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"parts": {}}, "parts is empty"),
+        ({"parts": {"xor": XOR, "sum": SUM}}, "xor has a target 'label', too: rename one"),
+        (
+            {"parts": {"it": XOR | {"targets": {"lable": "x"}}}},
+            "'lable'; did you mean 'label'",
+        ),
+        ({"parts": {"it": {"name": "shapes"}}}, "several questions"),
+        ({"parts": {"it": {"name": "controled"}}}, "did you mean 'controlled'"),
+        ({"parts": PARTS, "strategy": "mixd"}, "did you mean 'mixed'"),
+    ],
+)
+def test_what_cannot_be_mixed_is_one_line(options, message):
+    with pytest.raises(UserError, match=message):
+        mixture(**options)
+
+
+def test_a_negative_weight_is_refused():
+    split = mixture(parts=PARTS | {"sum": SUM | {"weight": -1.0}})["train"]
+    config, made = factory.checked(config_of()), Made({}, {}, {})
+    with pytest.raises(UserError, match="0 or more"):
+        handling(split).examples(config, split, config.modalities, made, True)
