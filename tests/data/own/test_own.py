@@ -148,7 +148,6 @@ WRONG = [
     ({"target": "text", "types": {"text": "image"}}, "is of type image, not one of category"),
     ({"target": "label", "split": "patient"}, "'patient' is 'p0', no split"),
     ({"target": "label", "shares": {"trian": 1}}, "no split 'trian'; did you mean 'train'"),
-    ({"target": ()}, "no target"),
 ]
 
 
