@@ -36,11 +36,12 @@ Scales = Mapping[str, scaling.Scale]
 OF_DATA = ("cache", "columns", "dir", "files", "image_size", "target")
 
 
-def sources(config: ConfigDict) -> dict[str, Any]:
-    """The splits of the data set."""
+def sources(config: ConfigDict, files: Any = None) -> dict[str, Any]:
+    """The splits of the data set; `files` are in place of config.data.files, if there are any."""
     c = config.data
     known = options_of(entry(DATASETS, c.name, "config.data.name"))
     given = {name: c[name] for name in OF_DATA if name in c}
+    given |= {} if files is None else {"files": files}
     if "dir" in known and given.get("dir"):
         cli.make_directory(c.dir, "--config.data.dir")
     spec = ConfigDict({"name": c.name, **c.options})

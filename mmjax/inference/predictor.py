@@ -46,6 +46,8 @@ class Predictor(zero_shot.ZeroShot):
             asked for, by name.
         config, directory: of the run.
         outputs: the columns that it adds to a table.
+        readers: values as users have them -> inputs, by modality.
+        held: what is to live as long as it, such as a temporary workdir.
         texts: the first modality that is text.
     """
 
@@ -73,9 +75,9 @@ class Predictor(zero_shot.ZeroShot):
         self.vocabularies = {name: tuple(words) for name, words in vocabularies.items()}
         self.labels = next(iter(self.vocabularies.values()), ())
         self.modalities, self.batch_size, self.tuned = tuple(readers), batch_size, tuned
-        self._readers, self.axes, self.files, self.texts = readers, axes, tuple(files), texts
+        self.readers, self.axes, self.files, self.texts = readers, axes, tuple(files), texts
         self.arrays, self.columns, self.targets = tuple(arrays), known.inputs, known.targets
-        self.config, self.directory = config, directory
+        self.config, self.directory, self.held = config, directory, None
         self.outputs = outputs.of_tasks(self.tasks, self.modalities)
         if logits is not None:
             self.scale, self.bias = logits
@@ -155,8 +157,16 @@ class Predictor(zero_shot.ZeroShot):
 
     def check(self, row: Mapping[str, Any]) -> None:
         """Reads the inputs of a row, to no end; raises UserError for what cannot be read."""
-        for name, read in self._readers.items():
+        for name, read in self.readers.items():
             read([row[name]])
+
+    def evaluate(self, data: Any) -> dict[str, float]:
+        """The losses and metrics on a table with the targets, as the table of the test split has
+        them; see `mmjax.inference.evaluating.evaluate`.
+        """
+        from mmjax.inference import evaluating
+
+        return evaluating.evaluate(self, data)
 
     def _answers(self, found: Predictions, top: int | None) -> list[Any]:
         answers = {}
@@ -275,7 +285,7 @@ class Predictor(zero_shot.ZeroShot):
         size = min(1 << (count - 1).bit_length(), self.batch_size)
         padded = {name: [*values, *[None] * (size - count)] for name, values in rows.items()}
         inputs = {
-            name: zero_shot.read_rows(self._readers[name], values, first, name in lists)
+            name: zero_shot.read_rows(self.readers[name], values, first, name in lists)
             for name, values in padded.items()
         }
         predicted = self._apply(self.variables, inputs)
