@@ -20,6 +20,13 @@ def load(workdir, **options):
     return loading.load(workdir, **options)
 
 
+def fit(data, /, **options):
+    """Trains on a table and gives the model; see `mmjax.inference.fitting.fit`."""
+    from mmjax.inference import fitting
+
+    return fitting.fit(data, **options)
+
+
 def pretrained(path, **options):
     """The entry of a config for a checkpoint; see `mmjax.factory.checkpoints.pretrained`."""
     from mmjax.factory.checkpoints import pretrained as module

@@ -1,51 +1,56 @@
-"""Answers with a model, one JSON object a line.
+"""Answers with a model: of one example, or of each row of a file.
 
 mmjax-predict --workdir=DIR --image=a.png --text='what color is the shape?'
-mmjax-predict --workdir=DIR --inputs=FILE.jsonl [--on_error=stop|skip]
+mmjax-predict --workdir=DIR --inputs=FILE [--output=FILE] [--on_error=stop|skip]
 (without installation: python -m mmjax.predict ...)
 
-DIR is what mmjax.main trained in, or a published checkpoint. A line of the file, in UTF-8, is an
-object such as {"image": "a.png", "text": "is there a circle?", "id": 7}. Paths are relative to the
-file; null is a missing input. Each gives a line, in the same order: what is no input, such as the
-id, and inputs that are strings come back, with "answers", or with "embeddings" by a model that
-answers nothing.
+DIR is what mmjax.main trained in, or a published checkpoint. Numbers are written in JSON, such as
+--chemistry='[1.7, 2.4]' or --table='{"age": 3}', or are the path of a .npy file.
 
---on_error=stop ends at the first line that cannot be answered, with exit code 2 and its number,
-after the answers of the lines before it. --on_error=skip writes that line with an "error" and goes
-on; they are counted at the end, and the exit code is 0, but 2 if no line could be answered.
+FILE is CSV, TSV, JSONL, Parquet, a tar shard or a folder of these. A model that was trained on a
+table reads the same columns as then; others read a column for each input. Paths are relative to the
+file, and an empty cell is a missing input.
+
+--output=FILE writes CSV, TSV, JSONL or Parquet, by its ending: the columns of the input, and
+"prediction" and "probability"; of several tasks those of each, such as "prediction_color". Several
+labels are joined by "|". Embeddings are columns such as "embedding_image", in JSONL or Parquet.
+Rows that cannot be answered are named, counted at the end, and have no prediction.
+
+Without --output each row gives a line of JSON, in the same order: what is no input, such as an id,
+and inputs that are strings come back, with "answers", or with "embeddings" by a model that answers
+nothing. --inputs=- reads JSON lines from stdin.
+
+--on_error=stop ends at the first row that cannot be answered, with exit code 2 and its number,
+after the answers of the rows before it. --on_error=skip goes on, and writes JSON lines with an
+"error"; they are counted at the end, and the exit code is 0, but 2 if no row could be answered.
 """
 
 import itertools
 import json
 import logging
+import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+import numpy as np
 from absl import flags
 
 from mmjax import cli
+from mmjax.data.tables.opening import open_table
+from mmjax.data.tables.table import Table
+from mmjax.data.tables.writing import open_writer
 from mmjax.errors import UserError
+from mmjax.inference import rows as reading
+from mmjax.inference.rows import Row
 
-CHUNK = 256  # lines answered at once
-RESERVED = ("answers", "embeddings", "error")  # what is written
+CHUNK = 256  # rows answered at once
+RESERVED = ("answers", "embeddings", "error")  # what is written in JSON lines
+LINES = (".jsonl", ".ndjson")  # files that are read as they come
 BOMS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
 _logger = logging.getLogger(__name__)
-
-
-class Row(NamedTuple):
-    """A line of the inputs.
-
-    place: "FILE, line 3: ", for messages; "" for the command line.
-    given: the object; {} where the line is none.
-    error: why it is none, if it is.
-    """
-
-    place: str
-    given: dict[str, Any]
-    error: str = ""
 
 
 def read_lines(path: str) -> Iterator[Row]:
@@ -64,6 +69,7 @@ def read_lines(path: str) -> Iterator[Row]:
 
 
 def _rows(path: str, file: Iterable[bytes]) -> Iterator[Row]:
+    folder = "" if path == "-" else os.path.dirname(path)
     for number, line in enumerate(file, 1):
         if number == 1 and line[:2] in BOMS:
             raise UserError(f"--inputs={path} is in {BOMS[line[:2]]}: save it in UTF-8")
@@ -79,73 +85,21 @@ def _rows(path: str, file: Iterable[bytes]) -> Iterator[Row]:
             error = f"not JSON: {wrong}"
         if not isinstance(row, dict):
             row, error = {}, "not an object such as {'image': 'a.png'}; one a line, without [ ]"
-        yield Row(f"{path}, line {number}: ", row, error)
+        yield Row(f"{path}, line {number}: ", row, error, folder)
 
 
-def check_row(row: Row, model: Any) -> None:
-    """Raises a UserError for a row that is none, has no input, or has a reserved key."""
-    names = model.modalities
-    if row.error:
-        raise UserError(row.error)
-    taken = [key for key in row.given if key in RESERVED]
-    if taken:
-        raise UserError(f"{taken[0]!r} is a name of what is written: rename it")
-    if all(row.given.get(name) is None for name in names):
-        hint = cli.nearest(next((key for key in row.given if key not in names), ""), names)
-        raise UserError(f"nothing to predict from: give {' or '.join(names)}; {hint}")
+def echoed(row: Row, names: Iterable[str]) -> dict[str, Any]:
+    """What of a row is written again: not the numbers of its inputs, and no files."""
+    return {
+        key: value
+        for key, value in row.given.items()
+        if key not in RESERVED
+        and (isinstance(value, (str, type(None))) or key not in names)
+        and not isinstance(value, (bytes, np.ndarray))
+    }
 
 
-def answer(rows: list[Row], model: Any, folder: Path | None, top: int | None) -> Iterator[tuple]:
-    """Each row with what the model says of it, a dict, or with the UserError that it met.
-
-    Args:
-        rows: some.
-        model: a Predictor or Published.
-        folder: what paths are relative to; None for the current directory.
-        top: how many answers.
-    """
-    found: list[dict | UserError | None] = [_error(check_row, row, model) for row in rows]
-    given = [_inputs(row.given, model, folder) for row in rows]
-
-    def run() -> None:
-        places = [i for i, result in enumerate(found) if result is None]
-        results = model.respond([given[i] for i in places], top=top) if places else ()
-        for i, result in zip(places, results, strict=True):
-            found[i] = result
-
-    try:
-        run()
-    except UserError:
-        for i, result in enumerate(found):
-            found[i] = _error(model.check, given[i]) if result is None else result
-        run()  # what is wrong with all of them is raised again
-    yield from zip(rows, found, strict=True)
-
-
-def _error(function: Any, *arguments: Any) -> UserError | None:
-    try:
-        function(*arguments)
-    except UserError as error:
-        return error
-    return None
-
-
-def _inputs(row: Mapping[str, Any], model: Any, folder: Path | None) -> dict[str, Any]:
-    inputs = {name: row.get(name) for name in model.modalities}
-    for name in model.files:
-        if folder is not None and isinstance(inputs[name], str):
-            inputs[name] = str(folder / inputs[name])
-    return inputs
-
-
-def echoed(row: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """What of a row is written again: not the numbers of its inputs."""
-    return {k: v for k, v in row.items() if k not in names or isinstance(v, (str, type(None)))}
-
-
-def write(
-    rows: Iterable[Row], model: Any, folder: Path | None, top: int | None, skip: bool
-) -> None:
+def write(rows: Iterable[Row], model: Any, top: int | None, skip: bool) -> None:
     """Prints a line for each row, in order; see the module.
 
     Raises:
@@ -154,31 +108,107 @@ def write(
     clash = sorted({*model.modalities} & {*RESERVED})
     if clash:
         raise UserError(f"the model's input {clash[0]!r} has a name of what is written: use Python")
-    failed, total, told = 0, 0, set(model.modalities)
+    counts, told = Counts("line", "each has an 'error'"), {*model.modalities}
+    names = reading.names_of(model)
+    told |= {*names}
+    for chunk in _chunks(rows):
+        for row, result in reading.answer(chunk, model, top, RESERVED):
+            _tell(row, told, names)
+            if counts.failed(row, result, skip):
+                result = {"error": f"{row.place}{result}"}
+            print(json.dumps({**echoed(row, model.modalities), **result}), flush=True)
+    counts.finish()
+
+
+def _chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
     rows = iter(rows)
     while chunk := list(itertools.islice(rows, CHUNK)):
-        for row, result in answer(chunk, model, folder, top):
-            total += 1
-            _tell(row, told, model.modalities)
-            if isinstance(result, UserError) and not skip:
-                raise UserError(f"{row.place}{result}") from result
-            if isinstance(result, UserError):
-                failed += 1
-                result = {"error": f"{row.place}{result}"}
-            kept = {k: v for k, v in row.given.items() if k not in RESERVED}
-            print(json.dumps({**echoed(kept, model.modalities), **result}), flush=True)
-    if failed:
-        line = f"{failed} of {total} lines could not be answered; each has an 'error'"
-        if failed == total:
-            raise UserError(line)
-        _logger.warning("mmjax: %s", line)
+        yield chunk
+
+
+class Counts:
+    """How many rows there were, and how many could not be answered.
+
+    Args:
+        what: one of them is, such as "line".
+        left: what is there in place of an answer, for the message.
+    """
+
+    def __init__(self, what: str, left: str):
+        self.total = self.bad = 0
+        self._what, self._left = what, left
+
+    def failed(self, row: Row, result: Any, skip: bool) -> bool:
+        """Counts a row; raises its UserError unless such rows are skipped."""
+        self.total += 1
+        if not isinstance(result, UserError):
+            return False
+        if not skip:
+            raise UserError(f"{row.place}{result}") from result
+        self.bad += 1
+        return True
+
+    def finish(self) -> None:
+        """Says how many could not be answered; raises a UserError if none could."""
+        if self.bad:
+            line = f"{self.bad} of {self.total} {self._what}s could not be answered; {self._left}"
+            if self.bad == self.total:
+                raise UserError(line)
+            _logger.warning("mmjax: %s", line)
+
+
+def write_table(table: Table, path: str, model: Any, top: int | None, skip: bool) -> None:
+    """Writes the rows of a table with what a model says of them, a chunk at a time.
+
+    Args:
+        table: any.
+        path: of the new file; its ending says the format.
+        model: a Predictor or Published.
+        top: how many answers at most.
+        skip: whether rows that cannot be answered are left empty, or end it.
+
+    Raises:
+        UserError: see `write`, and `open_writer`.
+        Interrupted: after a signal; what is written is whole rows.
+    """
+    from rich.console import Console
+
+    from mmjax.train.host.signals import Interrupts
+    from mmjax.train.reporting.counter import Counter
+
+    types, cells = model.outputs
+    taken = [name for name in types if name in table.columns]
+    if taken:
+        raise UserError(f"{table.name}: {taken[0]!r} is a name of what is written: rename it")
+    rows = reading.of_table(table, model)
+    counts = Counts("row", "they have no prediction")
+    with (
+        Interrupts() as interrupts,
+        open_writer(path, (*table.columns, *types), types) as file,
+        Counter(Console(stderr=True), len(table), "rows") as counter,
+    ):
+        interrupts.defer()
+        for chunk in _chunks(rows):
+            done = []
+            try:
+                for row, result in reading.answer(chunk, model, top):
+                    if counts.failed(row, result, skip):
+                        _logger.warning("mmjax: %s%s", row.place, result)
+                    said = {} if isinstance(result, UserError) else cells(result)
+                    done.append({**row.given, **said})
+            finally:
+                file.write(done)
+            counter.update(counts.total)
+            if interrupts.stops():
+                interrupts.raise_at_once()
+    counts.finish()
 
 
 def _tell(row: Row, told: set[str], names: tuple[str, ...]) -> None:
     # What such a key holds is not used: it may be a slip of the pen.
     for key in row.given.keys() - told:
         told.add(key)
-        hint = cli.nearest(key, names)
+        hint = cli.nearest(key, [name for name in names if name not in row.given])
         if "did you mean" in hint:
             _logger.warning("mmjax: %s%r is no input and only copied; %s", row.place, key, hint)
 
@@ -200,9 +230,10 @@ def make_flags() -> flags.FlagValues:
     """The flags."""
     values = flags.FlagValues()
     flags.DEFINE_string("workdir", None, "What mmjax.main trained in.", flag_values=values)
-    flags.DEFINE_string("inputs", None, "A .jsonl file, or - for stdin.", flag_values=values)
+    flags.DEFINE_string("inputs", None, "A file of rows, or - for stdin.", flag_values=values)
+    flags.DEFINE_string("output", None, "CSV, TSV, JSONL or Parquet.", flag_values=values)
     flags.DEFINE_enum(
-        "on_error", "stop", ["stop", "skip"], "What a bad line does.", flag_values=values
+        "on_error", "stop", ["stop", "skip"], "What a bad row does.", flag_values=values
     )
     flags.DEFINE_integer("top", None, "How many answers.", lower_bound=1, flag_values=values)
     return values
@@ -216,8 +247,11 @@ def main(argv: list[str]) -> None:
     cli.require(values, "workdir")
     if bool(single) == bool(values.inputs):
         raise UserError("give either inputs by name, such as --image=a.png, or --inputs=FILE.jsonl")
-    path = values.inputs
-    if path not in (None, "-"):
+    path, output = values.inputs, values.output
+    if output and (not path or path == "-"):
+        raise UserError("--output is for the rows of a file: give --inputs=FILE")
+    table = _table(path, output)
+    if path and path != "-" and table is None:
         next(read_lines(path), None)  # what cannot be read is said before a model is loaded
 
     from mmjax import factory
@@ -225,10 +259,29 @@ def main(argv: list[str]) -> None:
 
     model = loading.load(values.workdir)
     for name in single:
-        factory.lookup(dict.fromkeys(model.modalities), name, "predict: input")
-    folder = Path(path).parent if path not in (None, "-") else None
-    rows = read_lines(path) if path else [Row("", single)]
-    write(rows, model, folder, values.top, values.on_error == "skip")
+        known = dict.fromkeys((*model.modalities, *reading.names_of(model)))
+        factory.lookup(known, name, "predict: input")
+    skip = values.on_error == "skip"
+    if output:
+        write_table(table, output, model, values.top, skip)
+        return
+    lines = [Row("", single)] if not path else read_lines(path)
+    rows = lines if table is None else reading.of_table(table, model)
+    write(rows, model, values.top, skip)
+
+
+def _table(path: str | None, output: str | None) -> Table | None:
+    """The table of a file; None for what is read line by line, or not at all.
+
+    Raises:
+        UserError: it cannot be read, or would be written over.
+    """
+    if not path or path == "-" or (not output and path.lower().endswith(LINES)):
+        return None
+    both = output and os.path.exists(output) and os.path.exists(path)
+    if both and os.path.samefile(path, output):
+        raise UserError(f"--output={output} is the file of --inputs: choose another")
+    return open_table(path)
 
 
 def run() -> None:

@@ -25,11 +25,14 @@ MAY_IMPORT = {
         *("cli", "data", "encoders", "fusion", "interop", "losses", "metrics", "models", "nn"),
         *("tasks", "train", "tuning", *CONTRACTS),
     ),
-    "inference": ("data", "factory", "interop", "models", "tasks", "train", *CONTRACTS),
+    "inference": (
+        *("cli", "data", "factory", "interop", "models", "tasks", "train"),
+        *CONTRACTS,
+    ),
     "convert": ("cli", "factory", "inference", "interop", *CONTRACTS),
     "main": ("cli", "factory", "train", *CONTRACTS),
     "prepare": ("cli", "data", "train", *CONTRACTS),
-    "predict": ("cli", "factory", "inference", *CONTRACTS),
+    "predict": ("cli", "data", "factory", "inference", "train", *CONTRACTS),
     "__init__": ("factory", "inference"),
 }
 FILES = sorted((ROOT / "mmjax").rglob("*.py"))

@@ -7,12 +7,13 @@ and add its line to one of the tables in `encoders`, `fusions`, `losses`, `metri
 from mmjax.factory.automatic import filled
 from mmjax.factory.bind import WEIGHTS, Counts
 from mmjax.factory.checkpoints.delta import base
+from mmjax.factory.config.asked import asked
 from mmjax.factory.config.check import checked
 from mmjax.factory.config.override import overridden
 from mmjax.factory.config.stored import stored_config
 from mmjax.factory.make_experiment import experiment, make_tokenizer, sources
 from mmjax.factory.make_model import as_config, example_inputs, kind_of, modalities
-from mmjax.factory.make_tasks import tasks
+from mmjax.factory.make_tasks import tasks, with_known_targets
 from mmjax.factory.make_training import make_augment, make_optimizer, make_schedule
 from mmjax.factory.tables.encoders import ENCODERS
 from mmjax.factory.tables.fusions import FUSIONS
@@ -54,6 +55,7 @@ __all__ = [
     "WEIGHTS",
     "Counts",
     "as_config",
+    "asked",
     "base",
     "checked",
     "construct",
@@ -75,4 +77,5 @@ __all__ = [
     "stored_config",
     "tasks",
     "trains",
+    "with_known_targets",
 ]

@@ -232,13 +232,14 @@ FILLED_BY: Mapping[str, Callable[[ConfigDict, Mapping[str, Any]], ConfigDict]] =
 
 
 def filled(
-    config: ConfigDict, console: Console | None = None
+    config: ConfigDict, console: Console | None = None, files: Any = None
 ) -> tuple[ConfigDict, Mapping[str, Any] | None]:
     """A config with all that its data set tells of it, and the splits if they were looked at.
 
     Args:
         config: as a file and a command line say it.
         console: where the columns of the data are shown; None: nowhere.
+        files: data that are only in Python, in place of config.data.files.
 
     Raises:
         UserError: whatever is wrong with the data.
@@ -251,7 +252,7 @@ def filled(
     for key in ("dir", "options"):
         tree["data"].setdefault(key, KEYS[f"data.{key}"].default)
     config = ConfigDict(tree)
-    splits = sources(config)
+    splits = sources(config, files)
     train = splits["train"]
     if console is not None:
         print_columns(console, train.columns, f"{train.table.name}: {len(train.table):,} rows")

@@ -12,6 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mmjax import cli
+from mmjax.data.own import stored
 from mmjax.data.pipeline import loader, resampling, scaling, tokenizer
 from mmjax.data.sources.targets import CATEGORY
 from mmjax.errors import UserError
@@ -45,11 +46,12 @@ Scales = Mapping[str, scaling.Scale]
 OF_DATA = ("cache", "columns", "dir", "files", "image_size", "target")
 
 
-def sources(config: ConfigDict) -> dict[str, Any]:
-    """The splits of the data set."""
+def sources(config: ConfigDict, files: Any = None) -> dict[str, Any]:
+    """The splits of the data set; `files` are in place of config.data.files, if there are any."""
     c = config.data
     known = options_of(entry(DATASETS, c.name, "config.data.name"))
     given = {name: plain(c[name]) for name in OF_DATA if name in c}
+    given |= {} if files is None else {"files": files}
     if "dir" in known and given.get("dir"):
         cli.make_directory(c.dir, "--config.data.dir")
     spec = ConfigDict({"name": c.name, **c.options})
@@ -85,6 +87,23 @@ def feature_scales(config: ConfigDict, directory: Path, train: Split) -> Scales:
     if found:
         scaling.write(path, found)
     return found
+
+
+def keep_columns(directory: Path, train: Split) -> None:
+    """Stores the columns of a table at the first start; later they must be the same.
+
+    Raises:
+        UserError: what is stored is damaged, or the data have changed.
+    """
+    path, found = directory / workdir.COLUMNS_FILE, handling(train).columns(train)
+    if workdir.has_checkpoints(directory):
+        if found is not None:
+            before = stored.from_json(workdir.read_json(path), str(path))
+            stored.check_same(before, found, str(path))
+        return
+    path.unlink(missing_ok=True)
+    if found is not None:
+        workdir.write_json(path, stored.to_json(found))
 
 
 def drawn_as(config: ConfigDict, train: Split, questions: Questions) -> np.ndarray | None:
@@ -143,6 +162,7 @@ def experiment(
     given = {split: named(config, rows) for split, rows in found.items()}
     for split in given.values():
         handling(split).check(config, split)
+    keep_columns(path, given["train"])
     splits, questions = with_targets(config, path, given)
     kept = pretrained.checkpoints(config, path)
     if all(task.type.model == "aligned" for task in asked(config).values()):

@@ -127,10 +127,31 @@ def with_targets(
     """
     found = asked(config)
     stored = stored_vocabularies(path, found) if workdir.has_checkpoints(path) else {}
+    made, questions, targets = _encoded(config, splits, stored)
+    vocabularies = questions.vocabularies
+    workdir.write_json(path / workdir.LABELS_FILE, workdir.for_file(vocabularies or {"": []}))
+    counts = class_counts(path, targets, made)
+    return made, dataclasses.replace(questions, counts=counts)
+
+
+def with_known_targets(config: ConfigDict, path: Path, split: Any) -> tuple[Any, Questions]:
+    """As `with_targets` of a single split, by what a workdir has stored, which stays as it is."""
+    stored = stored_vocabularies(path, asked(config))
+    made, questions, targets = _encoded(config, {"train": split}, stored)
+    names = [name for name, target in targets.items() if target is not None and target.classes]
+    counts = stored_counts(path / workdir.COUNTS_FILE, names)
+    return made["train"], dataclasses.replace(questions, counts=counts)
+
+
+def _encoded(
+    config: ConfigDict, splits: Mapping[str, Any], stored: Mapping[str, Any]
+) -> tuple[dict[str, Any], Questions, dict[str, Target | None]]:
+    """The splits with the targets as a batch has them, all but the counts of the questions, and the
+    targets of the training split by task."""
     given = {split: handling(data).targets(data) for split, data in splits.items()}
     names, vocabularies, chosen = {}, {}, {split: {} for split in splits}
     encoded: dict[str, dict[str, Target]] = {split: {} for split in splits}
-    for name, task in found.items():
+    for name, task in asked(config).items():
         known = given["train"]
         names[name] = _target_of(config, task, known, splits["train"])
         values = {s: targets[names[name]] for s, targets in given.items() if names[name]}
@@ -141,12 +162,11 @@ def with_targets(
         for split, target in values.items():
             encoded[split][names[name]] = target
             chosen[split][name] = given[split][names[name]]
-    workdir.write_json(path / workdir.LABELS_FILE, workdir.for_file(vocabularies or {"": []}))
     made = {
         split: handling(data).with_targets(data, encoded[split]) for split, data in splits.items()
     }
-    counts = class_counts(path, {n: encoded["train"].get(t) for n, t in names.items()}, made)
-    return made, Questions(names, vocabularies, counts, chosen)
+    train = {name: encoded["train"].get(target) for name, target in names.items()}
+    return made, Questions(names, vocabularies, {}, chosen), train
 
 
 def _target_of(config: ConfigDict, task: Asked, known: Mapping[str, Target], data: Any) -> str:
@@ -199,6 +219,13 @@ def class_counts(
             counts, examples = resampling.class_counts(train, targets[name])
             found[name] = {"classes": counts.tolist(), "examples": examples}
         workdir.write_json(file, workdir.for_file(found))
+    return stored_counts(file, names)
+
+
+def stored_counts(file: Path, names: Sequence[str]) -> dict[str, Counts]:
+    """Of each of some tasks with classes the examples of each in training, of a workdir's file."""
+    if not names:
+        return {}
     stored = workdir.read_json(file)
     with decoding(f"{file} is damaged", "delete it: it is made anew"):
         read = workdir.by_task(stored, names)

@@ -12,6 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mmjax.data.own.examples import TableExamples, TableSplit
+from mmjax.data.own.stored import Known
 from mmjax.data.pipeline import scaling
 from mmjax.data.pipeline.checks import check_shape
 from mmjax.data.pipeline.examples import MODALITIES, QuestionExamples
@@ -54,6 +55,7 @@ class Handling(NamedTuple):
     check: (config, split); raises UserError where the model does not take its values.
     scales: (config, split) -> the scales of its features.
     size: records and examples.
+    columns: what a workdir keeps of the columns of a table; None of what is none.
     """
 
     inputs: Callable[[Any], tuple[str, ...]]
@@ -66,6 +68,7 @@ class Handling(NamedTuple):
     check: Callable[[ConfigDict, Any], None]
     scales: Callable[[ConfigDict, Any], dict[str, scaling.Scale]]
     size: Callable[[Any], tuple[int, int]]
+    columns: Callable[[Any], Known | None] = lambda _: None
 
 
 def _array_texts(split: Arrays, names: Collection[str]) -> list[str]:
@@ -166,6 +169,9 @@ SPLITS: Mapping[type, Handling] = MappingProxyType(
             check=lambda *_: None,  # its values are decoded to what the model takes
             scales=lambda _, split: dict(split.scales),
             size=lambda split: (len(split), len(split)),
+            columns=lambda split: Known(
+                dict(split.inputs), {name: split.columns[name] for name in split.targets}
+            ),
         ),
         mixture.MixtureSplit: Handling(
             inputs=lambda split: tuple(

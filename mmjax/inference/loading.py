@@ -6,6 +6,7 @@ import jax
 from ml_collections import ConfigDict
 
 from mmjax import factory
+from mmjax.data.own import stored
 from mmjax.data.pipeline import scaling, tokenizer
 from mmjax.errors import UserError
 from mmjax.factory.checkpoints import joint, own, pretrained
@@ -13,7 +14,7 @@ from mmjax.factory.checkpoints.restore import restored
 from mmjax.factory.config.asked import asked
 from mmjax.factory.make_readers import file_inputs, input_axes, make_readers, text_encoders
 from mmjax.factory.make_tasks import stored_vocabularies
-from mmjax.inference import published
+from mmjax.inference import published, rows
 from mmjax.inference.predictor import Predictor
 from mmjax.train.checkpoints import workdir as workdirs
 
@@ -40,6 +41,14 @@ def is_portable(path: Path) -> bool:
 def is_published(path: Path) -> bool:
     """Whether a path is somebody's checkpoint: a file, or a directory of weights as no workdir."""
     return path.is_file() or any(any(path.glob(pattern)) for pattern in WEIGHTS)
+
+
+def _columns(path: Path) -> stored.Known:
+    """The columns of a run on a table; none of other runs."""
+    file = path / workdirs.COLUMNS_FILE
+    if not file.exists():
+        return stored.Known({}, {})
+    return stored.from_json(workdirs.read_json(file), str(file))
 
 
 def load(
@@ -75,6 +84,7 @@ def load(
     kept = pretrained.checkpoints(config, path)
     file = path / workdirs.TOKENIZER_FILE
     encode, vocabulary_size = text_encoders(config, kept, lambda: tokenizer.load(file))
+    known = _columns(path)
     scales = scaling.read(path / workdirs.SCALES_FILE)
     model = factory.model(
         config, classes=classes, vocabulary_size=vocabulary_size, checkpoints=kept
@@ -86,14 +96,22 @@ def load(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), shapes
     )
     variables = own.read(path, abstract) if portable else restored(config, path, abstract, step)
+    readers = make_readers(config, encode, scales, kept)
+    for name in known.inputs.keys() & readers.keys():
+        readers[name] = rows.with_cells(readers[name], known.inputs[name], name)
+    files = file_inputs(config)
     return Predictor(
         model=model,
         variables=variables,
         tasks=factory.tasks(config, vocabularies=vocabularies),
         vocabularies=vocabularies,
-        readers=make_readers(config, encode, scales, kept),
+        readers=readers,
         axes=input_axes(config, encode),
-        files=file_inputs(config),
+        files=files,
+        arrays=tuple(name for name in readers if name not in (*files, *encode)),
+        known=known,
+        config=config,
+        directory=path,
         texts=next(iter(encode), "text"),
         logits=joint.logits_of(config, variables["params"]),
         batch_size=batch_size,

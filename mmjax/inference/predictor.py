@@ -1,6 +1,7 @@
 """A trained model as a function of what users have: arrays, file paths and strings."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -8,8 +9,10 @@ import jax
 import numpy as np
 
 from mmjax import factory
+from mmjax.data.own.stored import Known
+from mmjax.data.tables.opening import open_table
 from mmjax.errors import UserError
-from mmjax.inference import zero_shot
+from mmjax.inference import outputs, rows, zero_shot
 from mmjax.models.aligned import MIN_TEMPERATURE
 from mmjax.models.data_parallel import DataParallel
 from mmjax.tasks.alignment import MATCH
@@ -38,6 +41,13 @@ class Predictor(zero_shot.ZeroShot):
         tuned: by task, what was tuned on the validation split, such as "thresholds" [C].
         axes: by modality, how many one input has as an array; an array with one more is several.
         files: the modalities whose strings are paths.
+        arrays: those whose strings are numbers in JSON or the paths of .npy files.
+        columns, targets: of a run on a table, those that each modality reads and those that are
+            asked for, by name.
+        config, directory: of the run.
+        outputs: the columns that it adds to a table.
+        readers: values as users have them -> inputs, by modality.
+        held: what is to live as long as it, such as a temporary workdir.
         texts: the first modality that is text.
     """
 
@@ -53,6 +63,10 @@ class Predictor(zero_shot.ZeroShot):
         files: Collection[str],
         texts: str,
         batch_size: int,
+        config: Any,
+        directory: Path,
+        arrays: Collection[str],
+        known: Known,
         tuned: Mapping[str, Mapping[str, np.ndarray]] = MappingProxyType({}),
         logits: tuple[float, float | None] | None = None,
     ):
@@ -61,7 +75,10 @@ class Predictor(zero_shot.ZeroShot):
         self.vocabularies = {name: tuple(words) for name, words in vocabularies.items()}
         self.labels = next(iter(self.vocabularies.values()), ())
         self.modalities, self.batch_size, self.tuned = tuple(readers), batch_size, tuned
-        self._readers, self.axes, self.files, self.texts = readers, axes, tuple(files), texts
+        self.readers, self.axes, self.files, self.texts = readers, axes, tuple(files), texts
+        self.arrays, self.columns, self.targets = tuple(arrays), known.inputs, known.targets
+        self.config, self.directory, self.held = config, directory, None
+        self.outputs = outputs.of_tasks(self.tasks, self.modalities)
         if logits is not None:
             self.scale, self.bias = logits
         elif "logit_scale" in self.params:
@@ -78,14 +95,20 @@ class Predictor(zero_shot.ZeroShot):
 
         self._apply = DataParallel(predicted)
 
-    def __call__(self, *, top: int | None = None, **inputs: Any) -> Any:
+    def __call__(self, data: Any = None, /, *, top: int | None = None, **inputs: Any) -> Any:
         """The likeliest answers with their probabilities.
 
         Args:
+            data: a table in place of inputs: a data frame, a dictionary of columns, a list of
+                dictionaries or a file. It has the columns of the training, or one for each
+                modality; what else it has is not read.
             inputs: by modality; an image is a path, a PIL image or a uint8 array [H W 3], a sound a
                 path or an array no longer than an example, a video a path or an array with no more
                 pictures, a series an array with no more steps, a text a string, everything else an
-                array of the shape of an example. For a path the bytes of a file or an open one. Or
+                array of the shape of an example, or its numbers in JSON or the path of a .npy file.
+                Of a run on a table a modality of several columns may also be a dictionary of cells,
+                such as {"age": 3, "color": "red"}, of which any may be missing.
+                For a path the bytes of a file or an open one. Or
                 lists of these, or arrays with one axis more, or both: a single input beside a list
                 serves all of it. A modality may be missing, or None in a list: the model then
                 answers from what there is. So may a number of a vector, or a step of a series:
@@ -95,16 +118,26 @@ class Predictor(zero_shot.ZeroShot):
 
         Returns:
             For single inputs [{"answer": str, "probability": float}, ...], best first; for a list
-            a list of these. A task of numbers gives [{"answer": float}]. A model of several tasks
-            gives {task: answers} in place of answers.
+            or a table a list of these. A task of numbers gives [{"answer": float}]. A model of
+            several tasks gives {task: answers} in place of answers.
 
         Raises:
             UserError: no input, lists of different lengths, an input that cannot be read, or a
                 model that gives embeddings.
         """
-        rows, single = self._predict(inputs)
-        answers = self._answers(rows, top)
+        found, single = self._predict(self._given(data, inputs))
+        answers = self._answers(found, top)
         return answers[0] if single else answers
+
+    def _given(self, data: Any, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The inputs by modality, of a table if there is one."""
+        if data is None:
+            return inputs
+        if inputs:
+            raise UserError(f"give a table or {' and '.join(inputs)}, not both")
+        table = open_table(data)
+        names = [name for name in rows.names_of(self) if name in table.columns]
+        return rows.of_modalities(rows.of_table(table, self, names), self)
 
     def respond(
         self, rows: Sequence[Mapping[str, Any]], *, top: int | None = None
@@ -124,8 +157,16 @@ class Predictor(zero_shot.ZeroShot):
 
     def check(self, row: Mapping[str, Any]) -> None:
         """Reads the inputs of a row, to no end; raises UserError for what cannot be read."""
-        for name, read in self._readers.items():
+        for name, read in self.readers.items():
             read([row[name]])
+
+    def evaluate(self, data: Any) -> dict[str, float]:
+        """The losses and metrics on a table with the targets, as the table of the test split has
+        them; see `mmjax.inference.evaluating.evaluate`.
+        """
+        from mmjax.inference import evaluating
+
+        return evaluating.evaluate(self, data)
 
     def _answers(self, found: Predictions, top: int | None) -> list[Any]:
         answers = {}
@@ -144,19 +185,21 @@ class Predictor(zero_shot.ZeroShot):
         factory.lookup(self.tasks, name, "predict: task")
         return name
 
-    def probabilities(self, *, task: str | None = None, **inputs: Any) -> np.ndarray:
+    def probabilities(
+        self, data: Any = None, /, *, task: str | None = None, **inputs: Any
+    ) -> np.ndarray:
         """The probability of every class, [examples C] in the order of `labels`; see `__call__`.
 
         Args:
             task: by name, of a model of several.
-            inputs: see `__call__`.
+            data, inputs: see `__call__`.
         """
         name = self._task(task)
-        rows, _ = self._predict(inputs)
+        found, _ = self._predict(self._given(data, inputs))
         made = self.tasks[name].probabilities
         if made is None:
-            self._find(rows[name], PROBABILITIES, "use embed(...)")
-        return made(rows[name], self.tuned.get(name, {}))
+            self._find(found[name], PROBABILITIES, "use embed(...)")
+        return made(found[name], self.tuned.get(name, {}))
 
     def log_odds(self, *, task: str | None = None, **inputs: Any) -> np.ndarray:
         """log p / (1 - p) of the `probabilities`, float32 [examples C]: what to rank examples by.
@@ -242,7 +285,7 @@ class Predictor(zero_shot.ZeroShot):
         size = min(1 << (count - 1).bit_length(), self.batch_size)
         padded = {name: [*values, *[None] * (size - count)] for name, values in rows.items()}
         inputs = {
-            name: zero_shot.read_rows(self._readers[name], values, first, name in lists)
+            name: zero_shot.read_rows(self.readers[name], values, first, name in lists)
             for name, values in padded.items()
         }
         predicted = self._apply(self.variables, inputs)

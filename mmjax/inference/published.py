@@ -8,11 +8,20 @@ import numpy as np
 
 from mmjax import interop
 from mmjax.errors import UserError
-from mmjax.inference import zero_shot
+from mmjax.inference import outputs, zero_shot
 from mmjax.interop import answers
 from mmjax.interop.preprocess.inputs import Reader, in_batches, inputs_of, reader
 from mmjax.interop.preprocess.sounds.audio_inputs import ModelInputs, audio_reader, repeated
 from mmjax.interop.speech import transcription
+from mmjax.tasks.answers import (
+    ALL_CLASSES,
+    JOINED_BY,
+    ONE_CLASS,
+    ONE_TEXT,
+    PREDICTION,
+    TEXT,
+    Cells,
+)
 
 # Of the outputs of a model, by kind of input, those that stand for the whole of it; the first that
 # there is.
@@ -24,6 +33,14 @@ EMBEDDINGS: Mapping[str, tuple[str, ...]] = {
 }
 # Else the mean of its tokens.
 TOKENS = ("last_hidden_state", "encoder_last_hidden_state")
+# How answers stand in a table, by what a model is for.
+CELLS: Mapping[str, Cells] = {
+    answers.ONE: ONE_CLASS,
+    answers.ANY: ALL_CLASSES,
+    answers.NUMBERS: Cells(
+        {PREDICTION: TEXT}, lambda found: (JOINED_BY.join(str(one["value"]) for one in found),)
+    ),
+}
 __all__ = ["Published", "load", "reader"]
 
 
@@ -49,6 +66,7 @@ class Published(zero_shot.ZeroShot):
             self.bias = float(np.asarray(model.params["logit_bias"]).reshape(()))
         self.files = tuple(name for name in self.modalities if name != "text")
         self._readers: dict[str, Reader] = {}
+        self.outputs = self._outputs()
 
     def __call__(self, *, top: int | None = None, **inputs: Any) -> Any:
         """The likeliest classes of a model that classifies.
@@ -99,6 +117,16 @@ class Published(zero_shot.ZeroShot):
             x = self._run(name, self.listed(name, value), **options)["summary"]
             found[name] = zero_shot.unit_length(x)
         return found
+
+    def _outputs(self) -> outputs.Outputs:
+        """The columns that it adds to a table."""
+        if transcription.writes(self.model):
+            return outputs.of_answers({"": ONE_TEXT})
+        if not self.labels:
+            return outputs.of_embeddings(self.modalities)
+        where = str(self.model.path)
+        kind = answers.problem_of(self.model.config, len(self.labels), where)
+        return outputs.of_answers({"": CELLS[kind]})
 
     def respond(
         self, rows: Sequence[Mapping[str, Any]], *, top: int | None = None

@@ -1,12 +1,14 @@
 """What a model of a common space answers without having been trained for the question."""
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from scipy.special import expit
 
+from mmjax.data.own.inputs import Wanted
 from mmjax.errors import UserError
 
 TEMPLATES = ("a photo of a {}.",)
@@ -49,6 +51,9 @@ def softmax(x: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
 class ZeroShot:
     """Comparisons for whatever has `embed` (see `mmjax.inference.predictor.Predictor.embed`).
 
+    Of a run on a table `columns` are those that each modality reads; `arrays` are the modalities
+    whose strings are numbers in JSON or the paths of .npy files.
+
     It also needs `scale` and `bias`: logits are scale * cosine + bias; with a bias each label is
     judged by itself, as in SigLIP, else against the others, as in CLIP. And `axes`: by modality,
     how many one input has as an array; `texts`: the modality that labels are written in.
@@ -57,6 +62,8 @@ class ZeroShot:
     scale: float = 1.0
     bias: float | None = None
     axes: Mapping[str, int] = AXES
+    columns: Mapping[str, Wanted] = MappingProxyType({})
+    arrays: tuple[str, ...] = ()
     texts: str = "text"
 
     def several(self, name: str, value: Any) -> list[Any] | None:

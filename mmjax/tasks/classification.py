@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from mmjax.models.heads import ClassificationHead
-from mmjax.tasks.answers import likeliest
+from mmjax.tasks.answers import ONE_CLASS, likeliest
 from mmjax.tasks.figures import confusion
 from mmjax.tasks.keyed import BATCH, PREDICTION, KeyedFunction
 from mmjax.tasks.task import Arrays, Task, TaskType, known_rows, make_task, of_classes
@@ -66,6 +66,7 @@ def classification(
         answer=lambda rows, _, top: likeliest(
             rows["log_odds"], rows["probabilities"], vocabulary, 3 if top is None else top
         ),
+        cells=ONE_CLASS,
         probabilities=lambda rows, _: rows["probabilities"],
         baselines=baselines,
         figures=figures,

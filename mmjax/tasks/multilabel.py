@@ -10,7 +10,7 @@ from scipy.special import expit
 from mmjax.errors import UserError
 from mmjax.metrics.dataset_metrics import best_thresholds
 from mmjax.models.heads import ClassificationHead
-from mmjax.tasks.answers import likeliest
+from mmjax.tasks.answers import ALL_CLASSES, likeliest
 from mmjax.tasks.keyed import BATCH, PREDICTION, KeyedFunction
 from mmjax.tasks.task import Arrays, Task, TaskType, known_rows, make_task, of_classes
 from mmjax.types import TARGETS
@@ -70,6 +70,7 @@ def multilabel(
         on_host=lambda rows: {**rows, f"{PREDICTION}probabilities": exact(rows[log_odds])},
         tune=tune,
         answer=answer,
+        cells=ALL_CLASSES,
         probabilities=lambda rows, _: exact(rows["log_odds"]),
     )
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmjax.models.heads import RegressionHead
+from mmjax.tasks.answers import ONE_NUMBER
 from mmjax.tasks.figures import scatter
 from mmjax.tasks.keyed import BATCH, PREDICTION, KeyedFunction
 from mmjax.tasks.task import Answers, Arrays, Task, TaskType, known_rows, make_task
@@ -66,6 +67,7 @@ def regression(
         keep=(predicted, truth, f"{truth}_mask"),
         on_host=in_its_unit,
         answer=answer,
+        cells=ONE_NUMBER,
         baselines=lambda rows: {"rmse of the training mean": _rmse(known(rows)[0], mean)},
         figures=lambda rows: {"scatter": scatter(*known(rows))},
     )

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from mmjax.errors import UserError
+from mmjax.tasks.answers import Cells
 from mmjax.tasks.keyed import BATCH, PREDICTION, KeyedFunction, named
 from mmjax.types import MASK, SLICE, TARGETS, Batch, Input, Rows
 
@@ -35,6 +36,7 @@ class Task:
     tune: on the host, what was kept of the validation split -> what later predictions use.
     answer: on the host, (predictions of n rows, what was tuned, how many at most) -> for each row a
         list of answers, best first. None: the task gives embeddings.
+    cells: how answers stand in a table; None as of `answer`.
     probabilities: (predictions, what was tuned) -> [n C], of every class. None: there are none.
     baselines: on the host, what was kept of some rows -> results of trivial answers, by name.
     figures: on the host, what was kept of all rows -> pictures of a report, by file name.
@@ -48,6 +50,7 @@ class Task:
     dataset_metrics: Callable[[Arrays], dict[str, float]]
     tune: Callable[[Arrays], dict[str, np.ndarray]] = lambda _: {}
     answer: Callable[[Arrays, Arrays, int | None], Answers] | None = None
+    cells: Cells | None = None
     probabilities: Callable[[Arrays, Arrays], np.ndarray] | None = None
     baselines: Callable[[Arrays], dict[str, float]] = lambda _: {}
     figures: Callable[[Arrays], dict[str, Any]] = lambda _: {}

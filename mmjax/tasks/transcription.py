@@ -17,6 +17,7 @@ from mmjax.losses.targets.sequence import alignable, ctc
 from mmjax.metrics.decoding import best_path
 from mmjax.models.transcriber import CharacterHead
 from mmjax.tasks import characters
+from mmjax.tasks.answers import ONE_TEXT
 from mmjax.tasks.keyed import BATCH, PREDICTION, KeyedFunction
 from mmjax.tasks.task import Answers, Arrays, Outputs, Task, TaskType, make_task
 from mmjax.types import TARGETS
@@ -89,6 +90,7 @@ def transcription(
         keep=texts,
         on_host=lambda rows: {**rows, **{n: spell(rows[n], vocabulary) for n in texts}},
         answer=answer,
+        cells=ONE_TEXT,
     )
 
 

@@ -38,7 +38,7 @@ def written(capsys, content, folder, *, skip=False, model=None):
     error = None
     try:
         rows = predict.read_lines(f"{folder}/in.jsonl")
-        predict.write(rows, model or Model(), folder, None, skip)
+        predict.write(rows, model or Model(), None, skip)
     except UserError as told:
         error = str(told)
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()], error
@@ -134,7 +134,7 @@ def test_answers_come_in_order_while_lines_are_read(capsys, monkeypatch):
             printed.append(len(capsys.readouterr().out.splitlines()))
             yield predict.Row("", {"text": "x" * i})
 
-    predict.write(rows(), Model(), None, 2, False)
+    predict.write(rows(), Model(), 2, False)
     assert printed == [0, 0, 2, 0, 2]
 
 
@@ -142,13 +142,13 @@ def test_a_model_whose_input_has_a_reserved_name_is_refused():
     model = Model()
     model.modalities = ("answers",)
     with pytest.raises(UserError, match="input 'answers' has a name of what is written"):
-        predict.write([], model, None, None, True)
+        predict.write([], model, None, True)
 
 
 def test_lines_may_come_from_stdin(monkeypatch):
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b'{"text": "a\xe2\x80\xa8b"}\n')))
     (row,) = predict.read_lines("-")
-    assert row == ("-, line 1: ", {"text": "a\u2028b"}, "")
+    assert row == ("-, line 1: ", {"text": "a\u2028b"}, "", "")
 
 
 def test_arrays_with_one_axis_more_are_several_inputs():

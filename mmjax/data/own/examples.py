@@ -61,8 +61,9 @@ class TableSplit:
         wanted = {name: self.inputs[name] for name in modalities}
         names = dict.fromkeys(column.name for w in wanted.values() for column in w.columns)
         row = self.table.read(index, list(names))
+        folder = self.table.folder(index)
         try:
-            return {name: w.value(self.table, index, row) for name, w in wanted.items()}
+            return {name: w.value(row, folder) for name, w in wanted.items()}
         except (ValueError, UserError) as error:
             raise UserError(f"{self.table.where(index)}: {error}") from error
 

@@ -14,7 +14,6 @@ from mmjax.data.columns.features import KINDS as FEATURES
 from mmjax.data.columns.features import Features
 from mmjax.data.columns.infer import Column
 from mmjax.data.tables.shards import KEY
-from mmjax.data.tables.table import Table
 from mmjax.errors import UserError, nearest
 
 TABLE = "table"  # the modality of all numbers, categories, labels and dates
@@ -45,8 +44,12 @@ class Wanted:
         """Of a vector [F], and of a series [T F] as long as the longest that was looked at."""
         return self.columns[0].shape if self.features is None else (len(self.features),)
 
-    def value(self, table: Table, index: int, row: Mapping[str, Any]) -> Any:
+    def value(self, row: Mapping[str, Any], folder: str) -> Any:
         """What a reader of this kind takes of a row: a path or bytes, a text, an array; or None.
+
+        Args:
+            row: cells by column.
+            folder: where relative paths in it begin.
 
         Raises:
             ValueError, UserError: a cell is not of its type, or its file is not there.
@@ -58,7 +61,7 @@ class Wanted:
         value = column.parse(row[column.name])
         if value is None or column.type not in media.ENDINGS or isinstance(value, np.ndarray):
             return value
-        return media.opened(value, table.folder(index), self.root)
+        return media.opened(value, folder, self.root)
 
 
 def choose(

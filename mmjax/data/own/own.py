@@ -21,6 +21,7 @@ from mmjax.data.pipeline.scaling import Scale
 from mmjax.data.splits import leaks
 from mmjax.data.splits.assign import folds
 from mmjax.data.splits.choose import SPLITS, TEST, TRAIN, VALIDATION, by_names, completed
+from mmjax.data.tables import memory
 from mmjax.data.tables.opening import open_table
 from mmjax.data.tables.records import fingerprint
 from mmjax.data.tables.table import SPLIT, SPLIT_NAMES, Joined, Table
@@ -111,7 +112,7 @@ def own_data(
     }
     chosen, scales = with_features(table, chosen, collected, splits[TRAIN])
     _warn_of_leaks(table, chosen, collected, splits, root)
-    slice_ids, slices = _reported(collected, len(table))
+    slice_ids, slices = reported(collected.columns.get(_SLICE_BY), len(table))
     return Own(
         splits={
             name: TableSplit(
@@ -134,16 +135,23 @@ def own_data(
     )
 
 
-def _opened(files: Any, cache: str) -> tuple[Table, dict[str, np.ndarray]]:
-    """The table of all rows, and those of each split where the files say them."""
-    by_split = (
+def is_by_split(files: Any) -> bool:
+    """Whether data are given by split, such as {"train": ..., "test": ...}, and not by column."""
+    return (
         isinstance(files, Mapping)
         and bool(files)
         and all(str(name).lower() in SPLIT_NAMES for name in files)
         and not any(isinstance(value, np.ndarray) for value in files.values())
     )
-    if not by_split:
+
+
+def _opened(files: Any, cache: str) -> tuple[Table, dict[str, np.ndarray]]:
+    """The table of all rows, and those of each split where the files say them."""
+    if not is_by_split(files):
+        memory.refuse_description(files)
         return open_table(files, cache=cache), {}
+    for value in files.values():
+        memory.refuse_description(value)
     tables = {
         SPLIT_NAMES[str(name).lower()]: open_table(value, cache=cache)
         for name, value in files.items()
@@ -253,9 +261,8 @@ def _warn_of_leaks(
                 leaks.warn_of_contents(table, column.name, splits, root)
 
 
-def _reported(collected: Collected, rows: int) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The slice of each row, and the names of the slices."""
-    found = collected.columns.get(_SLICE_BY)
+def reported(found: Words | None, rows: int) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The slice of each row, and the names of the slices; one of all rows without a column."""
     if found is None:
         return np.zeros(rows, np.int32), ("all",)
     lacking = bool((found.codes < 0).any())

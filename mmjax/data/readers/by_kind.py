@@ -11,6 +11,7 @@ import numpy as np
 
 from mmjax.data.pipeline.scaling import Scale
 from mmjax.data.readers import transforms
+from mmjax.data.readers.written import from_text
 from mmjax.errors import UserError
 from mmjax.types import Input
 
@@ -130,9 +131,12 @@ def read_arrays(
 def numbers_of(value: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
     """What a user has for an array, as one, and which of its numbers are there.
 
+    A text is a list in JSON or the path of a .npy file; see `written.from_text`.
+
     Raises:
-        UserError: lists of different lengths.
+        UserError: lists of different lengths, or a text that is neither.
     """
+    value = from_text(value, name)
     try:
         masked = np.ma.isMaskedArray(value)
         array = np.asarray(value.filled(0) if masked else value)

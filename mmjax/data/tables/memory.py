@@ -9,6 +9,22 @@ from mmjax.data.sources.source import RandomAccess
 from mmjax.data.tables.table import SPLIT, Joined, Row, Table, asked, plain
 from mmjax.errors import UserError, decoding
 
+IN_PYTHON = "in Python: "  # how what stands for data begins that no file has
+
+
+def description(rows: int, kind: str) -> str:
+    """What a config has in the place of files for data that are only in Python."""
+    return f"{IN_PYTHON}{kind} of {rows} rows"
+
+
+def refuse_description(files: Any) -> None:
+    """Raises a UserError for what a config has in the place of data that are only in Python."""
+    if isinstance(files, str) and files.startswith(IN_PYTHON):
+        raise UserError(
+            f"the data of this run were {files.removeprefix(IN_PYTHON)}, which no file has: call"
+            " mmjax.fit again with them and the same workdir"
+        )
+
 
 class Memory:
     """Columns as sequences; see Table.

@@ -28,6 +28,7 @@ KEPT = (
     workdirs.LABELS_FILE,
     workdirs.TOKENIZER_FILE,
     workdirs.COUNTS_FILE,
+    workdirs.COLUMNS_FILE,
     workdirs.SCALES_FILE,
     workdirs.TUNED_FILE,
 )

@@ -68,8 +68,12 @@ def said(annotation: Any) -> str:
     """What an annotation asks for, in words."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (typing.Union, types.UnionType):
-        known = dict.fromkeys(said(a) for a in arguments if a in _WORDS or _is_sequence(a))
+        known = dict.fromkeys(
+            said(a) for a in arguments if a in _WORDS or _is_sequence(a) or _is_table(a)
+        )
         return " or ".join(known)
+    if _is_table(annotation):
+        return "a table such as {'a': ...}"
     if _is_sequence(annotation):
         each = {int: "8", float: "0.5", str: "'a'"}.get(arguments[0], "...")
         return f"a tuple such as ({each},)"
@@ -78,6 +82,10 @@ def said(annotation: Any) -> str:
 
 def _is_sequence(annotation: Any) -> bool:
     return typing.get_origin(annotation) in _SEQUENCES
+
+
+def _is_table(annotation: Any) -> bool:
+    return typing.get_origin(annotation) in (dict, collections.abc.Mapping)
 
 
 def _fit(value: Any, annotation: Any) -> Any:
@@ -92,6 +100,8 @@ def _fit(value: Any, annotation: Any) -> Any:
 
 def _fit_any(value: Any, choices: tuple[Any, ...]) -> Any:
     if type(value) in choices and _fit(value, type(value)) is not _MISFIT:
+        return value
+    if isinstance(value, (dict, ConfigDict)) and any(map(_is_table, choices)):
         return value
     fits = (_fit(value, a) for a in choices if a in _WORDS or _is_sequence(a))
     found = next((f for f in fits if f is not _MISFIT), _MISFIT)

@@ -18,6 +18,7 @@ from mmjax.train.checkpoints.changes import Change
 CONFIG_FILE = "config.json"
 LABELS_FILE = "labels.json"
 TOKENIZER_FILE = "tokenizer.json"
+COLUMNS_FILE = "columns.json"  # that a run on a table reads and is asked for
 SCALES_FILE = "scales.json"  # of the features of vectors and series in the training split
 BASELINES_FILE = "baselines.json"
 COUNTS_FILE = "class_counts.json"  # examples of each class in the training split
@@ -26,6 +27,7 @@ TUNED_FILE = "tuned.json"  # what was tuned on the validation split, after train
 # `base.json`, which has a hash of its own: users may write there where a checkpoint has gone.
 READ_AGAIN = (
     *(CONFIG_FILE, LABELS_FILE, TOKENIZER_FILE, COUNTS_FILE, SCALES_FILE, TUNED_FILE),
+    COLUMNS_FILE,
     "pretrained/**/*",
 )
 
