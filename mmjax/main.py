@@ -1,7 +1,8 @@
 """Trains and tests what a config describes.
 
 mmjax --config=NAME[:VARIANT] --workdir=DIR [--config.KEY=VALUE ...] [--mode=train|eval]
-      [--quiet | --verbose]            (without installation: python -m mmjax.main ...)
+      [--quiet | --verbose] [--distributed=HOST:PORT,N,RANK | --distributed=off]
+      (without installation: python -m mmjax.main ...)
 
 NAME is a recipe that comes with mmjax, such as vqa, or a path such as configs/vqa.py.
 
@@ -12,6 +13,10 @@ of the config's, or any option of a part that it names, such as --config.fusion.
 --print_config prints the whole config with its defaults, as a file that --config reads again, and
 starts nothing. --quiet prints nothing but warnings and errors; --verbose prints every line of the
 log, too.
+
+On a cluster that jax knows (Cloud TPU, GKE, SLURM, Open MPI) the processes of a job find each
+other; elsewhere start N of them, each with --distributed=HOST:PORT,N,RANK, where HOST:PORT is of
+the machine of RANK 0, and free there.
 """
 
 from pathlib import Path
@@ -30,6 +35,9 @@ def make_flags() -> flags.FlagValues:
     flags.DEFINE_bool("print_config", False, "Print the config, and stop.", flag_values=values)
     flags.DEFINE_bool("quiet", False, "Warnings and errors only.", flag_values=values)
     flags.DEFINE_bool("verbose", False, "Every line of the log, too.", flag_values=values)
+    flags.DEFINE_string(
+        "distributed", None, "HOST:PORT,N,RANK of N processes, or off.", flag_values=values
+    )
     return values
 
 
@@ -43,6 +51,8 @@ def main(argv: list[str]) -> None:
     if not values.print_config:
         cli.require_packages()
     cli.prepare_devices()
+    if not values.print_config:
+        cli.join(values.distributed)
 
     from rich.console import Console
 

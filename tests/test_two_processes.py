@@ -40,6 +40,12 @@ def main(argv):
 
 cli.run(main)
 """
+# What SLURM tells the tasks of `srun --ntasks=2`.
+SLURM = (
+    "import os; os.environ.update(SLURM_JOB_ID='7', SLURM_STEP_NODELIST='127.0.0.1', "
+    "SLURM_NTASKS='2', SLURM_PROCID='{rank}', SLURM_LOCALID='{rank}', "
+    "JAX_COORDINATOR_PORT='{port}'); "
+)
 SEND = "from tests.test_two_processes import send; send({signum}, {batch})"
 
 
@@ -62,7 +68,7 @@ def free_port():
         return free.getsockname()[1]
 
 
-def pair(workdir, *preludes):
+def pair(workdir, *preludes, slurm=False):
     """Runs two processes to their ends: their exit codes and what they printed."""
     port = free_port()
     preludes = preludes or ("", "")
@@ -71,7 +77,8 @@ def pair(workdir, *preludes):
             "mmjax.main",
             *SETTINGS,
             f"--workdir={workdir}",
-            prelude=JOIN.format(port=port, rank=rank) + prelude,
+            *([] if slurm else [f"--distributed=127.0.0.1:{port},2,{rank}"]),
+            prelude=(SLURM.format(port=port, rank=rank) if slurm else "") + prelude,
         )
         for rank, prelude in enumerate(preludes)
     ]
@@ -118,7 +125,7 @@ def test_all_stop_and_save_when_one_gets_a_signal_and_go_on_bit_for_bit(together
     for out, _ in ends:
         assert f"SIGTERM: saved at step {saved}; start again to go on" in out
 
-    codes, ends = pair(tmp_path)
+    codes, ends = pair(tmp_path, slurm=True)
     assert codes == [0, 0], ends
     assert steps_and_numbers(tmp_path) == together
 

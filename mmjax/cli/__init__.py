@@ -2,6 +2,7 @@
 
 from mmjax.cli.config_file import load_config, recipes
 from mmjax.cli.devices import make_directory, prepare_devices, use_compilation_cache
+from mmjax.cli.distributed import join
 from mmjax.cli.flags import Given, config_arguments, flag_lines, help_topic, parse, require
 from mmjax.cli.running import EXHAUSTED, TRAINING, require_packages, run
 from mmjax.errors import nearest
@@ -13,6 +14,7 @@ __all__ = [
     "config_arguments",
     "flag_lines",
     "help_topic",
+    "join",
     "load_config",
     "make_directory",
     "nearest",
