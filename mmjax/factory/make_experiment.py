@@ -19,6 +19,7 @@ from mmjax.factory.checkpoints import begin, delta, joint, pretrained
 from mmjax.factory.config.asked import asked
 from mmjax.factory.config.check import checked
 from mmjax.factory.config.stored import completed
+from mmjax.factory.config.typed import plain
 from mmjax.factory.make_model import example_inputs, modalities, texts
 from mmjax.factory.make_readers import make_readers, text_encoders
 from mmjax.factory.make_tasks import Questions, check_outputs, tasks, with_targets
@@ -40,7 +41,7 @@ def sources(config: ConfigDict, files: Any = None) -> dict[str, Any]:
     """The splits of the data set; `files` are in place of config.data.files, if there are any."""
     c = config.data
     known = options_of(entry(DATASETS, c.name, "config.data.name"))
-    given = {name: c[name] for name in OF_DATA if name in c}
+    given = {name: plain(c[name]) for name in OF_DATA if name in c}
     given |= {} if files is None else {"files": files}
     if "dir" in known and given.get("dir"):
         cli.make_directory(c.dir, "--config.data.dir")

@@ -3,7 +3,7 @@
 import itertools
 import logging
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from mmjax.data.columns.cells import NUMBERS, SERIES
@@ -155,7 +155,7 @@ def _row(table: Table, index: int, columns: Sequence[str] | None) -> Row:
         return Row(f"{place}: ", {}, str(error).removeprefix(place).lstrip(": "))
 
 
-def of_modalities(rows: Sequence[Row], model: Model) -> dict[str, list[Any]]:
+def of_modalities(rows: Iterable[Row], model: Model) -> dict[str, list[Any]]:
     """The inputs of rows, by modality; raises a UserError for the first that cannot be used."""
     found: dict[str, list[Any]] = {name: [] for name in model.modalities}
     for row in rows:
