@@ -139,7 +139,8 @@ def of_table(table: Table, model: Model, columns: Sequence[str] | None = None) -
     wanted = names_of(model)
     lacking = [name for name in wanted if name not in table.columns]
     if len(lacking) == len(wanted):
-        hint = nearest(wanted[0], table.columns)
+        hints = [nearest(name, table.columns) for name in wanted]
+        hint = next((hint for hint in hints if "did you mean" in hint), hints[0])
         raise UserError(f"{table.name}: no column {' or '.join(map(repr, wanted))}; {hint}")
     for name in lacking:
         hint = nearest(name, table.columns)
