@@ -21,6 +21,7 @@ from mmjax.errors import UserError
 from mmjax.factory.config.keys import KEYS
 from mmjax.factory.config.typed import plain
 from mmjax.factory.make_experiment import sources
+from mmjax.factory.tables.kinds import KINDS
 from mmjax.factory.tables.names import SAMPLE_RATE
 
 LOOKED_AT = 64  # rows by which lengths are chosen
@@ -151,7 +152,8 @@ def filled_by_data(config: ConfigDict, splits: Mapping[str, TableSplit]) -> Conf
             else {}
         )
         encoders[name] = {"kind": wanted.kind} | own | given
-        if choice.shape:
+        usual = KINDS[wanted.kind].usual
+        if choice.shape and not (usual and usual[0] in data):
             shapes.setdefault(name, choice.shape)
     data.setdefault("image_size", IMAGE_SIZE)
     data.setdefault("cut", True)

@@ -1,8 +1,10 @@
 """Data in Python -> a trained model, by the run that a command line starts."""
 
 import contextlib
+import shutil
 import tempfile
 import threading
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -65,15 +67,29 @@ def fit(
     console = Console(quiet=quiet)
     chosen, splits = factory.filled(ConfigDict(tree), console, data)
     chosen = factory.checked(chosen)
-    held = None if workdir is not None else tempfile.TemporaryDirectory(prefix="mmjax-")
-    directory = str(workdir if held is None else held.name)
-    with _signals() as interrupts:
-        cli.use_compilation_cache(chosen.compilation_cache)
-        path, experiment = factory.experiment(chosen, directory, data=splits)
-        run.train(experiment, path, console, interrupts)
-    predictor = loading.load(path)
-    predictor.held = held
+    with _directory(workdir) as (directory, temporary):
+        with _signals() as interrupts:
+            cli.use_compilation_cache(chosen.compilation_cache)
+            path, experiment = factory.experiment(chosen, directory, data=splits)
+            run.train(experiment, path, console, interrupts)
+        predictor = loading.load(path)
+        if temporary:
+            weakref.finalize(predictor, shutil.rmtree, directory, ignore_errors=True)
     return predictor
+
+
+@contextlib.contextmanager
+def _directory(workdir: str | Path | None) -> Iterator[tuple[str, bool]]:
+    """A workdir, and whether it is temporary; one of these is gone if anything fails inside."""
+    if workdir is not None:
+        yield str(workdir), False
+        return
+    made = tempfile.mkdtemp(prefix="mmjax-")
+    try:
+        yield made, True
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
+        raise
 
 
 @contextlib.contextmanager

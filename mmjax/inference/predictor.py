@@ -47,7 +47,6 @@ class Predictor(zero_shot.ZeroShot):
         config, directory: of the run.
         outputs: the columns that it adds to a table.
         readers: values as users have them -> inputs, by modality.
-        held: what is to live as long as it, such as a temporary workdir.
         texts: the first modality that is text.
     """
 
@@ -77,7 +76,7 @@ class Predictor(zero_shot.ZeroShot):
         self.modalities, self.batch_size, self.tuned = tuple(readers), batch_size, tuned
         self.readers, self.axes, self.files, self.texts = readers, axes, tuple(files), texts
         self.arrays, self.columns, self.targets = tuple(arrays), known.inputs, known.targets
-        self.config, self.directory, self.held = config, directory, None
+        self.config, self.directory = config, directory
         self.outputs = outputs.of_tasks(self.tasks, self.modalities)
         if logits is not None:
             self.scale, self.bias = logits

@@ -3,7 +3,7 @@
 import itertools
 import logging
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from mmjax.data.columns.cells import NUMBERS, SERIES
@@ -139,7 +139,8 @@ def of_table(table: Table, model: Model, columns: Sequence[str] | None = None) -
     wanted = names_of(model)
     lacking = [name for name in wanted if name not in table.columns]
     if len(lacking) == len(wanted):
-        hint = nearest(wanted[0], table.columns)
+        hints = [nearest(name, table.columns) for name in wanted]
+        hint = next((hint for hint in hints if "did you mean" in hint), hints[0])
         raise UserError(f"{table.name}: no column {' or '.join(map(repr, wanted))}; {hint}")
     for name in lacking:
         hint = nearest(name, table.columns)
@@ -155,7 +156,7 @@ def _row(table: Table, index: int, columns: Sequence[str] | None) -> Row:
         return Row(f"{place}: ", {}, str(error).removeprefix(place).lstrip(": "))
 
 
-def of_modalities(rows: Sequence[Row], model: Model) -> dict[str, list[Any]]:
+def of_modalities(rows: Iterable[Row], model: Model) -> dict[str, list[Any]]:
     """The inputs of rows, by modality; raises a UserError for the first that cannot be used."""
     found: dict[str, list[Any]] = {name: [] for name in model.modalities}
     for row in rows:

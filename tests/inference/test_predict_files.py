@@ -8,7 +8,8 @@ import pytest
 
 from mmjax import cli, predict
 from mmjax.errors import UserError
-from mmjax.inference import zero_shot
+from mmjax.inference import outputs, zero_shot
+from mmjax.tasks.answers import ONE_NUMBER
 
 LINE_ENDS = "\u2028\u2029\x85\x0b\x0c\x1c\x1d\x1e"
 
@@ -16,7 +17,8 @@ LINE_ENDS = "\u2028\u2029\x85\x0b\x0c\x1c\x1d\x1e"
 class Model(zero_shot.ZeroShot):
     """Answers with the length of the text; its pictures are files that must exist."""
 
-    modalities, files = ("image", "text", "numbers"), ("image",)
+    modalities, files, arrays = ("image", "text", "numbers"), ("image",), ("numbers",)
+    outputs = outputs.of_answers({"label": ONE_NUMBER})
 
     def __init__(self):
         self.seen = []

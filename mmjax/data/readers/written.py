@@ -33,8 +33,6 @@ def from_text(value: Any, name: str) -> Any:
         with decoding(f"{name}: {text[:60]!r} is no JSON", "write numbers such as [1.5, null, 2]"):
             return json.loads(text)
     if not text.lower().endswith(".npy"):
-        raise UserError(
-            f"{name}: {text[:60]!r} is neither a list in JSON, such as [1.5, 2], nor a .npy file"
-        )
+        raise UserError(f"{name}: {text[:60]!r} is neither JSON, such as [1.5, 2], nor a .npy file")
     with decoding(f"{name}: {text} cannot be read", "write it with numpy.save"):
         return np.load(io.BytesIO(read_whole(text, f"{name}: {text}")), allow_pickle=False)

@@ -230,6 +230,8 @@ def _is_used(tree: Mapping[str, Any], key: str) -> bool:
     if key in data or key not in OF_SOME_DATA:
         return True
     modality, modalities = OF_SOME_DATA[key], tree.get("modalities", ())
+    if modality and "modalities" not in tree:
+        return True  # the data will say whether there is such a modality
     if isinstance(modalities, tuple) and modality in modalities:
         return True
     return data.get("name") in DATASETS and key in options_of(DATASETS[data["name"]])

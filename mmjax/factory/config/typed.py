@@ -102,7 +102,7 @@ def _fit_any(value: Any, choices: tuple[Any, ...]) -> Any:
     if type(value) in choices and _fit(value, type(value)) is not _MISFIT:
         return value
     if isinstance(value, (dict, ConfigDict)) and any(map(_is_table, choices)):
-        return value
+        return plain(value)
     fits = (_fit(value, a) for a in choices if a in _WORDS or _is_sequence(a))
     found = next((f for f in fits if f is not _MISFIT), _MISFIT)
     # An annotation that names a type unknown here says nothing of what a config may hold.
