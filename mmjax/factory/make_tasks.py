@@ -22,7 +22,7 @@ from mmjax.factory.tables.losses import LOSSES
 from mmjax.factory.tables.metrics import DATASET_METRICS, METRICS, ROW_METRICS
 from mmjax.factory.tables.names import entry, is_path, lookup
 from mmjax.tasks.keyed import KeyedFunction
-from mmjax.tasks.task import Task, check_type
+from mmjax.tasks.task import Question, Task, check_type
 from mmjax.train.checkpoints import workdir
 
 _logger = logging.getLogger(__name__)
@@ -102,16 +102,16 @@ def _task(
             {k: wanted[k] for k, n in names.items() if n in table or (others and is_path(n))}
         )
 
-    given = {"vocabulary": vocabularies[name]} if vocabularies.get(name) else {}
-    return task.type.make(
+    question = Question(
         name=name,
         target=target,
         modalities=inputs,
         losses=bound(LOSSES, learned, f"{task.where}.losses"),
         metrics=bound(ROW_METRICS, those_of(ROW_METRICS), where),
         dataset_metrics=bound(DATASET_METRICS, those_of(DATASET_METRICS), where),
-        **given,
+        vocabulary=vocabularies.get(name) or (),
     )
+    return task.type.make(question)
 
 
 def with_targets(

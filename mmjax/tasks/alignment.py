@@ -1,49 +1,33 @@
 """Embeddings of several modalities in one space: finding what belongs together."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from mmjax.tasks.keyed import KeyedFunction
-from mmjax.tasks.task import Task, TaskType, make_task
+from mmjax.tasks.task import Question, Task, TaskType, make_task
 
 NAME = "alignment"
 EMBEDDING, MATCH = "embedding/", "match/"
 READS = {name: f"matching/{name}" for name in ("scores", "targets", "pairs")}
 
 
-def alignment(
-    *,
-    modalities: tuple[str, ...],
-    losses: Mapping[str, KeyedFunction],
-    metrics: Mapping[str, KeyedFunction],
-    dataset_metrics: Mapping[str, KeyedFunction],
-    name: str = NAME,
-    target: str = "",
-    vocabulary: Sequence[str] = (),
-) -> Task:
+def alignment(question: Question) -> Task:
     """A task on the embeddings [B E] that the model puts out as "embedding/MODALITY".
 
     A model with a matcher also puts out "match/FIRST-SECOND" [B], the logit that an example's two
-    belong together.
-
-    Args:
-        modalities: the names of the inputs that the model is given.
-        losses, metrics, dataset_metrics: what is asked of the outputs, by name.
-        name, target, vocabulary: of no matter here, as there is one space and no answer.
+    belong together. There is one space, no target and no answer.
 
     Returns:
         A task whose `predict` gives the embedding of each modality by its name, and the probability
         of each match by "match/FIRST-SECOND", nan where one of the two is absent.
     """
-    del name, target, vocabulary
 
     def predict(outputs: Mapping[str, Array]) -> dict[str, Array]:
-        embedded = {name: outputs.get(EMBEDDING + name) for name in modalities}
-        pairs = itertools.combinations(sorted(modalities), 2)
+        embedded = {name: outputs.get(EMBEDDING + name) for name in question.modalities}
+        pairs = itertools.combinations(sorted(question.modalities), 2)
         names = (f"{MATCH}{a}-{b}" for a, b in pairs)
         return {name: x for name, x in embedded.items() if x is not None} | {
             name: jnp.where(outputs[f"{name}_mask"], jax.nn.sigmoid(outputs[name]), jnp.nan)
@@ -52,12 +36,9 @@ def alignment(
         }
 
     return make_task(
-        modalities=modalities,
+        question,
         predict=predict,
-        losses=losses,
-        metrics=metrics,
-        dataset_metrics=dataset_metrics,
-        keep=tuple(EMBEDDING + name for name in modalities),
+        keep=tuple(EMBEDDING + name for name in question.modalities),
     )
 
 

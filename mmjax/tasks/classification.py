@@ -1,7 +1,5 @@
 """One label out of C classes: answering by choosing, recognising, sorting."""
 
-from collections.abc import Mapping, Sequence
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,36 +8,21 @@ from jaxtyping import Array, Float
 from mmjax.models.heads import ClassificationHead
 from mmjax.tasks.answers import ONE_CLASS, likeliest
 from mmjax.tasks.figures import confusion
-from mmjax.tasks.keyed import BATCH, PREDICTION, KeyedFunction
-from mmjax.tasks.task import Arrays, Task, TaskType, known_rows, make_task, of_classes
-from mmjax.types import TARGETS
+from mmjax.tasks.keyed import PREDICTION
+from mmjax.tasks.task import Arrays, Question, Task, TaskType, known_rows, make_task, of_classes
 
 NAME = "label"
 
 
-def classification(
-    *,
-    modalities: tuple[str, ...],
-    losses: Mapping[str, KeyedFunction],
-    metrics: Mapping[str, KeyedFunction],
-    dataset_metrics: Mapping[str, KeyedFunction],
-    name: str = NAME,
-    target: str = NAME,
-    vocabulary: Sequence[str] = (),
-) -> Task:
+def classification(question: Question) -> Task:
     """A task on the logits [B C] that the model puts out under its name.
 
-    Args:
-        modalities: the names of the inputs that the model is given.
-        losses, metrics, dataset_metrics: what is asked of the outputs, by name.
-        name: of the task.
-        target: of the batch, int32 [B].
-        vocabulary: the names of the classes, for answers and reports.
+    The target is int32 [B]; the vocabulary, the names of the classes, is for answers and reports.
 
     Returns:
         A task whose `predict` gives `probabilities` [B C], `log_odds` [B C] and `label` [B].
     """
-    truth, predicted = BATCH + TARGETS + target, f"{PREDICTION}label"
+    truth, predicted, name = question.truth, f"{PREDICTION}label", question.name
 
     def predict(outputs):
         return {
@@ -49,22 +32,21 @@ def classification(
         }
 
     def baselines(rows: Arrays) -> dict[str, float]:
-        labels = rows[truth][known_rows(rows, target)]
+        labels = rows[truth][known_rows(rows, question.target)]
         return {"majority class": np.bincount(labels).max() / len(labels) if len(labels) else 0.0}
 
     def figures(rows: Arrays) -> dict:
-        known = known_rows(rows, target)
-        return {"confusion": confusion(rows[truth][known], rows[predicted][known], vocabulary)}
+        known = known_rows(rows, question.target)
+        return {
+            "confusion": confusion(rows[truth][known], rows[predicted][known], question.vocabulary)
+        }
 
     return make_task(
-        modalities=modalities,
+        question,
         predict=predict,
-        losses=losses,
-        metrics=metrics,
-        dataset_metrics=dataset_metrics,
         keep=(predicted, truth, f"{truth}_mask"),
         answer=lambda rows, _, top: likeliest(
-            rows["log_odds"], rows["probabilities"], vocabulary, 3 if top is None else top
+            rows["log_odds"], rows["probabilities"], question.vocabulary, 3 if top is None else top
         ),
         cells=ONE_CLASS,
         probabilities=lambda rows, _: rows["probabilities"],

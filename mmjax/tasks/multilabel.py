@@ -1,6 +1,6 @@
 """Any number of labels out of C classes, each right or wrong by itself: tagging."""
 
-from collections.abc import Mapping, Sequence
+import dataclasses
 
 import jax
 import jax.numpy as jnp
@@ -9,63 +9,46 @@ from scipy.special import expit
 
 from mmjax.errors import UserError
 from mmjax.metrics.dataset_metrics import best_thresholds
-from mmjax.models.heads import ClassificationHead
 from mmjax.tasks.answers import ALL_CLASSES, likeliest
-from mmjax.tasks.keyed import BATCH, PREDICTION, KeyedFunction
-from mmjax.tasks.task import Arrays, Task, TaskType, known_rows, make_task, of_classes
-from mmjax.types import TARGETS
+from mmjax.tasks.classification import CLASSIFICATION
+from mmjax.tasks.keyed import PREDICTION
+from mmjax.tasks.task import Arrays, Question, Task, known_rows, make_task
 
-NAME, THRESHOLDS = "label", "thresholds"
+THRESHOLDS = "thresholds"
 
 
-def multilabel(
-    *,
-    modalities: tuple[str, ...],
-    losses: Mapping[str, KeyedFunction],
-    metrics: Mapping[str, KeyedFunction],
-    dataset_metrics: Mapping[str, KeyedFunction],
-    name: str = NAME,
-    target: str = NAME,
-    vocabulary: Sequence[str] = (),
-) -> Task:
+def multilabel(question: Question) -> Task:
     """A task on the logits [B C] that the model puts out under its name.
 
     A class is predicted where its probability reaches its threshold. Thresholds are tuned for the
     best F1 of each class on the validation split, after training.
 
-    Args:
-        modalities: the names of the inputs that the model is given.
-        losses, metrics, dataset_metrics: what is asked of the outputs, by name.
-        name: of the task.
-        target: of the batch, float32 [B C]: how right each class is, from 0 to 1.
-        vocabulary: the names of the classes, for answers.
+    The target is float32 [B C], how right each class is, from 0 to 1; the vocabulary, the names of
+    the classes, is for answers.
 
     Returns:
         A task whose `predict` gives `probabilities` [B C], each class by itself, and `log_odds`
         [B C], the logits. On the host probabilities are computed in float64, so that thresholds
         can be where those of float32 are all 1.0.
     """
-    truth, log_odds = BATCH + TARGETS + target, f"{PREDICTION}log_odds"
+    truth, log_odds = question.truth, f"{PREDICTION}log_odds"
 
     def tune(rows: Arrays) -> dict[str, np.ndarray]:
-        known = known_rows(rows, target)
+        known = known_rows(rows, question.target)
         return {THRESHOLDS: best_thresholds(exact(rows[log_odds][known]), rows[truth][known])}
 
     def predict(outputs):
-        logits = outputs[name].astype(jnp.float32)
+        logits = outputs[question.name].astype(jnp.float32)
         return {"probabilities": jax.nn.sigmoid(logits), "log_odds": logits}
 
     def answer(rows: Arrays, tuned: Arrays, top: int | None) -> list:
         found = exact(rows["log_odds"])
         reached = thresholds(tuned, found.shape[-1])
-        return likeliest(rows["log_odds"], found, vocabulary, top, reached)
+        return likeliest(rows["log_odds"], found, question.vocabulary, top, reached)
 
     return make_task(
-        modalities=modalities,
+        question,
         predict=predict,
-        losses=losses,
-        metrics=metrics,
-        dataset_metrics=dataset_metrics,
         keep=(log_odds, truth, f"{truth}_mask"),
         on_host=lambda rows: {**rows, f"{PREDICTION}probabilities": exact(rows[log_odds])},
         tune=tune,
@@ -95,14 +78,6 @@ def thresholds(tuned: Arrays, classes: int) -> np.ndarray:
     return found
 
 
-MULTILABEL = TaskType(
-    make=multilabel,
-    model="fused",
-    name=NAME,
-    heads={"classification": ClassificationHead},
-    targets=("several classes",),
-    encode=of_classes,
-    truth=("targets",),
-    keys=("decision", "fusion", "head", "mixup", "modality_dropout"),
-    needs=(("fusion", "decision"),),
+MULTILABEL = dataclasses.replace(
+    CLASSIFICATION, make=multilabel, targets=("several classes",), truth=("targets",)
 )

@@ -10,60 +10,42 @@ import numpy as np
 from mmjax.models.heads import RegressionHead
 from mmjax.tasks.answers import ONE_NUMBER
 from mmjax.tasks.figures import scatter
-from mmjax.tasks.keyed import BATCH, PREDICTION, KeyedFunction
-from mmjax.tasks.task import Answers, Arrays, Task, TaskType, known_rows, make_task
-from mmjax.types import TARGETS
+from mmjax.tasks.keyed import PREDICTION
+from mmjax.tasks.task import Answers, Arrays, Question, Task, TaskType, known_rows, make_task
 
 NAME = "value"
 
 
-def regression(
-    *,
-    modalities: tuple[str, ...],
-    losses: Mapping[str, KeyedFunction],
-    metrics: Mapping[str, KeyedFunction],
-    dataset_metrics: Mapping[str, KeyedFunction],
-    name: str = NAME,
-    target: str = NAME,
-    vocabulary: Sequence[float] = (0.0, 1.0),
-) -> Task:
+def regression(question: Question) -> Task:
     """A task on the number [B] that the model puts out under its name.
 
     Model, losses and the metrics of rows see the target less its mean in training, over its
     standard deviation there; predictions and the metrics of a whole set are in its own unit.
 
-    Args:
-        modalities: the names of the inputs that the model is given.
-        losses, metrics, dataset_metrics: what is asked of the outputs, by name.
-        name: of the task.
-        target: of the batch, float32 [B], scaled.
-        vocabulary: mean and standard deviation of the target in training.
+    The target is float32 [B], scaled; the vocabulary: its mean and standard deviation in training.
 
     Returns:
         A task whose `predict` gives `value` [B].
     """
-    mean, deviation = vocabulary
-    truth, predicted = BATCH + TARGETS + target, f"{PREDICTION}value"
+    mean, deviation = question.vocabulary or (0.0, 1.0)
+    truth, predicted = question.truth, f"{PREDICTION}value"
 
     def predict(outputs):
-        return {"value": outputs[name].astype(jnp.float32) * deviation + mean}
+        return {"value": outputs[question.name].astype(jnp.float32) * deviation + mean}
 
     def in_its_unit(rows: Arrays) -> Arrays:
         return {**rows, truth: np.asarray(rows[truth], np.float64) * deviation + mean}
 
     def known(rows: Arrays) -> tuple[np.ndarray, np.ndarray]:
-        there, rows = known_rows(rows, target), in_its_unit(rows)
+        there, rows = known_rows(rows, question.target), in_its_unit(rows)
         return rows[truth][there], np.asarray(rows[predicted], np.float64)[there]
 
     def answer(rows: Arrays, _: Arrays, __: int | None) -> Answers:
         return [[{"answer": float(value)}] for value in rows["value"]]
 
     return make_task(
-        modalities=modalities,
+        question,
         predict=predict,
-        losses=losses,
-        metrics=metrics,
-        dataset_metrics=dataset_metrics,
         keep=(predicted, truth, f"{truth}_mask"),
         on_host=in_its_unit,
         answer=answer,

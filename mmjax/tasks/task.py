@@ -69,10 +69,36 @@ def of_classes(values: Mapping[str, Any], stored: Sequence[Any] | None) -> tuple
 
 
 @dataclasses.dataclass(frozen=True)
+class Question:
+    """What a task is made of.
+
+    modalities: the names of the inputs that the model is given.
+    losses, metrics, dataset_metrics: what is asked of the outputs, by name.
+    name: of the task, and of what the model puts out for it.
+    target: of the batch; "" where none is needed.
+    vocabulary: what the values of the target stand for, as `TaskType.encode` gives it; () where
+        that is not known.
+    """
+
+    modalities: tuple[str, ...]
+    losses: Mapping[str, KeyedFunction]
+    metrics: Mapping[str, KeyedFunction]
+    dataset_metrics: Mapping[str, KeyedFunction]
+    name: str
+    target: str = ""
+    vocabulary: Sequence[Any] = ()
+
+    @property
+    def truth(self) -> str:
+        """What the target is called among what was kept of an evaluation."""
+        return BATCH + TARGETS + self.target
+
+
+@dataclasses.dataclass(frozen=True)
 class TaskType:
     """How a config makes a task.
 
-    make: (name, target, vocabulary, modalities, losses, metrics, dataset_metrics) -> Task.
+    make: Question -> Task.
     model: which model answers, a name in `mmjax.factory.make_model.MODELS`.
     name: of the only task of a config; the model's output of this name is its head's.
     heads: what `head.name` may say; the first is the default. {}: the model has no head for it.
@@ -89,7 +115,7 @@ class TaskType:
         it, as formats of {name} and {target}.
     """
 
-    make: Callable[..., Task]
+    make: Callable[[Question], Task]
     model: str
     name: str
     heads: Mapping[str, Callable] = dataclasses.field(default_factory=dict)
@@ -145,12 +171,9 @@ def prefix(tasks: Mapping[str, Task], name: str) -> str:
 
 
 def make_task(
+    question: Question,
     *,
-    modalities: tuple[str, ...],
     predict: Callable[[Outputs], dict[str, Any]],
-    losses: Mapping[str, KeyedFunction],
-    metrics: Mapping[str, KeyedFunction],
-    dataset_metrics: Mapping[str, KeyedFunction],
     keep: tuple[str, ...] = (),
     on_host: Callable[[Arrays], Arrays] = lambda rows: rows,
     **options: Any,
@@ -158,9 +181,8 @@ def make_task(
     """A task whose losses and metrics say themselves what they read.
 
     Args:
-        modalities: the names of the inputs that the model is given.
+        question: what it is made of.
         predict: outputs -> predictions.
-        losses, metrics, dataset_metrics: by name.
         keep: names of what is kept of an evaluation besides what `dataset_metrics` reads.
         on_host: makes of what was kept what `dataset_metrics` reads.
         options: the rest of Task.
@@ -174,21 +196,21 @@ def make_task(
 
     def kept(outputs: Outputs, batch: Batch) -> dict[str, jax.Array]:
         values = named(outputs, batch, predict(outputs))
-        for function in dataset_metrics.values():
+        for function in question.dataset_metrics.values():
             function.arrays(values)  # an unknown name is an error
-        names = [*KEPT, *keep, *(n for f in dataset_metrics.values() for n in f.kept())]
+        names = [*KEPT, *keep, *(n for f in question.dataset_metrics.values() for n in f.kept())]
         return {name: values[name] for name in dict.fromkeys(names) if name in values}
 
     def of_dataset(rows: Arrays) -> dict[str, float]:
         rows, found = on_host(rows), {}
-        for name, function in dataset_metrics.items():
+        for name, function in question.dataset_metrics.items():
             found |= function.on_host(name, rows)
         return found
 
     return Task(
-        modalities=modalities,
-        losses=lambda outputs, batch: apply(losses, outputs, batch),
-        metrics=lambda outputs, batch: apply(metrics, outputs, batch),
+        modalities=question.modalities,
+        losses=lambda outputs, batch: apply(question.losses, outputs, batch),
+        metrics=lambda outputs, batch: apply(question.metrics, outputs, batch),
         predict=predict,
         keep=kept,
         dataset_metrics=of_dataset,

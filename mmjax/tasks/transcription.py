@@ -19,10 +19,10 @@ from mmjax.models.transcriber import CharacterHead
 from mmjax.tasks import characters
 from mmjax.tasks.answers import ONE_TEXT
 from mmjax.tasks.keyed import BATCH, PREDICTION, KeyedFunction
-from mmjax.tasks.task import Answers, Arrays, Outputs, Task, TaskType, make_task
+from mmjax.tasks.task import Answers, Arrays, Outputs, Question, Task, TaskType, make_task
 from mmjax.types import TARGETS
 
-NAME, TARGET = "characters", "transcript"
+NAME = "characters"
 WRITTEN = "written"
 TOO_SHORT = "too_short"
 SHORT_LIMIT = 0.01  # the share of transcripts above which a model with too few tokens is refused
@@ -35,30 +35,16 @@ READS = {
 }
 
 
-def transcription(
-    *,
-    modalities: tuple[str, ...],
-    losses: Mapping[str, KeyedFunction],
-    metrics: Mapping[str, KeyedFunction],
-    dataset_metrics: Mapping[str, KeyedFunction],
-    name: str = NAME,
-    target: str = TARGET,
-    vocabulary: Sequence[str] = (),
-) -> Task:
+def transcription(question: Question) -> Task:
     """A task on the logits [B N V] that the model puts out under its name, of its real tokens.
 
     The batch's target int32 [B L] holds indices into the alphabet. The metric "too_short" is added:
     the share of examples that have fewer tokens than their transcript takes. No path says it, so
     their loss is 0 and they teach nothing.
 
-    Args:
-        modalities: the names of the inputs that the model is given.
-        losses, metrics, dataset_metrics: what is asked of the outputs, by name. What is asked of
-            the whole set reads texts.
-        name: of the task.
-        target: of the batch.
-        vocabulary: the alphabet: what each of the V scores stands for, the first, the blank, for
-            "". Only what is asked of the whole set, and answers, need it.
+    What is asked of the whole set reads texts. The vocabulary is the alphabet: what each of the V
+    scores stands for, the first, the blank, for "". Only what is asked of the whole set, and
+    answers, need it.
 
     Returns:
         A task whose `predict` gives `written` int32 [B N], indices into the alphabet with blanks
@@ -66,29 +52,28 @@ def transcription(
     """
 
     def predict(outputs: Outputs) -> dict[str, Array]:
-        logits, real = outputs[name], outputs[f"{name}_mask"]
+        logits, real = outputs[question.name], outputs[f"{question.name}_mask"]
         written, there = best_path(logits, real)
         return {
             WRITTEN: written.astype(jnp.int32),
             "probability": jnp.exp(-ctc(logits, real, written, there)),
         }
 
-    room = {parameter: x.format(name=name, target=target) for parameter, x in READS.items()}
+    said = {"name": question.name, "target": question.target}
+    room = {parameter: x.format(**said) for parameter, x in READS.items()}
     room.pop("logits")
-    texts = (PREDICTION + WRITTEN, BATCH + TARGETS + target)
+    shortness = KeyedFunction(too_short, room, "config.task")
+    texts = (PREDICTION + WRITTEN, question.truth)
 
     def answer(rows: Arrays, _: Arrays, __: int | None) -> Answers:
-        found = zip(spell(rows[WRITTEN], vocabulary), rows["probability"], strict=True)
+        found = zip(spell(rows[WRITTEN], question.vocabulary), rows["probability"], strict=True)
         return [[{"answer": text, "probability": float(p)}] for text, p in found]
 
     return make_task(
-        modalities=modalities,
+        dataclasses.replace(question, metrics={TOO_SHORT: shortness, **question.metrics}),
         predict=predict,
-        losses=losses,
-        metrics={TOO_SHORT: KeyedFunction(too_short, room, "config.task"), **metrics},
-        dataset_metrics=dataset_metrics,
         keep=texts,
-        on_host=lambda rows: {**rows, **{n: spell(rows[n], vocabulary) for n in texts}},
+        on_host=lambda rows: {**rows, **{n: spell(rows[n], question.vocabulary) for n in texts}},
         answer=answer,
         cells=ONE_TEXT,
     )

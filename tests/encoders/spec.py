@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -55,3 +56,15 @@ def recomputed_blocks(function: Callable[..., Any], *values: Any) -> int:
     equations = jax.make_jaxpr(function)(*values).eqns
     again = [equation for equation in equations if "remat" in equation.primitive.name]
     return sum("dot_general" in str(equation) for equation in again)
+
+
+def images(side: int = 16, rows: int = 2) -> jax.Array:
+    """Pictures."""
+    values = np.random.default_rng(0).integers(0, 256, (rows, side, side, 3), np.uint8)
+    return jnp.asarray(values)
+
+
+def shapes_of(encoder: nn.Module, side: int = 64) -> tuple[Any, Any]:
+    """The shapes of tokens and variables for pictures of this side."""
+    value = jax.ShapeDtypeStruct((2, side, side, 3), jnp.uint8)
+    return jax.eval_shape(encoder.init_with_output, jax.random.key(0), value)

@@ -132,7 +132,7 @@ def test_resnet_is_the_mean_over_frequency_of_a_trunk(stem, frames, steps, real)
     variables = drawn(encoder, x, mask, method="from_log_mel")
     tokens = from_log_mel(encoder)(variables, x, mask)
     np.testing.assert_array_equal(tokens.mask.sum(1), [steps, 1])
-    trunk = ResNet(stages_of(10, 4), 4, "none", stem)
+    trunk = ResNet(stages_of(10, 4), 4, stem, norm="none")
     params = variables["params"]
     picture = jnp.where(mask[..., None], x, 0)[..., None]
     maps = jax.jit(functools.partial(trunk.apply, method="encode"))

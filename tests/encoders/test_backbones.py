@@ -26,25 +26,25 @@ PAIRS = {
     ),
     "resnet": (
         ResNet(8, depth=10, channels=4, norm="none"),
-        resnet.ResNet(resnet.stages_of(10, 4), 4, "none"),
+        resnet.ResNet(resnet.stages_of(10, 4), 4, norm="none"),
         "trunk",
         {"projection"},
     ),
     "video_mae": (
         VideoMae(8, layers=2, heads=2),
-        video_mae.VideoMae(8, TUBELET, layers=2, heads=2),
+        video_mae.VideoMae(8, tubelet=TUBELET, layers=2, heads=2),
         None,
         set(),
     ),
     "vit": (
         Vit(8, layers=2, heads=2, class_token=True, registers=2, size="Ti"),
-        VisionTransformer(192, 8, layers=2, heads=2, registers=2),
+        VisionTransformer(192, patch_size=8, layers=2, heads=2, registers=2),
         None,
         {"projection"},
     ),
     "vivit": (
         Vivit(8, layers=2, heads=2, model="factorised", temporal_layers=1),
-        vivit.Vivit(8, TUBELET, layers=2, heads=2, model="factorised", temporal_layers=1),
+        vivit.Vivit(8, tubelet=TUBELET, layers=2, heads=2, model="factorised", temporal_layers=1),
         None,
         set(),
     ),
@@ -76,7 +76,9 @@ def test_an_encoder_is_its_backbone_and_a_projection(name):
 
 
 def test_published_inputs_are_cut_to_whole_patches_and_have_channels_first():
-    backbone = VisionTransformer(8, (4, 8), layers=1, heads=2, grid=(2, 3), pooling="class")
+    backbone = VisionTransformer(
+        8, patch_size=(4, 8), layers=1, heads=2, grid=(2, 3), pooling="class"
+    )
     image = jnp.asarray(np.random.default_rng(0).normal(size=(2, 11, 25, 3)), jnp.float32)
     given = jnp.moveaxis(image, 3, 1)
     variables = jax.jit(backbone.init)(jax.random.key(0), given)

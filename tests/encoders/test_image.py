@@ -10,6 +10,7 @@ from mmjax.encoders.image.cnn import Cnn
 from mmjax.encoders.image.pixels import normalise
 from mmjax.encoders.image.vit import Vit
 from mmjax.errors import UserError
+from tests.encoders.spec import images, shapes_of
 
 PUBLISHED = Cnn(
     32,
@@ -19,16 +20,6 @@ PUBLISHED = Cnn(
     output="flatten",
     output_activation="tanh",
 )
-
-
-def images(side=16, rows=2):
-    values = np.random.default_rng(0).integers(0, 256, (rows, side, side, 3), np.uint8)
-    return jnp.asarray(values)
-
-
-def shapes(encoder, side=64):
-    value = jax.ShapeDtypeStruct((2, side, side, 3), jnp.uint8)
-    return jax.eval_shape(encoder.init_with_output, jax.random.key(0), value)
 
 
 def test_normalise_maps_bytes_to_minus_one_to_one():
@@ -77,7 +68,7 @@ def test_absent_pixels_have_exactly_no_gradient(encoder):
     ],
 )
 def test_number_of_tokens(encoder, count):
-    tokens, _ = shapes(encoder)
+    tokens, _ = shapes_of(encoder)
     assert tokens.x.shape == (2, count, 16)
 
 
@@ -123,7 +114,7 @@ def test_cnn_max_is_the_maximum_over_the_cells():
 
 def test_published_network_has_its_parameters():
     """Conv 8, Conv 16, Dense 32 on 64x64, as victorzhou.com's easy-VQA: 224 + 1168 + 131104."""
-    tokens, variables = shapes(PUBLISHED)
+    tokens, variables = shapes_of(PUBLISHED)
     count = sum(p.size for p in jax.tree.leaves(variables))
     assert count == (3 * 9 * 8 + 8) + (8 * 9 * 16 + 16) + (16 * 16 * 16 * 32 + 32)
     assert tokens.x.shape == (2, 1, 32)
@@ -152,7 +143,7 @@ def test_published_network_ends_in_tanh():
 )
 def test_mistakes_are_told_in_one_line(encoder, message):
     with pytest.raises(UserError, match=message) as error:
-        shapes(encoder)
+        shapes_of(encoder)
     assert "\n" not in str(error.value)
 
 

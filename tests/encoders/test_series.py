@@ -58,7 +58,7 @@ def test_patches_are_real_if_any_step_is():
 @pytest.mark.parametrize("output", ["sequence", "mean"])
 def test_transformer_runs_over_the_real_patches(output):
     """One example without its masked patches, through the same parameters by hand."""
-    encoder = SeriesTransformer(8, 2, 1, 2, output=output, **STANDARD)
+    encoder = SeriesTransformer(8, 2, layers=1, heads=2, output=output, **STANDARD)
     params = parameters(encoder)["params"]
     tokens = run(encoder)
     stack = jax.jit(Transformer(1, 2).apply)
@@ -75,7 +75,7 @@ def test_transformer_runs_over_the_real_patches(output):
 
 @pytest.mark.parametrize("positions", ["learned", "rotary", "sincos", "none"])
 def test_transformer_knows_the_order_of_patches_by_its_positions(positions):
-    encoder = SeriesTransformer(8, 1, 1, 2, positions=positions, output="mean")
+    encoder = SeriesTransformer(8, 1, layers=1, heads=2, positions=positions, output="mean")
     full = np.ones_like(MASK)
     change = np.abs(run(encoder, VALUE[:, ::-1], full).x - run(encoder, VALUE, full).x).max()
     assert change < 1e-5 if positions == "none" else change > 1e-3
@@ -83,7 +83,9 @@ def test_transformer_knows_the_order_of_patches_by_its_positions(positions):
 
 @pytest.mark.parametrize("output", ["sequence", "last"])
 def test_recurrent_is_recurrence_over_standardised_steps(output):
-    encoder = SeriesRecurrent(8, "gru", 2, bidirectional=True, output=output, **STANDARD)
+    encoder = SeriesRecurrent(
+        8, cell="gru", layers=2, bidirectional=True, output=output, **STANDARD
+    )
     params = parameters(encoder)["params"]
     tokens = run(encoder)
     layers = Recurrent(8, "gru", 2, bidirectional=True)

@@ -100,7 +100,7 @@ def test_padding_does_not_matter(name):
 
 @pytest.mark.parametrize("output", ["sequence", "last"])
 def test_recurrent_is_recurrence_over_word_embeddings(output):
-    encoder = TextRecurrent(8, 11, "gru", 2, bidirectional=True, output=output)
+    encoder = TextRecurrent(8, 11, cell="gru", layers=2, bidirectional=True, output=output)
     params = parameters(encoder)["params"]
     tokens = jax.jit(encoder.apply)({"params": params}, IDS, MASK)
     words = jnp.where(MASK[..., None], params["words"]["embedding"][IDS], 0)

@@ -7,17 +7,11 @@ import pytest
 
 from mmjax.encoders.text.transformer import SIZES, TextTransformer
 from mmjax.nn.layers.transformer import Transformer
+from tests.encoders.test_text import IDS, parameters
 from tests.encoders.text_specs import BERT
 
-IDS = jnp.asarray([[2, 5, 2, 2], [7, 1, 9, 9], [4, 4, 4, 4], [5, 3, 3, 0]])
 # Full, padded, empty, with a gap after padding on the left.
 MASK = np.array([[1, 1, 1, 1], [1, 1, 0, 0], [0, 0, 0, 0], [0, 1, 0, 1]], bool)
-
-
-def parameters(encoder):
-    random = np.random.default_rng(9)
-    shapes = jax.eval_shape(encoder.init, jax.random.key(0), IDS)
-    return jax.tree.map(lambda p: jnp.asarray(random.normal(0, 0.5, p.shape), jnp.float32), shapes)
 
 
 def run(encoder, ids=IDS, mask=MASK):

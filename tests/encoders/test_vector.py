@@ -43,11 +43,11 @@ def test_mlp_is_dense_layers_over_features_and_what_is_missing():
 def test_transformer_runs_over_the_features_that_are_there(output):
     """One example without its missing features, through the same parameters by hand."""
     encoder = VectorTransformer(
-        8, 1, 2, output=output, feature_mean=MEAN, feature_std=STD, mlp_ratio=2
+        8, layers=1, heads=2, mlp_ratio=2, output=output, feature_mean=MEAN, feature_std=STD
     )
     params = parameters(encoder)["params"]
     tokens = run(encoder)
-    stack = jax.jit(Transformer(1, 2, 2).apply)
+    stack = jax.jit(Transformer(1, 2, mlp_ratio=2).apply)
     for row, real in enumerate(MASK):
         if not real.any():
             continue

@@ -11,23 +11,13 @@ from mmjax.errors import UserError
 from mmjax.nn.layers.embedding import fold_patches
 from mmjax.nn.layers.rotary import grid_angles
 from mmjax.nn.layers.transformer import Transformer
-from tests.encoders.spec import recomputed_blocks
-
-
-def images(side=16, rows=2):
-    values = np.random.default_rng(0).integers(0, 256, (rows, side, side, 3), np.uint8)
-    return jnp.asarray(values)
-
-
-def shapes(encoder, side=64):
-    value = jax.ShapeDtypeStruct((2, side, side, 3), jnp.uint8)
-    return jax.eval_shape(encoder.init_with_output, jax.random.key(0), value)
+from tests.encoders.spec import images, recomputed_blocks, shapes_of
 
 
 @pytest.mark.parametrize("positions", ["learned", "none", "rotary", "sincos"])
 def test_takes_images_of_another_size(positions):
     encoder = Vit(16, positions=positions)
-    _, variables = shapes(encoder)
+    _, variables = shapes_of(encoder)
     assert ("positions" in variables["params"]) == (positions == "learned")
     tokens = jax.eval_shape(encoder.apply, variables, images(32))
     assert tokens.x.shape == (2, 16, 16)
@@ -111,7 +101,7 @@ def test_remat_recomputes_the_same():
 )
 def test_sizes_have_the_parameters_of_the_papers(size, patch_size, side, count):
     width = SIZES[size][0]
-    tokens, variables = shapes(
+    tokens, variables = shapes_of(
         Vit(width, patch_size, size=size, class_token=True, output="class"), side
     )
     # The published class token has a position besides.
@@ -120,7 +110,7 @@ def test_sizes_have_the_parameters_of_the_papers(size, patch_size, side, count):
 
 
 def test_size_is_projected_to_another_width_and_may_be_shorter():
-    tokens, variables = shapes(Vit(16, size="Ti", layers=2))
+    tokens, variables = shapes_of(Vit(16, size="Ti", layers=2))
     assert tokens.x.shape == (2, 64, 16)
     assert variables["params"]["projection"]["kernel"].shape == (192, 16)
     assert set(variables["params"]["transformer"]) == {"block_0", "block_1", "norm"}
@@ -148,5 +138,5 @@ def test_b16_costs_what_is_published():
 )
 def test_mistakes_are_told_in_one_line(encoder, message):
     with pytest.raises(UserError, match=message) as error:
-        shapes(encoder)
+        shapes_of(encoder)
     assert "\n" not in str(error.value)

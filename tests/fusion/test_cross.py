@@ -135,7 +135,7 @@ def test_vilbert_streams_read_the_others_and_then_themselves(layers, norm, pool,
 )
 def test_cross_attention_reads_the_others(query, self_attention, norm, pool):
     module = CrossAttentionFusion(
-        WIDTH, query, 2, HEADS, 2, self_attention=self_attention, norm=norm, pool=pool
+        WIDTH, 2, HEADS, 2, query=query, self_attention=self_attention, norm=norm, pool=pool
     )
     fused, params = run(module, inputs())
     params = doubles(params)
@@ -157,7 +157,7 @@ def test_cross_attention_needs_the_query_that_is_named():
     with pytest.raises(
         UserError, match="no modality 'txt' to query by: choose one of audio, image"
     ):
-        CrossAttentionFusion(WIDTH, "txt").init(jax.random.key(0), inputs())
+        CrossAttentionFusion(WIDTH, query="txt").init(jax.random.key(0), inputs())
 
 
 def sinusoid(place, width):
@@ -177,7 +177,7 @@ def convolve(x, kernel):
 @pytest.mark.parametrize(("layers", "kernel_size", "pool"), [(1, 1, "mean"), (2, 3, "last")])
 def test_mult_equals_the_formulas(layers, kernel_size, pool):
     given = inputs()
-    module = MultFusion(WIDTH, layers, 1, HEADS, 2, kernel_size=kernel_size, pool=pool)
+    module = MultFusion(WIDTH, layers, HEADS, 2, self_layers=1, kernel_size=kernel_size, pool=pool)
     fused, params = run(module, given)
     params = doubles(params)
     for row in ROWS:

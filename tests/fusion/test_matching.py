@@ -36,7 +36,10 @@ def matching(seed, batch=128, size=4):
 
 
 def test_cross_attention_learns_to_find_the_fact_that_is_asked_for():
-    module, optimizer = CrossAttentionFusion(16, "question", 1, 2, 2), optax.adam(5e-3)
+    module, optimizer = (
+        CrossAttentionFusion(16, query="question", layers=1, heads=2, mlp_ratio=2),
+        optax.adam(5e-3),
+    )
     examples = [matching(seed) for seed in range(20)]
     tokens, labels = jax.tree.map(lambda *x: jnp.stack(x), *examples)
 

@@ -226,7 +226,9 @@ def test_cross_attention_has_the_cross_modality_layers_of_lxmert():
     made, masks = streams(*range(LAYERS))
     params = {f"layer_{i}": stream_params(stream) for i, stream in made.items()}
     params |= places() | {"stand_in_text": jnp.zeros(WIDTH)}
-    module = CrossAttentionFusion(WIDTH, "text", LAYERS, HEADS, self_attention=True, norm="post")
+    module = CrossAttentionFusion(
+        WIDTH, LAYERS, HEADS, query="text", self_attention=True, norm="post"
+    )
 
     def reference(xs):
         text = xs["text"]

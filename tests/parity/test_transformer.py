@@ -170,7 +170,9 @@ def test_block(place, cross):
     else:
         out = theirs(x, src_key_padding_mask=pads)
     (out[torch.tensor(MASK)] ** 2).sum().backward()
-    ours = Block(HEADS, 30 / WIDTH, norm=place, activation="gelu_exact", epsilon=1e-3, causal=cross)
+    ours = Block(
+        HEADS, mlp_ratio=30 / WIDTH, norm=place, activation="gelu_exact", epsilon=1e-3, causal=cross
+    )
     context = {"context": jnp.asarray(CONTEXT), "context_mask": jnp.asarray(CONTEXT_MASK)}
 
     @jax.jit

@@ -5,14 +5,18 @@ from mmjax.losses.targets.classification import cross_entropy
 from mmjax.metrics.classification import accuracy
 from mmjax.tasks.classification import classification
 from mmjax.tasks.keyed import KeyedFunction
-from mmjax.tasks.task import inputs_of
+from mmjax.tasks.task import Question, inputs_of
 
 READS = {"logits": "label", "labels": "batch/targets/label"}
 TASK = classification(
-    modalities=("image", "text"),
-    losses={"cross_entropy": KeyedFunction(cross_entropy, READS, "config.losses")},
-    metrics={"accuracy": KeyedFunction(accuracy, READS, "config.metrics")},
-    dataset_metrics={},
+    Question(
+        modalities=("image", "text"),
+        losses={"cross_entropy": KeyedFunction(cross_entropy, READS, "config.losses")},
+        metrics={"accuracy": KeyedFunction(accuracy, READS, "config.metrics")},
+        dataset_metrics={},
+        name="label",
+        target="label",
+    )
 )
 
 

@@ -10,6 +10,7 @@ from mmjax.losses.targets.regression import l2
 from mmjax.metrics.regression import regression as errors
 from mmjax.tasks.keyed import KeyedFunction
 from mmjax.tasks.regression import REGRESSION, regression, scaled
+from mmjax.tasks.task import Question
 
 RNG = np.random.default_rng(0)
 NUMBERS = RNG.normal(70, 12, 40)
@@ -22,15 +23,17 @@ def reads(*parameters):
 
 def task_of(vocabulary):
     return regression(
-        modalities=("a",),
-        losses={"l2": KeyedFunction(l2, reads("predictions", "targets"), "config.losses")},
-        metrics={},
-        dataset_metrics={
-            "regression": KeyedFunction(errors, reads("predicted", "truth"), "config.metrics")
-        },
-        name="weight",
-        target="kilograms",
-        vocabulary=vocabulary,
+        Question(
+            modalities=("a",),
+            losses={"l2": KeyedFunction(l2, reads("predictions", "targets"), "config.losses")},
+            metrics={},
+            dataset_metrics={
+                "regression": KeyedFunction(errors, reads("predicted", "truth"), "config.metrics")
+            },
+            name="weight",
+            target="kilograms",
+            vocabulary=vocabulary,
+        )
     )
 
 

@@ -13,6 +13,7 @@ from mmjax.metrics.dataset_metrics import multilabel_precision_recall_f1
 from mmjax.tasks.classification import CLASSIFICATION, classification, log_odds
 from mmjax.tasks.multilabel import MULTILABEL as SEVERAL
 from mmjax.tasks.multilabel import multilabel
+from mmjax.tasks.task import Question
 
 RNG = np.random.default_rng(0)
 READS = SEVERAL.given("label", "label") | CLASSIFICATION.given("label", "label")
@@ -33,9 +34,7 @@ def make(task, *names, vocabulary=()):
         counts=None,
         reads_of_task=(READS, ()),
     )
-    return task(
-        modalities=("a",), losses={}, metrics={}, dataset_metrics=asked, vocabulary=vocabulary
-    )
+    return task(Question(("a",), {}, {}, asked, "label", "label", vocabulary))
 
 
 def rows_of(task, logits, **batch):

@@ -12,6 +12,7 @@ import pytest
 from mmjax.losses.targets.sequence import ctc
 from mmjax.metrics.text import bleu, character_error_rate, word_error_rate
 from mmjax.tasks.keyed import KeyedFunction
+from mmjax.tasks.task import Question
 from mmjax.tasks.transcription import TRANSCRIPTION, spell, transcription
 from mmjax.train import sharding
 from mmjax.train.evaluate import evaluate
@@ -30,13 +31,17 @@ METRICS = {
     "bleu": bleu,
 }
 TASK = transcription(
-    modalities=("frames",),
-    losses={"ctc": KeyedFunction(ctc, READS, "config.losses")},
-    metrics={},
-    dataset_metrics={
-        name: KeyedFunction(f, TEXTS, "config.metrics") for name, f in METRICS.items()
-    },
-    vocabulary=ALPHABET,
+    Question(
+        modalities=("frames",),
+        losses={"ctc": KeyedFunction(ctc, READS, "config.losses")},
+        metrics={},
+        dataset_metrics={
+            name: KeyedFunction(f, TEXTS, "config.metrics") for name, f in METRICS.items()
+        },
+        vocabulary=ALPHABET,
+        name="characters",
+        target="transcript",
+    )
 )
 SLICES = ("even", "odd")
 

@@ -13,7 +13,7 @@ from mmjax.metrics.classification import accuracy
 from mmjax.metrics.dataset_metrics import roc_auc
 from mmjax.tasks.classification import classification
 from mmjax.tasks.keyed import KeyedFunction
-from mmjax.tasks.task import inputs_of
+from mmjax.tasks.task import Question, inputs_of
 from mmjax.train import optimizer
 from mmjax.train.state import create_state
 from mmjax.train.step import train_step
@@ -21,16 +21,20 @@ from mmjax.train.weighting import fixed
 
 READS = {"logits": "label", "labels": "batch/targets/label"}
 TASK = classification(
-    modalities=("vector",),
-    losses={"cross_entropy": KeyedFunction(cross_entropy, READS, "config.losses")},
-    metrics={"accuracy": KeyedFunction(accuracy, READS, "config.metrics")},
-    dataset_metrics={
-        "roc_auc": KeyedFunction(
-            roc_auc,
-            {"log_odds": "prediction/log_odds", "labels": "batch/targets/label"},
-            "config.metrics",
-        )
-    },
+    Question(
+        modalities=("vector",),
+        losses={"cross_entropy": KeyedFunction(cross_entropy, READS, "config.losses")},
+        metrics={"accuracy": KeyedFunction(accuracy, READS, "config.metrics")},
+        dataset_metrics={
+            "roc_auc": KeyedFunction(
+                roc_auc,
+                {"log_odds": "prediction/log_odds", "labels": "batch/targets/label"},
+                "config.metrics",
+            )
+        },
+        name="label",
+        target="label",
+    )
 )
 TASKS = {"label": TASK}
 CLASSES, FEATURES = 3, 4

@@ -6,12 +6,10 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
-from mmjax.backbones.stack import as_mask, with_states
+from mmjax.backbones.stack import Features, TransformerBackbone, as_mask
 from mmjax.errors import UserError
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.embedding import LearnedPositions
-from mmjax.nn.layers.options import shared
-from mmjax.nn.layers.transformer import Transformer
 
 
 def patch_grid(shape: tuple[int, int], side: int, strides: tuple[int, int]) -> tuple[int, int]:
@@ -48,14 +46,13 @@ def overlapping_patches(
     return x.reshape(*x.shape[:3], side * side)
 
 
-class AstBackbone(nn.Module):
+class AstBackbone(TransformerBackbone, kw_only=True):
     """input_values [B T F] -> last_hidden_state [B c+N D], pooler_output [B D] with class tokens.
 
     The c class tokens come first, and the pooled vector is their mean; the patches follow, time by
     time, low mel bins first.
 
     Attributes:
-        width, layers, heads, mlp_width, activation, epsilon, qkv_bias: of the transformer.
         patch_size: side of a patch, in frames and mel bins.
         strides: frames and mel bins from one patch to the next.
         class_tokens: c, learned.
@@ -64,25 +61,15 @@ class AstBackbone(nn.Module):
         bin_by_bin: whether patches are in the order of the published models: those of one band of
             mel bins side by side in time.
         size: T and F, if the positions are for no other. None: as at initialisation, or fewer.
-        dropout: share dropped in training, of the input and in the blocks.
-        dtype: type of the computation.
     """
 
-    width: int
-    layers: int
-    heads: int
-    mlp_width: int
     patch_size: int = 16
     strides: tuple[int, int] = (10, 10)
     class_tokens: int = 2
     placed: bool = True
     bin_by_bin: bool = True
     size: tuple[int, int] | None = None
-    activation: str = "gelu_exact"
     epsilon: float = 1e-12
-    qkv_bias: bool = True
-    dropout: float = 0.0
-    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(
@@ -117,13 +104,10 @@ class AstBackbone(nn.Module):
             x = jnp.concatenate([jnp.broadcast_to(learned, (rows, *shape)), x], axis=1)
         x = positions(x) if self.placed else x
         x = nn.Dropout(self.dropout, deterministic=deterministic)(x)
-        x, states = Transformer(**shared(self, Transformer), name="transformer").with_states(
-            x, as_mask(attention_mask), deterministic=deterministic
-        )
-        outputs = {"last_hidden_state": x}
-        if self.class_tokens:
-            outputs["pooler_output"] = jnp.mean(x[:, : self.class_tokens], axis=1)
-        return with_states(outputs, states, output_hidden_states)
+        mask = as_mask(attention_mask)
+        x, states = self.blocks().with_states(x, mask, deterministic=deterministic)
+        pooled = jnp.mean(x[:, : self.class_tokens], axis=1) if self.class_tokens else None
+        return Features(x, pooled, states).named(output_hidden_states)
 
 
 def with_class_tokens(real: Bool[Array, "B N"], count: int) -> Bool[Array, "B n"]:

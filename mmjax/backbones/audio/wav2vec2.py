@@ -10,12 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
-from mmjax.backbones.stack import with_states
+from mmjax.backbones.stack import Features, TransformerBackbone
 from mmjax.errors import UserError
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.layer_norm import LayerNorm
-from mmjax.nn.layers.options import activation, shared
-from mmjax.nn.layers.transformer import Transformer
+from mmjax.nn.layers.options import activation
 
 EPSILON = 1e-5  # of the norms between the convolutions, whatever the config says of the others
 LAYOUT = ("NWC", "WIO", "NWC")
@@ -125,11 +124,10 @@ class ConvolvedPositions(nn.Module):
         return activation(self.activation)(x + bias.astype(self.dtype))
 
 
-class Wav2Vec2Backbone(nn.Module):
+class Wav2Vec2Backbone(TransformerBackbone, kw_only=True):
     """input_values [B S] -> last_hidden_state [B N D] and extract_features [B N C].
 
     Attributes:
-        width, layers, heads, mlp_width, activation, epsilon: of the transformer.
         channels, sizes, strides: of each convolution, the last C channels; sizes and strides in
             frames of its input, of the first in samples.
         convolution_norm: "group" (the first has one) or "layer" (each has).
@@ -138,28 +136,18 @@ class Wav2Vec2Backbone(nn.Module):
         positions, groups: frames and groups of the convolution for places.
         stable: pre-norm blocks; else post-norm ones.
         replaced: whether there is a vector to put in the place of frames, of the training.
-        dropout: share dropped in training, of the input and in the blocks.
-        dtype: type of the computation.
     """
 
-    width: int
-    layers: int
-    heads: int
-    mlp_width: int
     channels: tuple[int, ...]
     sizes: tuple[int, ...]
     strides: tuple[int, ...]
     positions: int
     groups: int
-    activation: str = "gelu_exact"
-    epsilon: float = 1e-5
     convolution_norm: str = "group"
     convolution_bias: bool = False
     convolution_activation: str = "gelu_exact"
     stable: bool = False
     replaced: bool = True
-    dropout: float = 0.0
-    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(
@@ -209,14 +197,11 @@ class Wav2Vec2Backbone(nn.Module):
         )(x)
         norm = LayerNorm(self.epsilon, name="norm")
         x = nn.Dropout(self.dropout, deterministic=deterministic)(x if self.stable else norm(x))
-        _, states = Transformer(
-            **shared(self, Transformer),
-            norm="pre" if self.stable else "post",
-            final_norm=False,
-            name="blocks",
-        ).with_states(x, mask, deterministic=deterministic)
+        place = "pre" if self.stable else "post"
+        blocks = self.blocks("blocks", norm=place, final_norm=False)
+        _, states = blocks.with_states(x, mask, deterministic=deterministic)
         last = norm(states[-1]).astype(self.dtype) if self.stable else states[-1]
-        return with_states({"last_hidden_state": last, **outputs}, states, output_hidden_states)
+        return outputs | Features(last, None, states).named(output_hidden_states)
 
     def features(
         self, input_values: Array, counts: Int[Array, " B"] | None

@@ -7,15 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
-from mmjax.backbones.stack import as_mask, with_states
+from mmjax.backbones.stack import Features, TransformerBackbone, as_mask
 from mmjax.backbones.text.decoder import TextDecoder
 from mmjax.errors import UserError
 from mmjax.nn.audio.spectrogram import strided_mask
 from mmjax.nn.layers.masking import zero_masked
-from mmjax.nn.layers.options import activation, shared
-from mmjax.nn.layers.transformer import Transformer
+from mmjax.nn.layers.options import activation
 
-EPSILON = 1e-5  # of all norms
 STRIDES = (1, 2)  # of the convolutions
 
 
@@ -32,33 +30,23 @@ def sinusoids(length: int, width: int) -> Float[np.ndarray, "N D"]:
     return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
 
 
-class WhisperBackbone(nn.Module):
+class WhisperBackbone(TransformerBackbone, kw_only=True):
     """input_features [B F T] -> last_hidden_state [B N D], N = ceil(T / 2).
 
     Two convolutions of three frames each, the second with stride 2, positions, and a pre-norm
     transformer, whose norm the last of the hidden states has passed.
 
     Attributes:
-        width, layers, heads, mlp_width, activation: of the transformer.
         bins: F. None: any.
         positions: the most tokens N, each with a learned vector. The published models were trained
             with exactly so many, of 30 s padded with silence; fewer are taken as they are. None:
             any number, with sinusoidal positions.
         convolution_activation: after each convolution.
-        dropout: share dropped in training, of the input and in the blocks.
-        dtype: type of the computation.
     """
 
-    width: int
-    layers: int
-    heads: int
-    mlp_width: int
     bins: int | None = None
     positions: int | None = None
-    activation: str = "gelu_exact"
     convolution_activation: str = "gelu_exact"
-    dropout: float = 0.0
-    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(
@@ -94,10 +82,8 @@ class WhisperBackbone(nn.Module):
                 x = zero_masked(x, mask)
         x = x + self._places(x.shape[1])
         x = nn.Dropout(self.dropout, deterministic=deterministic)(x)
-        x, states = Transformer(
-            **shared(self, Transformer), epsilon=EPSILON, name="transformer"
-        ).with_states(x, mask, deterministic=deterministic)
-        return with_states({"last_hidden_state": x}, (*states[:-1], x), output_hidden_states)
+        x, states = self.blocks().with_states(x, mask, deterministic=deterministic)
+        return Features(x, None, (*states[:-1], x)).named(output_hidden_states)
 
     def _places(self, count: int) -> Float[Array, "N D"]:
         if self.positions is None:

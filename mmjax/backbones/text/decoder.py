@@ -7,40 +7,28 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from mmjax.backbones.stack import TransformerBackbone
 from mmjax.errors import UserError
 from mmjax.nn.layers.attention import CacheIndex
 from mmjax.nn.layers.ids import rows_of
-from mmjax.nn.layers.options import shared
-from mmjax.nn.layers.transformer import Transformer
 
 
-class TextDecoder(nn.Module):
+class TextDecoder(TransformerBackbone, kw_only=True):
     """Token ids [B L] and encoder states [B S C] -> hidden states, and logits of the next ids.
 
     Pre-norm blocks of causal self-attention, cross-attention and an mlp. What is masked contributes
     exactly nothing; what comes out at masked ids is finite and of no meaning.
 
     Attributes:
-        width, layers, heads, mlp_width, activation, epsilon: of the transformer.
         vocabulary_size: V.
         positions: the most ids L, each with a learned vector.
         logits: what gives them: "tied", the table of the ids; "own", another matrix. None: there
             are none.
-        dropout: share dropped in training, of the input and in the blocks.
-        dtype: type of the computation; the logits are in float32.
     """
 
-    width: int
-    layers: int
-    heads: int
-    mlp_width: int
     vocabulary_size: int
     positions: int
-    activation: str = "gelu_exact"
-    epsilon: float = 1e-5
     logits: str | None = "tied"
-    dropout: float = 0.0
-    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(
@@ -83,9 +71,7 @@ class TextDecoder(nn.Module):
         x = rows_of(words, ids, "decoder_input_ids")
         x = x + rows_of(table("positions", self.positions), position_ids, "decoder_position_ids")
         x = nn.Dropout(self.dropout, deterministic=deterministic)(x.astype(self.dtype))
-        x, states = Transformer(
-            **shared(self, Transformer), causal=True, name="transformer"
-        ).with_states(
+        x, states = self.blocks(causal=True).with_states(
             x,
             mask,
             context=encoder_states,

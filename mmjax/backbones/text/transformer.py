@@ -9,15 +9,14 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Shaped
 
-from mmjax.backbones.stack import as_mask, with_states
+from mmjax.backbones.stack import Features, TransformerBackbone, as_mask
 from mmjax.errors import UserError
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.embedding import LearnedPositions, WordEmbedding
 from mmjax.nn.layers.ids import rows_of
 from mmjax.nn.layers.layer_norm import LayerNorm
-from mmjax.nn.layers.options import choose, shared
+from mmjax.nn.layers.options import choose
 from mmjax.nn.layers.positions import place
-from mmjax.nn.layers.transformer import Transformer
 
 
 def places_of(ids: Int[Array, "B L"], padding: int) -> Int[Array, "B L"]:
@@ -59,15 +58,14 @@ POOLINGS: Mapping[str, Callable[["TextBackbone", Array, Array], Array]] = {
 }
 
 
-class TextBackbone(nn.Module):
+class TextBackbone(TransformerBackbone, kw_only=True):
     """input_ids [B L] -> last_hidden_state [B L D], pooler_output [B D].
 
     Masked words are read by none; what comes out at their places is finite and of no meaning.
 
     Attributes:
-        width, layers, heads, mlp_width, activation, epsilon, norm, causal, remat, scan: of the
-            transformer.
         vocabulary_size: number of word ids.
+        norm, causal: of the transformer.
         positions: number of learned positions. None: as at initialisation; 0: there are none.
         placing: "learned", or as of `mmjax.nn.layers.positions.place`.
         embedding_norm: whether the embeddings pass a norm before the first block.
@@ -79,19 +77,11 @@ class TextBackbone(nn.Module):
             dense layer at the last place), "tanh" (one at the first). None: no pooler_output.
         end_id: of the word that ends a text.
         head_width: of the dense layer of "last". None: D.
-        dropout: share dropped in training, of the input and in the blocks.
-        dtype: type of the computation.
     """
 
-    width: int
-    layers: int
-    heads: int
-    mlp_width: int
     vocabulary_size: int
     positions: int | None = None
     placing: str = "learned"
-    activation: str = "gelu_exact"
-    epsilon: float = 1e-5
     norm: str = "pre"
     causal: bool = False
     embedding_norm: bool = False
@@ -100,10 +90,6 @@ class TextBackbone(nn.Module):
     pooling: str | None = None
     end_id: int = 2
     head_width: int | None = None
-    dropout: float = 0.0
-    dtype: Any = jnp.float32
-    remat: bool = False
-    scan: bool = False
 
     @nn.compact
     def __call__(
@@ -129,14 +115,12 @@ class TextBackbone(nn.Module):
         if self.embedding_norm:
             x = LayerNorm(self.epsilon, name="embedding_norm")(x).astype(self.dtype)
         x = nn.Dropout(self.dropout, deterministic=deterministic)(x)
-        x, states = Transformer(**shared(self, Transformer), name="transformer").with_states(
-            x, as_mask(attention_mask), angles=angles, deterministic=deterministic
-        )
-        outputs = {"last_hidden_state": x}
+        mask, given = as_mask(attention_mask), {"angles": angles, "deterministic": deterministic}
+        x, states = self.blocks().with_states(x, mask, **given)
+        pooled = None
         if self.pooling is not None:
-            pool = choose(POOLINGS, self.pooling, "pooling")
-            outputs["pooler_output"] = pool(self, x, input_ids)
-        return with_states(outputs, states, output_hidden_states)
+            pooled = choose(POOLINGS, self.pooling, "pooling")(self, x, input_ids)
+        return Features(x, pooled, states).named(output_hidden_states)
 
     def _placed(
         self, x: Float[Array, "B L D"], ids: Array, places: Array | None

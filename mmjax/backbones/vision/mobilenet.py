@@ -1,16 +1,13 @@
 """MobileNetV2 (Sandler et al. 2018, https://arxiv.org/abs/1801.04381)."""
 
-from typing import Any
-
 import flax.linen as nn
-import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from mmjax.backbones.vision.maps import MapBackbone
-from mmjax.nn.layers.conv_norm import ConvNorm
+from mmjax.nn.layers.conv_norm import NormedLayers
 
 
-class InvertedResidual(nn.Module):
+class InvertedResidual(NormedLayers):
     """1x1 to more channels, 3x3 depthwise, 1x1 to few channels without activation (+ x).
 
     x is added where the shape stays the same.
@@ -20,28 +17,18 @@ class InvertedResidual(nn.Module):
         expansion: channels in between, in units of those of the input. 1: the first 1x1 is left
             out.
         stride: factor by which height and width shrink.
-        norm: "batch", "group", "layer" or "none".
-        dtype: type of the computation; norms are in float32.
     """
 
     channels: int
     expansion: int = 6
     stride: int = 1
-    norm: str = "batch"
-    dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(
-        self,
-        x: Float[Array, "R H W channels"],
-        mask: Bool[Array, " R"] | None = None,
-        *,
-        deterministic: bool = True,
-    ) -> Float[Array, "R y x out"]:
-        """`mask` says which pictures are real, for a batch norm; None: all are."""
+    def run(self, x: Array, mask: Array | None, deterministic: bool) -> Array:
+        """The block."""
 
         def convolve(x, name, channels, side, stride=1, activation="relu6"):
-            conv = ConvNorm(channels, side, stride, self.norm, activation, self.dtype, name=name)
+            conv = self.convolution(name, channels, side, stride, activation=activation)
             return conv(x, mask, deterministic=deterministic)
 
         channels = x.shape[-1]
@@ -60,55 +47,26 @@ class MobileNet(MapBackbone):
         stages: of inverted residual blocks: their number, the stride of the first, its expansion,
             that of the others, and the channels of their outputs.
         first, last: channels of the first and of the last convolution.
-        norm: "batch" (in training a row's output depends on the other real rows; running statistics
-            in the collection "batch_stats"), or "group", "layer" or "none", which do not mix rows.
-        image_channels, maps: of published models; see `MapBackbone`.
-        dtype: type of the computation; norms are in float32.
     """
 
     stages: tuple[tuple[int, int, int, int, int], ...]
     first: int = 32
     last: int = 1280
-    norm: str = "batch"
-    image_channels: int = 3
-    maps: bool = False
-    dtype: Any = jnp.float32
 
     @nn.compact
-    def encode(
-        self,
-        x: Float[Array, "B H W C"],
-        mask: Bool[Array, " B"] | None = None,
-        *,
-        deterministic: bool = True,
+    def run(
+        self, x: Array, mask: Array | None, deterministic: bool
     ) -> list[Float[Array, "B _ _ _"]]:
-        """The maps before the first stage, after each, and after the last convolution.
-
-        Args:
-            x: pictures; zeros where they are masked.
-            mask: which pictures are real, for a batch norm. None: all are. What comes out for the
-                others is finite and of no meaning.
-            deterministic: False in training.
-
-        Raises:
-            UserError: an unknown norm.
-        """
+        """The maps before the first stage, after each, and after the last convolution."""
 
         def convolve(x: Array, name: str, channels: int, side: int, stride: int) -> Array:
-            conv = ConvNorm(channels, side, stride, self.norm, "relu6", self.dtype, name=name)
+            conv = self.convolution(name, channels, side, stride, activation="relu6")
             return conv(x, mask, deterministic=deterministic)
 
+        stages = (
+            (count, (channels, expansion, stride), (channels, others))
+            for count, stride, expansion, others, channels in self.stages
+        )
         x = convolve(x, "stem", self.first, 3, 2)
-        states = [x]
-        for stage, (count, stride, expansion, others, channels) in enumerate(self.stages):
-            for block in range(count):
-                x = InvertedResidual(
-                    channels,
-                    others if block else expansion,
-                    1 if block else stride,
-                    self.norm,
-                    self.dtype,
-                    name=f"stage_{stage}_block_{block}",
-                )(x, mask, deterministic=deterministic)
-            states.append(x)
-        return [*states, convolve(x, "last", self.last, 1, 1)]
+        states = self.staged(x, mask, deterministic, InvertedResidual, stages)
+        return [*states, convolve(states[-1], "last", self.last, 1, 1)]

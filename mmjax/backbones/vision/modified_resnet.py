@@ -6,14 +6,13 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
-from mmjax.backbones.stack import with_states
-from mmjax.backbones.vision.maps import channels_last
+from mmjax.backbones.vision.maps import MapBackbone
 from mmjax.backbones.vision.vit import resized
 from mmjax.errors import UserError
 from mmjax.nn.layers.attention import attention, merge_heads, split_heads
-from mmjax.nn.layers.conv_norm import ConvNorm
+from mmjax.nn.layers.conv_norm import NormedLayers
 from mmjax.nn.layers.dense import Dense
 
 EXPANSION = 4  # channels that leave a block, in units of those of its 3x3 convolution
@@ -27,32 +26,24 @@ def average_pool(x: Float[Array, "B H W channels"], side: int) -> Float[Array, "
     return jnp.mean(x.reshape(x.shape[0], rows, side, columns, side, -1), axis=(2, 4))
 
 
-class Bottleneck(nn.Module):
+class Bottleneck(NormedLayers):
     """relu(x + convolutions(x)) with an average pooling in place of a stride.
 
     Attributes:
         channels: of the 3x3 convolution; EXPANSION times as many come out.
         stride: factor by which height and width shrink.
-        dtype: type of the computation; norms are in float32.
     """
 
     channels: int
     stride: int = 1
-    dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(
-        self,
-        x: Float[Array, "B H W channels"],
-        real: Bool[Array, " B"] | None = None,
-        *,
-        deterministic: bool = True,
-    ) -> Float[Array, "B y x out"]:
-        """`real` says which pictures are, for the batch norms; None: all are."""
+    def run(self, x: Array, mask: Array | None, deterministic: bool) -> Array:
+        """The block."""
 
         def convolve(x, name, channels, side, activation):
-            conv = ConvNorm(channels, side, 1, "batch", activation, self.dtype, name=name)
-            return conv(x, real, deterministic=deterministic)
+            conv = self.convolution(name, channels, side, activation=activation)
+            return conv(x, mask, deterministic=deterministic)
 
         out = EXPANSION * self.channels
         y = convolve(x, "conv_0", self.channels, 1, "relu")
@@ -97,7 +88,7 @@ class AttentionPool(nn.Module):
         return Dense(self.width, dtype=self.dtype, name="out")(merge_heads(y))[:, 0]
 
 
-class ModifiedResNet(nn.Module):
+class ModifiedResNet(MapBackbone):
     """pixel_values [B 3 H W] -> last_hidden_state [B N D], the last map row by row, and
     pooler_output [B E], the features that the attention pool reads off it.
 
@@ -107,7 +98,6 @@ class ModifiedResNet(nn.Module):
         heads: of the attention pool.
         features: E.
         grid: rows and columns of the last map, for the positions of the pool.
-        dtype: type of the computation; norms are in float32.
         patch_size: pixels of a cell of the last map.
     """
 
@@ -116,27 +106,26 @@ class ModifiedResNet(nn.Module):
     heads: int
     features: int
     grid: tuple[int, int]
-    dtype: Any = jnp.float32
 
     patch_size = (32, 32)
 
-    @nn.compact
-    def __call__(
-        self,
-        pixel_values: Float[Array, "B C H W"],
-        real: Bool[Array, " B"] | None = None,
-        *,
-        output_hidden_states: bool = False,
-        deterministic: bool = True,
-    ) -> dict[str, Any]:
-        """`real`: whose statistics the batch norms take in training; None: those of all.
+    def setup(self):
+        self.pool = AttentionPool(self.heads, self.features, self.grid, self.dtype)
 
-        The hidden states are the map before the first stage and after each, row by row.
+    def pooled(self, last: Float[Array, "B h w D"]) -> Float[Array, "B E"]:
+        """What the attention pool reads off the last map."""
+        return self.pool(last)
+
+    @nn.compact
+    def run(
+        self, x: Array, mask: Array | None, deterministic: bool
+    ) -> list[Float[Array, "B _ _ _"]]:
+        """The maps before the first stage and after each.
 
         Raises:
-            UserError: images of other channels, or too small for one cell.
+            UserError: too small for one cell.
         """
-        x, size = channels_last(pixel_values, 3), pixel_values.shape[2:]
+        size = x.shape[1:3]
         if min(size) < SMALLEST:
             raise UserError(
                 f"pixel_values: {size[0]}x{size[1]} is smaller than {SMALLEST}x{SMALLEST}, of which"
@@ -144,20 +133,9 @@ class ModifiedResNet(nn.Module):
             )
         for layer, channels in enumerate((self.width // 2, self.width // 2, self.width)):
             stride = 1 if layer else 2
-            conv = ConvNorm(channels, 3, stride, dtype=self.dtype, name=f"stem_{layer}")
-            x = conv(x, real, deterministic=deterministic)
-        x = average_pool(x, 2)
-        states = [x]
-        for stage, count in enumerate(self.layers):
-            for block in range(count):
-                x = Bottleneck(
-                    self.width * 2**stage,
-                    2 if stage and not block else 1,
-                    self.dtype,
-                    name=f"stage_{stage}_block_{block}",
-                )(x, real, deterministic=deterministic)
-            states.append(x)
-        pool = AttentionPool(self.heads, self.features, self.grid, self.dtype, name="pool")
-        tokens = tuple(x.reshape(x.shape[0], -1, x.shape[3]) for x in states)
-        outputs = {"last_hidden_state": tokens[-1], "pooler_output": pool(x)}
-        return with_states(outputs, tokens, output_hidden_states)
+            conv = self.convolution(f"stem_{layer}", channels, 3, stride)
+            x = conv(x, mask, deterministic=deterministic)
+        widths = [self.width * 2**stage for stage in range(len(self.layers))]
+        sizes = zip(self.layers, widths, strict=True)
+        stages = ((n, (w, 1 if w == self.width else 2), (w,)) for n, w in sizes)
+        return self.staged(average_pool(x, 2), mask, deterministic, Bottleneck, stages)

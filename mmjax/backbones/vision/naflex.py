@@ -8,37 +8,28 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Shaped
 
-from mmjax.backbones.stack import as_mask, with_states
+from mmjax.backbones.stack import Features, TransformerBackbone, as_mask
 from mmjax.backbones.vision.pooling import AttentionHead
 from mmjax.errors import UserError
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.layer_norm import LayerNorm
-from mmjax.nn.layers.transformer import Transformer
+from mmjax.nn.layers.options import shared
 
 
-class NaFlexViT(nn.Module):
+class NaFlexViT(TransformerBackbone, kw_only=True):
     """pixel_values [B N P] -> last_hidden_state [B N D], pooler_output [B D] with a head.
 
     Attributes:
-        width, layers, heads, mlp_width, activation, epsilon: of the transformer.
         features: P, the numbers of a patch: row, column, channel.
         side: of the square grid that the positions were learned for.
         head: whether an attention head pools the tokens.
-        dropout: share dropped in training, of the input and in the blocks.
-        dtype: type of the computation.
     """
 
-    width: int
-    layers: int
-    heads: int
-    mlp_width: int
     features: int
     side: int
     activation: str = "gelu"
     epsilon: float = 1e-6
     head: bool = True
-    dropout: float = 0.0
-    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(
@@ -75,25 +66,13 @@ class NaFlexViT(nn.Module):
         x = Dense(self.width, dtype=self.dtype, name="patches")(pixel_values)
         x = nn.Dropout(self.dropout, deterministic=deterministic)(x + places.astype(self.dtype))
         mask = as_mask(pixel_attention_mask)
-        _, states = Transformer(
-            self.layers,
-            self.heads,
-            mlp_width=self.mlp_width,
-            activation=self.activation,
-            epsilon=self.epsilon,
-            dropout=self.dropout,
-            dtype=self.dtype,
-            final_norm=False,
-            name="blocks",
-        ).with_states(x, mask, deterministic=deterministic)
+        blocks = self.blocks("blocks", final_norm=False)
+        _, states = blocks.with_states(x, mask, deterministic=deterministic)
         x = LayerNorm(self.epsilon, name="norm")(states[-1]).astype(self.dtype)
-        outputs = {"last_hidden_state": x}
+        pooled = None
         if self.head:
-            head = AttentionHead(
-                self.heads, self.mlp_width, self.activation, self.epsilon, self.dtype, name="head"
-            )
-            outputs["pooler_output"] = head(x, mask)
-        return with_states(outputs, states, output_hidden_states)
+            pooled = AttentionHead(**shared(self, AttentionHead), name="head")(x, mask)
+        return Features(x, pooled, states).named(output_hidden_states)
 
 
 def triangles(

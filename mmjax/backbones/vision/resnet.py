@@ -2,16 +2,14 @@
 torchvision, timm and transformers, and those of encoders of images and spectrograms."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from mmjax.backbones.vision.maps import MapBackbone
 from mmjax.errors import UserError
-from mmjax.nn.layers.conv_norm import ConvNorm
+from mmjax.nn.layers.conv_norm import NormedLayers
 from mmjax.nn.layers.convolution import max_pool
 from mmjax.nn.layers.options import choose
 
@@ -59,7 +57,7 @@ def stages_of(depth: int, channels: int = 64) -> tuple[tuple[int, int, Convoluti
     )
 
 
-class ResidualBlock(nn.Module):
+class ResidualBlock(NormedLayers):
     """relu(x + convolutions(x)), each convolution with a norm, and a ReLU between them.
 
     Where the shape changes, x passes a 1x1 convolution and a norm. The first 3x3 convolution has
@@ -68,28 +66,17 @@ class ResidualBlock(nn.Module):
     Attributes:
         convolutions: (side, channels of the output) of each.
         stride: factor by which height and width shrink.
-        norm: "batch", "group", "layer" or "none".
-        dtype: type of the computation; norms are in float32.
     """
 
     convolutions: Convolutions
     stride: int = 1
-    norm: str = "batch"
-    dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(
-        self,
-        x: Float[Array, "R H W channels"],
-        mask: Bool[Array, " R"] | None = None,
-        *,
-        deterministic: bool = True,
-    ) -> Float[Array, "R y x out"]:
-        """`mask` says which pictures are real, for a batch norm; None: all are."""
+    def run(self, x: Array, mask: Array | None, deterministic: bool) -> Array:
+        """The block."""
 
         def convolve(x, name, channels, side, stride, activation):
-            options = {"norm": self.norm, "activation": activation, "dtype": self.dtype}
-            conv = ConvNorm(channels, side, stride, **options, name=name)
+            conv = self.convolution(name, channels, side, stride, activation=activation)
             return conv(x, mask, deterministic=deterministic)
 
         sides, channels = zip(*self.convolutions, strict=True)
@@ -110,55 +97,21 @@ class ResNet(MapBackbone):
         stages: of residual blocks: their number, the stride of the first, and (side, channels of
             the output) of the convolutions of each; see `stages_of`.
         channels: of the stem.
-        norm: "batch" (in training a row's output depends on the other real rows; running statistics
-            in the collection "batch_stats"), or "group", "layer" or "none", which do not mix rows.
         stem: "standard" (7x7 convolution of stride 2, 3x3 max pooling of stride 2), or "small" for
             small pictures (3x3 convolution of stride 1, no pooling).
-        image_channels, maps: of published models; see `MapBackbone`.
-        dtype: type of the computation; norms are in float32.
     """
 
     stages: tuple[tuple[int, int, Convolutions], ...]
     channels: int = 64
-    norm: str = "batch"
     stem: str = "standard"
-    image_channels: int = 3
-    maps: bool = False
-    dtype: Any = jnp.float32
 
     @nn.compact
-    def encode(
-        self,
-        x: Float[Array, "B H W C"],
-        mask: Bool[Array, " B"] | None = None,
-        *,
-        deterministic: bool = True,
+    def run(
+        self, x: Array, mask: Array | None, deterministic: bool
     ) -> list[Float[Array, "B _ _ _"]]:
-        """The maps before the first stage and after each.
-
-        Args:
-            x: pictures of any number of channels; zeros where they are masked.
-            mask: which pictures are real, for a batch norm. None: all are. What comes out for the
-                others is finite and of no meaning.
-            deterministic: False in training.
-
-        Raises:
-            UserError: an unknown norm or stem.
-        """
+        """The maps before the first stage and after each."""
         side, stride, pool = choose(STEMS, self.stem, "stem")
-        x = ConvNorm(self.channels, side, stride, self.norm, dtype=self.dtype, name="stem")(
-            x, mask, deterministic=deterministic
-        )
-        states = [pool(x)]
-        for stage, (count, stride, convolutions) in enumerate(self.stages):
-            x = states[-1]
-            for block in range(count):
-                x = ResidualBlock(
-                    convolutions,
-                    stride=1 if block else stride,
-                    norm=self.norm,
-                    dtype=self.dtype,
-                    name=f"stage_{stage}_block_{block}",
-                )(x, mask, deterministic=deterministic)
-            states.append(x)
-        return states
+        stem = self.convolution("stem", self.channels, side, stride)
+        x = stem(x, mask, deterministic=deterministic)
+        stages = ((count, (blocks, stride), (blocks,)) for count, stride, blocks in self.stages)
+        return self.staged(pool(x), mask, deterministic, ResidualBlock, stages)

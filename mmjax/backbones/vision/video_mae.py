@@ -6,14 +6,13 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from mmjax.backbones.features import Features
-from mmjax.backbones.vision.maps import clips_last
+from mmjax.backbones.stack import Features
+from mmjax.backbones.vision.maps import ClipBackbone
 from mmjax.nn.layers.layer_norm import LayerNorm
-from mmjax.nn.layers.options import choose, shared
+from mmjax.nn.layers.options import choose
 from mmjax.nn.layers.pooling import masked_mean
 from mmjax.nn.layers.positions import sinusoids
-from mmjax.nn.layers.transformer import Transformer
-from mmjax.nn.layers.tubelets import TubeletEmbedding, real_tubelets
+from mmjax.nn.layers.tubelets import real_tubelets
 
 # From the backbone, its last tokens and their mask: the pooled vector.
 POOLINGS = {
@@ -22,42 +21,23 @@ POOLINGS = {
 }
 
 
-class VideoMae(nn.Module):
+class VideoMae(ClipBackbone, kw_only=True):
     """Normalised clips -> a token for each tubelet, of time, row and column in this order.
 
     A vision transformer with fixed sinusoidal positions and no class token. Its parameters are
     those of "tubelets", of the blocks block_0, block_1, ..., and of the one norm at the end.
 
     Attributes:
-        width: D.
-        tubelet: frames, rows and columns of a tubelet.
-        layers, heads, mlp_ratio, mlp_width, dropout, activation, epsilon, qkv_bias, remat, scan,
-            final_norm: of the transformer; dropout also of its input.
+        final_norm: of the transformer.
         pooling: "first" (the first token) or "mean" (of the real tokens, then normalised: with
             final_norm=False, as in the paper's fine-tuning). None: there is no pooled vector.
         pooled_epsilon: of the norm of the mean. None: epsilon.
-        clip, image_channels: T, H and W, and C, of published models.
-        dtype: type of the computation; norms and softmax are in float32.
     """
 
-    width: int
-    tubelet: tuple[int, int, int]
-    layers: int
-    heads: int
-    mlp_ratio: float | int = 4
-    mlp_width: int | None = None
-    dropout: float = 0.0
-    activation: str = "gelu_exact"
     epsilon: float = 1e-6
-    qkv_bias: bool = True
-    remat: bool = False
-    scan: bool = False
     final_norm: bool = True
     pooling: str | None = None
     pooled_epsilon: float | None = None
-    clip: tuple[int, int, int] | None = None
-    image_channels: int = 3
-    dtype: Any = jnp.float32
 
     def __call__(
         self,
@@ -71,7 +51,7 @@ class VideoMae(nn.Module):
         Raises:
             UserError: a clip of another size than `clip`, or of other channels.
         """
-        video = clips_last(pixel_values, self.clip, self.image_channels, self.tubelet)
+        video = self.clips_last(pixel_values)
         return self.encode(video, deterministic=deterministic).named(output_hidden_states)
 
     @nn.compact
@@ -94,17 +74,15 @@ class VideoMae(nn.Module):
         Raises:
             UserError: an unknown option, or a clip that does not split into tubelets.
         """
-        frames, *sides = self.tubelet
-        embed = TubeletEmbedding(self.width, frames, tuple(sides), self.dtype, name="tubelets")
-        x = embed(video)
+        x = self.embedded(video)
         if mask is not None:
-            real = real_tubelets(mask, frames)
+            real = real_tubelets(mask, self.tubelet[0])
             real = jnp.repeat(real, x.shape[2] * x.shape[3], axis=1)
             visible = real if visible is None else real & visible
         x = x.reshape(x.shape[0], -1, self.width)
         x = x + sinusoids(x.shape[1], self.width).astype(x.dtype)
         x = nn.Dropout(self.dropout, deterministic=deterministic)(x)
-        stack = Transformer(**shared(self, Transformer))
+        stack = self.blocks(None)
         nn.share_scope(self, stack)
         x, states = stack.with_states(x, visible, deterministic=deterministic)
         pooled = None

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
-from mmjax.backbones.features import Features
+from mmjax.backbones.stack import Features, TransformerBackbone
 from mmjax.backbones.vision.pooling import POOLINGS
 from mmjax.errors import UserError
 from mmjax.nn.layers.convolution import ConvolutionBlock
@@ -20,9 +20,8 @@ from mmjax.nn.layers.embedding import (
     sincos_positions,
 )
 from mmjax.nn.layers.layer_norm import LayerNorm
-from mmjax.nn.layers.options import choose, shared
+from mmjax.nn.layers.options import choose
 from mmjax.nn.layers.rotary import grid_angles
-from mmjax.nn.layers.transformer import Transformer
 
 
 def _turn(x: Array, head: int) -> tuple[Array, Array]:
@@ -43,14 +42,12 @@ POSITIONS: Mapping[str, Callable[[Array, int], tuple[Array, Array | None]]] = {
 }
 
 
-class VisionTransformer(nn.Module):
+class VisionTransformer(TransformerBackbone, kw_only=True):
     """Normalised images -> a token for each patch, after those for the image.
 
     Attributes:
-        width: D.
         patch_size: side of a patch in pixels, the stem's strides included, or rows and columns.
-        layers, heads, mlp_ratio, mlp_width, dropout, activation, epsilon, layer_scale, qkv_bias,
-            gated, remat, scan, final_norm: of the transformer; dropout also of its input.
+        layer_scale, gated, final_norm: of the transformer.
         stem: channels of 3x3 convolutions of stride 2 before the patches are cut (Xiao et al. 2021,
             https://arxiv.org/abs/2106.14881).
         stem_norm: norm of the stem: "group", "layer" or "none".
@@ -71,23 +68,13 @@ class VisionTransformer(nn.Module):
         pooling: a name in `mmjax.backbones.vision.pooling.POOLINGS`. None: there is no pooled
             vector.
         pooler_width, pooler_activation: of the "class_dense" pooling. None: D.
-        dtype: type of the computation; norms and softmax are in float32.
     """
 
-    width: int
     patch_size: int | tuple[int, int]
-    layers: int
-    heads: int
-    mlp_ratio: float | int = 4
-    mlp_width: int | None = None
-    dropout: float = 0.0
     activation: str = "gelu"
     epsilon: float = 1e-6
     layer_scale: float | None = None
-    qkv_bias: bool = True
     gated: bool = False
-    remat: bool = False
-    scan: bool = False
     final_norm: bool = True
     stem: tuple[int, ...] | None = None
     stem_norm: str = "group"
@@ -104,7 +91,6 @@ class VisionTransformer(nn.Module):
     pooling: str | None = None
     pooler_width: int | None = None
     pooler_activation: str = "tanh"
-    dtype: Any = jnp.float32
 
     @property
     def lead(self) -> int:
@@ -160,8 +146,7 @@ class VisionTransformer(nn.Module):
         if self.pre_norm:
             x = LayerNorm(self.epsilon, name="pre_norm")(x)
         x = nn.Dropout(self.dropout, deterministic=deterministic)(x)
-        stack = Transformer(**shared(self, Transformer), name="transformer")
-        x, states = stack.with_states(x, angles=angles, deterministic=deterministic)
+        x, states = self.blocks().with_states(x, angles=angles, deterministic=deterministic)
         pooled = None
         if self.pooling is not None:
             pooled = choose(POOLINGS, self.pooling, "pooling")(self, x, None).astype(self.dtype)

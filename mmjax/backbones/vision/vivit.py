@@ -7,15 +7,14 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
-from mmjax.backbones.features import Features
-from mmjax.backbones.stack import as_mask
-from mmjax.backbones.vision.maps import clips_last
+from mmjax.backbones.stack import Features, as_mask
+from mmjax.backbones.vision.maps import ClipBackbone
 from mmjax.backbones.vision.pooling import POOLINGS
 from mmjax.nn.layers.embedding import GridPositions, LearnedPositions
 from mmjax.nn.layers.masking import zero_masked
 from mmjax.nn.layers.options import choose, shared
 from mmjax.nn.layers.transformer import Transformer
-from mmjax.nn.layers.tubelets import TubeletEmbedding, TubeletPositions, real_tubelets
+from mmjax.nn.layers.tubelets import TubeletPositions, real_tubelets
 
 
 class Sequence(nn.Module):
@@ -97,51 +96,34 @@ def factorised(
 MODELS: Mapping[str, Callable[..., Features]] = {"factorised": factorised, "joint": joint}
 
 
-class Vivit(nn.Module):
+class Vivit(ClipBackbone, kw_only=True):
     """Normalised clips -> a token for each tubelet ("joint") or for each time ("factorised"), after
     the class token if there is one.
 
     Attributes:
-        width: D.
-        tubelet: frames, rows and columns of a tubelet.
-        layers, heads, mlp_ratio, mlp_width, dropout, activation, epsilon, qkv_bias, remat, scan:
-            of all transformers; dropout also of their inputs, layers not of the temporal one.
         model: "joint" (space-time attention over all tubelets) or "factorised" (a spatial
             transformer for each time, then a temporal one over their summaries: the class token, or
             the mean of the real tokens).
-        temporal_layers: of the temporal transformer of the factorised model.
+        temporal_layers: of the temporal transformer of the factorised model, which has the other
+            options of the spatial one.
         class_token: whether a learned token goes in front of each sequence.
-        clip, image_channels: T, H and W, and C, of published models. With `clip`, the positions of
-            the joint model are one table [tokens D], of which the first is that of the class token.
-            None: it has none, and the positions are of the clip at initialisation; a shorter clip
-            uses the first times, and for frames of another size they are interpolated.
+        clip: T, H and W, of published models. With it, the positions of the joint model are one
+            table [tokens D], of which the first is that of the class token. None: it has none, and
+            the positions are of the clip at initialisation; a shorter clip uses the first times,
+            and for frames of another size they are interpolated.
         pooling: a name in `mmjax.backbones.vision.pooling.POOLINGS`. None: there is no pooled
             vector.
         pooler_width, pooler_activation: of the "class_dense" pooling. None: D.
-        dtype: type of the computation; norms and softmax are in float32.
     """
 
-    width: int
-    tubelet: tuple[int, int, int]
-    layers: int
-    heads: int
-    mlp_ratio: float | int = 4
-    mlp_width: int | None = None
-    dropout: float = 0.0
     activation: str = "gelu"
     epsilon: float = 1e-6
-    qkv_bias: bool = True
-    remat: bool = False
-    scan: bool = False
     model: str = "joint"
     temporal_layers: int = 4
     class_token: bool = True
-    clip: tuple[int, int, int] | None = None
-    image_channels: int = 3
     pooling: str | None = None
     pooler_width: int | None = None
     pooler_activation: str = "tanh"
-    dtype: Any = jnp.float32
 
     @property
     def lead(self) -> int:
@@ -161,7 +143,7 @@ class Vivit(nn.Module):
         Raises:
             UserError: a clip of another size than `clip`, or of other channels.
         """
-        video = clips_last(pixel_values, self.clip, self.image_channels, self.tubelet)
+        video = self.clips_last(pixel_values)
         tokens = as_mask(attention_mask)
         found = self.encode(video, tokens=tokens, deterministic=deterministic)
         return found.named(output_hidden_states)
@@ -187,11 +169,9 @@ class Vivit(nn.Module):
             UserError: an unknown option, a clip that does not split into tubelets, or a longer one
                 than at initialisation.
         """
-        frames, *sides = self.tubelet
-        embed = TubeletEmbedding(self.width, frames, tuple(sides), self.dtype, name="tubelets")
         run = choose(MODELS, self.model, "model")
-        x = embed(video)
-        mask = None if mask is None else real_tubelets(mask, frames)
+        x = self.embedded(video)
+        mask = None if mask is None else real_tubelets(mask, self.tubelet[0])
         found = run(self, x, mask, tokens, deterministic)
         if self.pooling is None:
             return found

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Shaped
+from jaxtyping import Array, Bool, Float
 
-from mmjax.encoders.audio.waveform import augment, front_end
+from mmjax.encoders.audio.waveform import AudioEncoder
 from mmjax.nn.audio.spectrogram import strided_mask
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.masking import zero_masked
@@ -30,18 +30,22 @@ class Reconstruction(NamedTuple):
     mask: Bool[Array, "B T"]
 
 
-class Halving(nn.Module):
-    """Convolutions over three frames with stride 2; each halves the time, rounded up.
+class Convolutions(nn.Module):
+    """Convolutions over three frames.
 
     Attributes:
         channels: of each convolution.
-        activation: after each.
+        activation: between them.
         dtype: type of the computation.
     """
 
     channels: tuple[int, ...]
     activation: str
     dtype: Any
+
+
+class Halving(Convolutions):
+    """Convolutions of stride 2, each with an activation; each halves the time, rounded up."""
 
     @nn.compact
     def __call__(
@@ -57,18 +61,8 @@ class Halving(nn.Module):
         return x, tuple(masks)
 
 
-class Doubling(nn.Module):
-    """The mirror image: convolutions over three places that give two frames for each.
-
-    Attributes:
-        channels: of each convolution, the last one's being the mel bins.
-        activation: after each but the last.
-        dtype: type of the computation.
-    """
-
-    channels: tuple[int, ...]
-    activation: str
-    dtype: Any
+class Doubling(Convolutions):
+    """The mirror image: two frames for each place; the last channels are the mel bins."""
 
     @nn.compact
     def __call__(
@@ -85,7 +79,7 @@ class Doubling(nn.Module):
         return x
 
 
-class AudioAutoencoder(nn.Module):
+class AudioAutoencoder(AudioEncoder):
     """Waveforms [B S] -> the tokens that a decoder rebuilds the spectrogram from.
 
     Calling it gives the tokens, and makes no parameters of the decoder; `reconstruct` makes and
@@ -93,27 +87,13 @@ class AudioAutoencoder(nn.Module):
     to rebuild what was hidden (a denoising autoencoder, Vincent et al. 2008).
 
     Attributes:
-        width: D of the tokens.
         channels: of the convolutions; each halves the time, so that with three a token is 0.08 s.
         activation: of the convolutions.
-        convention, sample_rate, mel_bins: of the spectrogram; see
-            `mmjax.nn.audio.spectrogram.log_mel`.
-        spec_augment: mapping of options of `mmjax.nn.audio.spec_augment.spec_augment`, used in
-            training.
-            None: no SpecAugment.
         dropout: share dropped of what enters the bottleneck.
-        dtype: type of the computation; spectrograms are in float32.
     """
 
-    width: int
     channels: tuple[int, ...] = (128, 128, 128)
     activation: str = "gelu"
-    convention: str = "whisper"
-    sample_rate: int = 16_000
-    mel_bins: int = 80
-    spec_augment: Any = None
-    dropout: float = 0.0
-    dtype: Any = jnp.float32
 
     def setup(self) -> None:
         options = (self.activation, self.dtype)
@@ -122,51 +102,25 @@ class AudioAutoencoder(nn.Module):
         self.bottleneck = Dense(self.width, dtype=self.dtype)
         self.doubling = Doubling((*self.channels[-2::-1], self.mel_bins), *options)
 
-    def __call__(
-        self,
-        value: Shaped[Array, "B S"],
-        mask: Bool[Array, "B S"] | None = None,
-        *,
-        deterministic: bool = True,
-    ) -> Tokens:
-        """Waveforms [B S] and which samples are real -> Tokens [B N D].
-
-        Raises:
-            UserError: not float32, shorter than a window, or an unknown option.
-        """
-        x, real = front_end(self, value, mask)
-        x = augment(self, x, real, deterministic)
-        return self.from_log_mel(x, real, deterministic=deterministic)
-
-    def from_log_mel(
-        self,
-        log_mel: Float[Array, "B T F"],
-        mask: Bool[Array, "B T"],
-        *,
-        deterministic: bool = True,
-    ) -> Tokens:
-        """The same from a log-mel spectrogram and its real frames."""
-        return self._encode(log_mel, mask, deterministic)[0]
+    def encode(self, x: Array, mask: Array, deterministic: bool) -> Tokens:
+        """Tokens [B N D] of a log-mel spectrogram."""
+        return self._halved(x, mask, deterministic)[0]
 
     def reconstruct(
-        self,
-        value: Shaped[Array, "B S"],
-        mask: Bool[Array, "B S"] | None = None,
-        *,
-        deterministic: bool = True,
+        self, value: Array, mask: Array | None = None, *, deterministic: bool = True
     ) -> Reconstruction:
         """The tokens, the spectrogram rebuilt from them, the true one, and which frames are real.
 
         Raises:
             UserError: as for the call.
         """
-        target, real = front_end(self, value, mask)
-        x = augment(self, target, real, deterministic)
-        tokens, masks = self._encode(x, real, deterministic)
+        target, real = self.spectrogram(value, mask)
+        x = self.augmented(target, real, deterministic)
+        tokens, masks = self._halved(x, real, deterministic)
         x = self.doubling(tokens.x, masks).astype(jnp.float32)
         return Reconstruction(tokens, x, target, real)
 
-    def _encode(self, x: Array, real: Array, deterministic: bool) -> tuple[Tokens, tuple]:
+    def _halved(self, x: Array, real: Array, deterministic: bool) -> tuple[Tokens, tuple]:
         x, masks = self.halving(zero_masked(x, real).astype(self.dtype), real)
         x = self.bottleneck(self.drop(x, deterministic=deterministic))
         return Tokens(zero_masked(x, masks[-1]), masks[-1]), masks

@@ -1,14 +1,10 @@
 """MobileNetV2 (Sandler et al. 2018, https://arxiv.org/abs/1801.04381)."""
 
-from typing import Any
-
 import flax.linen as nn
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mmjax.backbones.vision.mobilenet import MobileNet
-from mmjax.encoders.image.cnn import GridEncoder
-from mmjax.encoders.image.pixels import IMAGENET_MEAN, IMAGENET_STD
+from mmjax.encoders.image.grid import ImageNetEncoder
 
 # The paper's table 2: expansion, channels of the output, number of blocks, stride of the first.
 STAGES = (
@@ -30,7 +26,7 @@ def scaled(channels: int, multiplier: float) -> int:
     return rounded if rounded >= 0.9 * exact else rounded + 8
 
 
-class MobileNetV2(GridEncoder):
+class MobileNetV2(ImageNetEncoder):
     """uint8 images [R H W 3] -> one token for each cell of the last map, or one for the image.
 
     The layers are those of torchvision's mobilenet_v2 without the classifier; with the stages of
@@ -44,23 +40,11 @@ class MobileNetV2(GridEncoder):
         norm: "batch" (in training a row's output depends on the other real rows; running statistics
             in the collection "batch_stats"), or "layer" or "none", which do not mix rows, or
             "group", for which a width_multiplier of 2 makes all channels divisible by 16.
-        output: "grid" (a token a cell), "mean" or "max" (one token: the mean or the maximum over
-            the cells) or "flatten" (one token from all cells: the image size is fixed at
-            initialisation).
-        pixel_mean, pixel_std: of the data, with pixels in 0..1; what the pixels are normalised by.
-        dropout: share dropped of what enters the last dense layer.
-        dtype: type of the computation; norms are in float32.
     """
 
-    width: int
     stages: tuple[tuple[int, int, int, int], ...] = STAGES
     width_multiplier: float | int = 1.0
     norm: str = "batch"
-    output: str = "grid"
-    pixel_mean: float | tuple[float, ...] = IMAGENET_MEAN
-    pixel_std: float | tuple[float, ...] = IMAGENET_STD
-    dropout: float = 0.0
-    dtype: Any = jnp.float32
 
     def grid(self, x: Array, rows: Array, deterministic: bool) -> Float[Array, "R y x C"]:
         """The last map."""
@@ -70,6 +54,6 @@ class MobileNetV2(GridEncoder):
         )
         first = scaled(FIRST, self.width_multiplier)
         last = scaled(LAST, max(1.0, self.width_multiplier))
-        backbone = MobileNet(stages, first, last, self.norm, dtype=self.dtype)
+        backbone = MobileNet(stages, first, last, norm=self.norm, dtype=self.dtype)
         nn.share_scope(self, backbone)
         return backbone.encode(x, rows, deterministic=deterministic)[-1]

@@ -2,13 +2,15 @@
 
 from typing import Any
 
-import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
+from mmjax.encoders.encoder import Encoder
 from mmjax.errors import UserError
+from mmjax.nn.layers.masking import zero_masked
 from mmjax.types import Tokens
 
+Constant = float | tuple[float, ...]
 # Of the pixels in 0..1, by channel: what the published ImageNet networks normalise by.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -17,8 +19,8 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 def normalise(
     image: Shaped[Array, "R H W 3"],
     dtype: Any,
-    mean: float | tuple[float, ...] = 0.5,
-    std: float | tuple[float, ...] = 0.5,
+    mean: Constant = 0.5,
+    std: Constant = 0.5,
 ) -> Float[Array, "R H W 3"]:
     """(image / 255 - mean) / std; with the defaults uint8 0..255 becomes -1..1.
 
@@ -33,28 +35,57 @@ def normalise(
     return ((image.astype(jnp.float32) / 255.0 - mean) / std).astype(dtype)
 
 
-def present(mask: Bool[Array, " R"] | None, rows: int) -> Bool[Array, " R"]:
-    """`mask`, or all True if there is none."""
-    return jnp.ones((rows,), bool) if mask is None else mask
+def of_rows(x: Float[Array, "R N D"], rows: Bool[Array, " R"]) -> Tokens:
+    """The tokens of pictures, exact zeros for those that are not there."""
+    tokens = jnp.broadcast_to(rows[:, None], x.shape[:2])
+    return Tokens(zero_masked(x, tokens), tokens)
 
 
-class ImageEncoder(nn.Module):
-    """What takes bytes: those of a subclass, normalised, go to its method `from_pixels`.
+class SeenEncoder(Encoder):
+    """An encoder of bytes [R ... H W 3], images or clips, or of normalised pixels.
 
-    Subclasses have the attributes `pixel_mean`, `pixel_std` and `dtype` of `normalise`.
+    The base of each has a method `normalised` of bytes, and `shown` of (pixels, which images or
+    frames are there or None), which gives pixels with zeros where there is none, and what is there.
     """
 
-    def __call__(
-        self,
-        value: Shaped[Array, "R H W 3"],
-        mask: Bool[Array, " R"] | None = None,
-        *,
-        deterministic: bool = True,
-    ) -> Tokens:
-        """Images [R H W 3] and which of them are there -> Tokens [R N D].
+    def prepared(self, value: Array, mask: Array | None, _: bool) -> tuple[Array, Array]:
+        """Normalised pixels and what is there.
 
         Raises:
-            UserError: not uint8, or what `from_pixels` raises.
+            UserError: not uint8.
         """
-        pixels = normalise(value, self.dtype, self.pixel_mean, self.pixel_std)
-        return self.from_pixels(pixels, mask, deterministic=deterministic)
+        return self.shown(self.normalised(value), mask)
+
+    def from_pixels(
+        self, pixels: Array, mask: Array | None = None, *, deterministic: bool = True, **given: Any
+    ) -> Tokens:
+        """As the call, from normalised pixels, of which a gradient may be taken."""
+        return self.encode(*self.shown(pixels, mask), deterministic, **given)
+
+
+class PixelEncoder(SeenEncoder, kw_only=True):
+    """An encoder of bytes, which it normalises.
+
+    Attributes:
+        pixel_mean, pixel_std: of the data, with pixels in 0..1, one number or one for each channel;
+            what the pixels are normalised by.
+    """
+
+    pixel_mean: Constant = 0.5
+    pixel_std: Constant = 0.5
+
+
+class ImageEncoder(PixelEncoder, kw_only=True):
+    """An encoder of images; its `encode` gets normalised ones, zeros where there is none, and which
+    of them are there [R]."""
+
+    def normalised(self, value: Shaped[Array, "R H W 3"]) -> Float[Array, "R H W 3"]:
+        """See `normalise`."""
+        return normalise(value, self.dtype, self.pixel_mean, self.pixel_std)
+
+    def shown(
+        self, pixels: Float[Array, "R H W 3"], mask: Bool[Array, " R"] | None
+    ) -> tuple[Float[Array, "R H W 3"], Bool[Array, " R"]]:
+        """The images, zeros where there is none, and which are there."""
+        rows = jnp.ones(pixels.shape[:1], bool) if mask is None else mask
+        return zero_masked(pixels, jnp.broadcast_to(rows[:, None, None], pixels.shape[:3])), rows

@@ -1,23 +1,9 @@
-"""What every encoder of series does first, and patches of steps."""
+"""Patches of steps."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Shaped
+from jaxtyping import Array, Bool, Float
 
-from mmjax.encoders.vector.features import Constant, standardise
 from mmjax.errors import UserError
-from mmjax.nn.layers.masking import zero_masked
-
-
-def real_steps(
-    value: Shaped[Array, "B T F"], mask: Bool[Array, "B T"] | None, mean: Constant, std: Constant
-) -> tuple[Float[Array, "B T F"], Bool[Array, "B T"]]:
-    """The standardised features, zero at masked steps, and the mask (all True if there is none).
-
-    Raises:
-        UserError: not float32, or constants that do not fit.
-    """
-    mask = jnp.ones(value.shape[:2], bool) if mask is None else mask
-    return zero_masked(standardise(value, mean, std), mask), mask
 
 
 def fold_steps(

@@ -1,16 +1,15 @@
 """Bag of words: which words a text has, in no order."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int, Shaped
+from jaxtyping import Array, Bool, Int
 
-from mmjax.encoders.text.words import real_words
+from mmjax.encoders.encoder import as_tokens
+from mmjax.encoders.text.words import TextEncoder
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.embedding import WordEmbedding
-from mmjax.nn.layers.masking import zero_masked
 from mmjax.nn.layers.options import activation, choose, initialiser
 from mmjax.types import Tokens
 
@@ -30,7 +29,7 @@ BAGS: Mapping[str, Callable[[Array, Array], Array]] = {
 }
 
 
-class BagOfWords(nn.Module):
+class BagOfWords(TextEncoder):
     """Word ids [B L] -> one token: dense layers over a multi-hot vector [V] of the words.
 
     The first layer is computed as a sum of its kernel's rows, so no [B V] array is made. The
@@ -38,38 +37,21 @@ class BagOfWords(nn.Module):
 
     Attributes:
         width: D of the token and of the hidden layers.
-        vocabulary_size: V, number of word ids.
         layers: number of dense layers, the one over the bag included.
         bag: "binary" (1 for a word that occurs) or "counts" (how often it occurs).
         activation: activation after each layer.
         kernel_init: initialiser of all kernels, a name in `mmjax.nn.layers.options.INITIALISERS`.
         dropout: share dropped of each layer's output but the last.
-        dtype: type of the computation.
     """
 
-    width: int
-    vocabulary_size: int = 1000
     layers: int = 2
     bag: str = "binary"
     activation: str = "tanh"
     kernel_init: str = "lecun_normal"
-    dropout: float = 0.0
-    dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(
-        self,
-        value: Shaped[Array, "B L"],
-        mask: Bool[Array, "B L"] | None = None,
-        *,
-        deterministic: bool = True,
-    ) -> Tokens:
-        """Word ids [B L] and which words are real -> Tokens [B 1 D], real if any word is.
-
-        Raises:
-            UserError: not integer ids, or an unknown option.
-        """
-        mask = real_words(value, mask)
+    def encode(self, value: Array, mask: Array, deterministic: bool) -> Tokens:
+        """Tokens [B 1 D], real if any word is."""
         counted = choose(BAGS, self.bag, "bag")(value, mask)
         act = activation(self.activation)
         init = initialiser(self.kernel_init)
@@ -81,5 +63,4 @@ class BagOfWords(nn.Module):
             x = nn.Dropout(self.dropout, deterministic=deterministic)(x)
             dense = Dense(self.width, dtype=self.dtype, kernel_init=init, name=f"dense_{layer}")
             x = act(dense(x))
-        token = jnp.any(mask, axis=1, keepdims=True)
-        return Tokens(zero_masked(x[:, None], token), token)
+        return as_tokens(x[:, None], mask)

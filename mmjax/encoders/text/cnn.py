@@ -1,13 +1,13 @@
 """Convolutional text encoder (Kim 2014, https://arxiv.org/abs/1408.5882)."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Shaped
+from jaxtyping import Array, Bool, Float
 
-from mmjax.encoders.text.words import real_words
+from mmjax.encoders.encoder import READOUTS, as_tokens
+from mmjax.encoders.text.words import TextEncoder
 from mmjax.errors import UserError
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.embedding import WordEmbedding
@@ -25,11 +25,11 @@ def max_over_real(x: Float[Array, "B L D"], mask: Bool[Array, "B L"]) -> Float[A
 # From what the convolutions give at each word, and the mask: the tokens that come out.
 OUTPUTS: Mapping[str, Callable[[Array, Array], Array]] = {
     "max": max_over_real,
-    "sequence": lambda x, _: x,
+    "sequence": READOUTS["sequence"],
 }
 
 
-class TextCnn(nn.Module):
+class TextCnn(TextEncoder):
     """Word ids [B L] -> dense(max over words of activation(convolutions of several widths)).
 
     A window is centred at a real word (one of an even size has its longer half behind), and reads
@@ -37,7 +37,6 @@ class TextCnn(nn.Module):
 
     Attributes:
         width: D of the tokens and of the word embeddings.
-        vocabulary_size: V, number of word ids.
         kernel_sizes: number of words under each convolution's window.
         channels: of each convolution.
         activation: after the convolutions.
@@ -46,32 +45,21 @@ class TextCnn(nn.Module):
         dtype: type of the computation.
     """
 
-    width: int
-    vocabulary_size: int = 1000
     kernel_sizes: tuple[int, ...] = (3, 4, 5)
     channels: int = 100
     activation: str = "relu"
     output: str = "max"
-    dropout: float = 0.0
-    dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(
-        self,
-        value: Shaped[Array, "B L"],
-        mask: Bool[Array, "B L"] | None = None,
-        *,
-        deterministic: bool = True,
-    ) -> Tokens:
-        """Word ids [B L] and which words are real -> Tokens [B 1 D], or [B L D] for "sequence".
+    def encode(self, value: Array, mask: Array, deterministic: bool) -> Tokens:
+        """Tokens [B 1 D], or [B L D] for "sequence".
 
         Raises:
-            UserError: not integer ids, an unknown option, or no convolution.
+            UserError: no convolution.
         """
         if not self.kernel_sizes or min(self.kernel_sizes) < 1:
             raise UserError(f"text cnn: kernel_sizes {self.kernel_sizes}: give sizes of at least 1")
         choose_output = choose(OUTPUTS, self.output, "output")
-        mask = real_words(value, mask)
         # Nothing normalises the convolutions: small vectors would be slow to matter.
         init = nn.initializers.variance_scaling(1.0, "fan_in", "normal", out_axis=0)
         words = WordEmbedding(self.vocabulary_size, self.width, init, self.dtype, name="words")
@@ -87,5 +75,4 @@ class TextCnn(nn.Module):
         x = choose_output(activation(self.activation)(x), mask)
         x = nn.Dropout(self.dropout, deterministic=deterministic)(x)
         x = Dense(self.width, dtype=self.dtype, name="projection")(x)
-        tokens = mask if self.output == "sequence" else jnp.any(mask, axis=1, keepdims=True)
-        return Tokens(zero_masked(x, tokens), tokens)
+        return as_tokens(x, mask)

@@ -3,19 +3,19 @@ https://arxiv.org/abs/1810.04805), CLIP (Radford et al. 2021, https://arxiv.org/
 any other."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Shaped
+from jaxtyping import Array, Bool, Float
 
 from mmjax.backbones.text.transformer import TextBackbone
-from mmjax.encoders.text.words import real_words
+from mmjax.encoders.encoder import READOUTS, as_tokens
+from mmjax.encoders.text.words import TextEncoder
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.ids import check_ids
 from mmjax.nn.layers.masking import zero_masked
 from mmjax.nn.layers.options import choose, shared
-from mmjax.nn.layers.pooling import masked_mean
 from mmjax.types import Tokens
 
 
@@ -61,12 +61,11 @@ def first_real(x: Float[Array, "B L D"], mask: Bool[Array, "B L"]) -> Float[Arra
 OUTPUTS: Mapping[str, Callable[[Array, Array], Array]] = {
     "first": first_real,
     "last": lambda x, mask: first_real(x[:, ::-1], mask[:, ::-1]),
-    "mean": lambda x, mask: masked_mean(x, mask)[:, None],
-    "sequence": lambda x, _: x,
+    **READOUTS,
 }
 
 
-class TextTransformer(nn.Module):
+class TextTransformer(TextEncoder):
     """Word ids [B L] -> one token for each word, or one for the text.
 
     The published networks are `size="bert-base", vocabulary_size=30522` (no pooler) and
@@ -75,10 +74,8 @@ class TextTransformer(nn.Module):
 
     Attributes:
         width: D of the tokens; a last dense layer takes them there if `size` is of another width.
-        vocabulary_size: V, number of word ids.
         layers, heads: of the transformer. None without a size: 2 and 4.
-        mlp_ratio, dropout, remat: of the transformer.
-        dtype: type of the computation; norms and softmax are in float32.
+        mlp_ratio, remat: of the transformer.
         size: a name in SIZES. None: the inner width is `width`, and what follows is in brackets.
         positions: "learned", "sincos", "rotary" or "none"; see `mmjax.nn.layers.positions.place`.
             Places are counted from the start of the array, masked ones included.
@@ -94,13 +91,9 @@ class TextTransformer(nn.Module):
             real words) [sequence].
     """
 
-    width: int
-    vocabulary_size: int = 1000
     layers: int | None = None
     heads: int | None = None
     mlp_ratio: float | int = 4
-    dropout: float = 0.0
-    dtype: Any = jnp.float32
     size: str | None = None
     positions: str = "learned"
     norm: str | None = None
@@ -130,24 +123,15 @@ class TextTransformer(nn.Module):
         given = {name: getattr(self, name) for name in Style._fields}
         return width, style._replace(**{k: v for k, v in given.items() if v is not None})
 
-    def __call__(
-        self,
-        value: Shaped[Array, "B L"],
-        mask: Bool[Array, "B L"] | None = None,
-        *,
-        deterministic: bool = True,
-    ) -> Tokens:
-        """Word ids [B L] and which words are real -> Tokens [B L D], or [B 1 D] for one token.
+    def encode(self, value: Array, mask: Array, deterministic: bool) -> Tokens:
+        """Tokens [B L D], or [B 1 D] for one token.
 
         Raises:
-            UserError: not integer ids, an unknown option, or a longer text than learned positions
-                were made for at initialisation.
+            UserError: a longer text than learned positions were made for at initialisation.
         """
-        output, mask = self._style()[1].output, real_words(value, mask)
         ids = jnp.where(mask, value, 0)
         check_ids("text", ids, self.vocabulary_size)
         found = self.backbone(ids, mask, deterministic=deterministic)
-        x = OUTPUTS[output](zero_masked(found["last_hidden_state"], mask), mask)
-        x = x if self.projection is None else self.projection(x)
-        tokens = mask if output == "sequence" else jnp.any(mask, axis=1, keepdims=True)
-        return Tokens(zero_masked(x, tokens), tokens)
+        x = zero_masked(found["last_hidden_state"], mask)
+        x = OUTPUTS[self._style()[1].output](x, mask)
+        return as_tokens(x if self.projection is None else self.projection(x), mask)

@@ -3,15 +3,29 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Shaped
 
+from mmjax.encoders.encoder import Encoder
 from mmjax.errors import UserError
 
 
-def real_words(value: Shaped[Array, "B L"], mask: Bool[Array, "B L"] | None) -> Bool[Array, "B L"]:
-    """`mask`, or all True if there is none.
+class TextEncoder(Encoder):
+    """An encoder of word ids; its `encode` gets the ids as they are, and which are real.
 
-    Raises:
-        UserError: the text is not word ids.
+    Attributes:
+        vocabulary_size: V, number of word ids.
     """
-    if not jnp.issubdtype(value.dtype, jnp.integer):
-        raise UserError(f"text: expected integer word ids, got {value.dtype}: tokenize it first")
-    return jnp.ones(value.shape, bool) if mask is None else mask
+
+    vocabulary_size: int = 1000
+
+    def prepared(
+        self, value: Shaped[Array, "B L"], mask: Bool[Array, "B L"] | None, _: bool
+    ) -> tuple[Shaped[Array, "B L"], Bool[Array, "B L"]]:
+        """Word ids [B L] and which words are real.
+
+        Raises:
+            UserError: not integer ids.
+        """
+        if not jnp.issubdtype(value.dtype, jnp.integer):
+            raise UserError(
+                f"text: expected integer word ids, got {value.dtype}: tokenize it first"
+            )
+        return value, jnp.ones(value.shape, bool) if mask is None else mask

@@ -2,8 +2,9 @@
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Shaped
+from jaxtyping import Array, Bool, Float, Shaped
 
+from mmjax.encoders.encoder import Encoder
 from mmjax.errors import UserError
 
 Constant = float | tuple[float, ...]
@@ -28,3 +29,30 @@ def standardise(
     if np.min(std) <= 0:
         raise UserError(f"feature_std: {std} has to be positive: leave constant features out")
     return (value - jnp.asarray(mean, jnp.float32)) / jnp.asarray(std, jnp.float32)
+
+
+class FeatureEncoder(Encoder, kw_only=True):
+    """An encoder of float32 features: vectors [B F] or series [B T F].
+
+    Its `encode` gets them normalised, with zeros where they are missing, and which are there.
+
+    Attributes:
+        feature_mean, feature_std: of the data, a number or one for each feature; what the features
+            are normalised by.
+    """
+
+    feature_mean: Constant = 0.0
+    feature_std: Constant = 1.0
+
+    def prepared(
+        self, value: Shaped[Array, "B N *F"], mask: Bool[Array, "B N"] | None, _: bool
+    ) -> tuple[Float[Array, "B N *F"], Bool[Array, "B N"]]:
+        """Features and which of them (of series: which steps) are there.
+
+        Raises:
+            UserError: not float32, or constants that do not fit.
+        """
+        mask = jnp.ones(value.shape[:2], bool) if mask is None else mask
+        x = standardise(value, self.feature_mean, self.feature_std)
+        there = mask.reshape(*mask.shape, *[1] * (x.ndim - 2))
+        return jnp.where(there, x, 0.0), mask

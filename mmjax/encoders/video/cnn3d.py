@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from mmjax.encoders.video.frames import VideoEncoder, real_frames, zero_frames
+from mmjax.encoders.video.frames import VideoEncoder, zero_frames
 from mmjax.errors import UserError
 from mmjax.nn.layers.conv import convolve
 from mmjax.nn.layers.convolution import NORMS
@@ -141,35 +141,21 @@ class Cnn3d(VideoEncoder):
         output: "frames" (a token a frame: the mean over its cells), "grid" (a token a cell, by
             time, row and column) or "mean" (one token: the mean over the real frames).
         dropout: share dropped of what enters the last dense layer.
-        pixel_mean, pixel_std: of the data, with pixels in 0..1, one number or one for each channel;
-            what the pixels are normalised by.
-        dtype: type of the computation; norms are in float32.
     """
 
-    width: int
     channels: tuple[int, ...] = (32, 64, 128)
     strides: tuple[int, ...] | None = None
     time_strides: tuple[int, ...] | None = None
     norm: str = "group"
     activation: str = "relu"
     output: str = "frames"
-    pixel_mean: float | tuple[float, ...] = 0.5
-    pixel_std: float | tuple[float, ...] = 0.5
-    dropout: float = 0.0
-    dtype: Any = jnp.float32
 
     @nn.compact
-    def from_pixels(
-        self,
-        pixels: Float[Array, "R T H W 3"],
-        mask: Bool[Array, "R T"] | None = None,
-        *,
-        deterministic: bool = True,
-    ) -> Tokens:
-        """Normalised clips [R T H W 3] and which of their frames are there -> Tokens [R N D].
+    def encode(self, x: Array, mask: Array, deterministic: bool) -> Tokens:
+        """Tokens [R N D].
 
         Raises:
-            UserError: an unknown option, or strides that are not one for each block.
+            UserError: strides that are not one for each block.
         """
         strides = self.strides or (2,) * len(self.channels)
         time_strides = self.time_strides or (1,) * len(self.channels)
@@ -183,8 +169,6 @@ class Cnn3d(VideoEncoder):
                 f"cnn3d: time_strides {time_strides}: choose 1 or 2 for each, as a longer stride"
                 " would skip frames"
             )
-        mask = real_frames(mask, pixels)
-        x = zero_frames(pixels, mask)
         for layer, channels in enumerate(self.channels):
             x, mask = ConvolutionBlock3d(
                 channels,

@@ -7,13 +7,13 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 from flax.core import FrozenDict
-from jaxtyping import Array, Bool, Float, Shaped
+from jaxtyping import Array, Bool, Float
 
 from mmjax.encoders.image.cnn import Cnn
 from mmjax.encoders.image.mobilenet import MobileNetV2
 from mmjax.encoders.image.resnet import ResNet
 from mmjax.encoders.image.vit import Vit
-from mmjax.encoders.video.frames import check_bytes, real_frames
+from mmjax.encoders.video.frames import ClipEncoder, check_bytes
 from mmjax.errors import UserError
 from mmjax.nn.layers.embedding import LearnedPositions
 from mmjax.nn.layers.masking import zero_masked
@@ -106,7 +106,7 @@ OUTPUTS: Mapping[str, Callable[[Array, Array, Array], tuple[Array, Array]]] = {
 }
 
 
-class FrameEncoder(nn.Module):
+class FrameEncoder(ClipEncoder):
     """uint8 clips [R T H W 3] -> a token for each frame, or one for the clip.
 
     Each frame becomes the mean of the tokens that an image encoder gives for it, and a network
@@ -125,48 +125,29 @@ class FrameEncoder(nn.Module):
         output: "sequence" (all tokens) or "last" (one token: a recurrent network's last state, or
             the token of the last real frame).
         dropout: of the image encoder and of what reads in time.
-        dtype: type of the computation; norms, softmax and recurrent states are in float32.
     """
 
-    width: int
     frame: str = "cnn"
     frame_options: Mapping[str, Any] = FrozenDict()
     temporal: str = "transformer"
     layers: int = 1
     heads: int = 4
     output: str = "sequence"
-    dropout: float = 0.0
-    dtype: Any = jnp.float32
 
-    def __call__(
-        self,
-        value: Shaped[Array, "R T H W 3"],
-        mask: Bool[Array, "R T"] | None = None,
-        *,
-        deterministic: bool = True,
-    ) -> Tokens:
-        """Clips [R T H W 3] and which frames are there -> Tokens [R N D].
-
-        Raises:
-            UserError: not uint8, an unknown option, sizes that the image encoder refuses, or a
-                longer clip than at initialisation ("transformer").
-        """
+    def normalised(self, value: Array) -> Array:
+        """The bytes, which the image encoder normalises."""
         check_bytes(value)
-        return self._read(value, mask, "__call__", deterministic)
-
-    def from_pixels(
-        self,
-        pixels: Float[Array, "R T H W 3"],
-        mask: Bool[Array, "R T"] | None = None,
-        *,
-        deterministic: bool = True,
-    ) -> Tokens:
-        """The same from normalised pixels, of which a gradient may be taken."""
-        return self._read(pixels, mask, "from_pixels", deterministic)
+        return value
 
     @nn.compact
-    def _read(self, video: Array, mask: Array | None, method: str, deterministic: bool) -> Tokens:
-        mask = real_frames(mask, video)
+    def encode(self, video: Array, mask: Array, deterministic: bool) -> Tokens:
+        """Tokens [R N D] of bytes or normalised pixels.
+
+        Raises:
+            UserError: sizes that the image encoder refuses, or a longer clip than at initialisation
+                ("transformer").
+        """
+        method = "__call__" if video.dtype == jnp.uint8 else "from_pixels"
         encode = getattr(self._image_encoder(), method)
         frames = video.reshape(-1, *video.shape[2:])
         images, cells = encode(frames, mask.reshape(-1), deterministic=deterministic)

@@ -2,14 +2,12 @@
 
 from typing import Any
 
-import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
 from mmjax.encoders.image import pixels
 from mmjax.errors import UserError
 from mmjax.nn.layers.masking import zero_masked
-from mmjax.types import Tokens
 
 
 def check_bytes(video: Shaped[Array, "R T H W 3"]) -> None:
@@ -21,8 +19,8 @@ def check_bytes(video: Shaped[Array, "R T H W 3"]) -> None:
 def normalise(
     video: Shaped[Array, "R T H W 3"],
     dtype: Any,
-    mean: float | tuple[float, ...] = 0.5,
-    std: float | tuple[float, ...] = 0.5,
+    mean: pixels.Constant = 0.5,
+    std: pixels.Constant = 0.5,
 ) -> Float[Array, "R T H W 3"]:
     """As for images, each frame by itself: with the defaults uint8 0..255 becomes -1..1.
 
@@ -34,34 +32,28 @@ def normalise(
     return pixels.normalise(frames, dtype, mean, std).reshape(video.shape)
 
 
-def real_frames(
-    mask: Bool[Array, "R T"] | None, video: Shaped[Array, "R T H W channels"]
-) -> Bool[Array, "R T"]:
-    """`mask`, or all True if there is none."""
-    return jnp.ones(video.shape[:2], bool) if mask is None else mask
-
-
 def zero_frames(
-    video: Float[Array, "R T H W channels"], mask: Bool[Array, "R T"]
-) -> Float[Array, "R T H W channels"]:
+    video: Shaped[Array, "R T H W channels"], mask: Bool[Array, "R T"]
+) -> Shaped[Array, "R T H W channels"]:
     """The clip with exact zeros in the frames that are not real."""
     return zero_masked(video, jnp.broadcast_to(mask[:, :, None, None], video.shape[:4]))
 
 
-class VideoEncoder(nn.Module):
-    """As `mmjax.encoders.image.pixels.ImageEncoder`, of clips."""
+class ClipEncoder(pixels.SeenEncoder):
+    """An encoder of clips; its `encode` gets what its `normalised` makes of the bytes, zeros in
+    frames that are not real, and which are [R T]."""
 
-    def __call__(
-        self,
-        value: Shaped[Array, "R T H W 3"],
-        mask: Bool[Array, "R T"] | None = None,
-        *,
-        deterministic: bool = True,
-    ) -> Tokens:
-        """Clips [R T H W 3] and which of their frames are there -> Tokens [R N D].
+    def shown(
+        self, pixels: Shaped[Array, "R T H W 3"], mask: Bool[Array, "R T"] | None
+    ) -> tuple[Shaped[Array, "R T H W 3"], Bool[Array, "R T"]]:
+        """The clips, zeros in frames that are not there, and which are."""
+        mask = jnp.ones(pixels.shape[:2], bool) if mask is None else mask
+        return zero_frames(pixels, mask), mask
 
-        Raises:
-            UserError: not uint8, or what `from_pixels` raises.
-        """
-        pixels = normalise(value, self.dtype, self.pixel_mean, self.pixel_std)
-        return self.from_pixels(pixels, mask, deterministic=deterministic)
+
+class VideoEncoder(ClipEncoder, pixels.PixelEncoder):
+    """An encoder of normalised clips, in which frames that are not real are grey."""
+
+    def normalised(self, value: Shaped[Array, "R T H W 3"]) -> Float[Array, "R T H W 3"]:
+        """See `normalise`."""
+        return normalise(value, self.dtype, self.pixel_mean, self.pixel_std)

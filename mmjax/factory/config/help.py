@@ -138,9 +138,13 @@ def _default(name: str, parameter: inspect.Parameter) -> str:
 
 
 def _option_texts(found: Callable) -> dict[str, str]:
-    """What the docstring says of each option, under Args or Attributes, on one line."""
+    """What the docstring says of each option, under Args or Attributes, on one line.
+
+    A class also has what its bases say of theirs.
+    """
     texts: dict[str, str] = {}
-    for line in (inspect.getdoc(found) or "").splitlines():
+    parts = reversed(found.__mro__) if inspect.isclass(found) else [found]
+    for line in itertools.chain(*(inspect.cleandoc(p.__doc__ or "").splitlines() for p in parts)):
         match = _ENTRY.match(line)
         if match and len(match[1]) == 4:
             names = match[2].split(", ")

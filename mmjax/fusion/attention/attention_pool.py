@@ -1,12 +1,11 @@
 """Late fusion by attention: over the tokens of each modality, then over the modalities."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 
-from mmjax.fusion.pooling.pooled import check_modalities
+from mmjax.fusion.fusion import Fusion
 from mmjax.fusion.pooling.projected import project_each
 from mmjax.nn.layers.attention_pooling import AttentionPooling
 from mmjax.nn.layers.options import activation, choose
@@ -15,7 +14,7 @@ from mmjax.types import Fused, Tokens
 SELECTIONS = {"gumbel": "gumbel", "hard": "hard", "multilevel": "soft", "soft": "soft"}
 
 
-class AttentionPoolFusion(nn.Module):
+class AttentionPoolFusion(Fusion):
     """sum over the present modalities of b_m v_m, with v_m = pool_m(tokens of m) @ kernel_m + bias.
 
     The weights b are a softmax of u . tanh(W v + c) (attention over modalities, Hori et al. 2017,
@@ -23,7 +22,6 @@ class AttentionPoolFusion(nn.Module):
     zero. pool_m is attention over the real tokens, see mmjax.nn.layers.attention_pooling.
 
     Attributes:
-        width: D of the result. The modalities may have other widths.
         pooling: of the tokens: "soft" (softmax), "hard" (the mean of the `count` best tokens),
             "gumbel" (the same, drawn in training from the rng stream "sample") or "multilevel"
             (softmax in windows of `segments` tokens, then over the windows).
@@ -32,20 +30,15 @@ class AttentionPoolFusion(nn.Module):
         temperature: of the tokens' softmax.
         segments: sizes of the windows, level by level; used if "multilevel".
         dropout: share dropped of the pooled vectors.
-        dtype: type of the computation; softmax and weights are in float32.
     """
 
-    width: int
     pooling: str = "soft"
     score: str = "additive"
     count: int = 1
     temperature: float | int = 1.0
     segments: tuple[int, ...] = (8,)
-    dropout: float = 0.0
-    dtype: Any = jnp.float32
 
-    @nn.compact
-    def __call__(self, tokens: Mapping[str, Tokens], *, deterministic: bool = True) -> Fused:
+    def fuse(self, tokens: Mapping[str, Tokens], deterministic: bool) -> Fused:
         """Returns the weighted sum [B D] (zeros with no modality present).
 
         `tokens` of the result is [B M D] by sorted name: the vectors v, masked where a modality is
@@ -53,14 +46,13 @@ class AttentionPoolFusion(nn.Module):
         modality, all float32.
 
         Raises:
-            UserError: no modality, different batch sizes, an unknown word, or a number that is not
-                positive.
+            UserError: a number that is not positive.
         """
         select = choose(SELECTIONS, self.pooling, "pooling")
         segments = self.segments if self.pooling == "multilevel" else ()
         drop = nn.Dropout(self.dropout, deterministic=deterministic)
         vectors, extras, presence = {}, {}, []
-        for name in check_modalities(tokens, "attention_pool"):
+        for name in tokens:
             pool = AttentionPooling(
                 select,
                 self.score,

@@ -1,15 +1,13 @@
 """Fusion of streams through a few shared tokens."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from mmjax.errors import UserError
-from mmjax.fusion.attention.sequences import embed_tokens, join_tokens
-from mmjax.fusion.pooling.pooled import check_modalities
+from mmjax.fusion.attention.sequences import SequenceFusion, join_tokens
 from mmjax.nn.layers.layer_norm import LayerNorm
 from mmjax.nn.layers.masking import zero_masked
 from mmjax.nn.layers.pooling import masked_mean
@@ -17,7 +15,7 @@ from mmjax.nn.layers.transformer import Block
 from mmjax.types import Fused, Tokens
 
 
-class BottleneckFusion(nn.Module):
+class BottleneckFusion(SequenceFusion):
     """Multimodal bottleneck transformer: streams that exchange through a few shared tokens (Nagrani
     et al. 2021, https://arxiv.org/abs/2107.00135).
 
@@ -30,26 +28,17 @@ class BottleneckFusion(nn.Module):
     fused layer: in the first, they read bottlenecks that no modality has written to.
 
     Attributes:
-        width: D of the result. A modality of another width is projected to it.
         layers: number of blocks of each modality.
         fusion_start: number of blocks before the streams are joined; the paper's mid fusion has
             8 of 12. Equal to `layers`: late fusion, in which only the class tokens meet.
         bottlenecks: number of bottleneck tokens; 0: the streams stay apart.
-        heads, mlp_ratio, dropout: of the blocks.
-        dtype: type of the computation; norms and softmax are in float32.
     """
 
-    width: int
     layers: int = 3
     fusion_start: int = 1
     bottlenecks: int = 4
-    heads: int = 4
-    mlp_ratio: float | int = 4
-    dropout: float = 0.0
-    dtype: Any = jnp.float32
 
-    @nn.compact
-    def __call__(self, tokens: Mapping[str, Tokens], *, deterministic: bool = True) -> Fused:
+    def fuse(self, tokens: Mapping[str, Tokens], deterministic: bool) -> Fused:
         """Returns the mean of the present modalities' class tokens [B D], and all streams.
 
         As the paper averages the logits of the class tokens, which is the same for a linear head.
@@ -58,17 +47,15 @@ class BottleneckFusion(nn.Module):
         absent; with no modality present, `pooled` is zero.
 
         Raises:
-            UserError: no modality, different batch sizes, a longer sequence than at
-                initialisation, or a fusion_start outside 0 to `layers`.
+            UserError: a fusion_start outside 0 to `layers`.
         """
-        names = check_modalities(tokens, "bottleneck")
         if not 0 <= self.fusion_start <= self.layers:
             raise UserError(
                 f"bottleneck fusion: fusion_start {self.fusion_start} with {self.layers} layers:"
                 f" choose one from 0 to {self.layers}"
             )
         drop = nn.Dropout(self.dropout, deterministic=deterministic)
-        streams = {name: self._stream(name, tokens[name]) for name in names}
+        streams = {name: self._stream(name, tokens[name]) for name in tokens}
         streams = {name: Tokens(drop(x), mask) for name, (x, mask) in streams.items()}
         present = jnp.stack([mask[:, 0] for _, mask in streams.values()], axis=1)
         shared = self._learned("bottlenecks", self.bottlenecks, present.shape[0])
@@ -78,13 +65,7 @@ class BottleneckFusion(nn.Module):
             for name, stream in streams.items():
                 length = stream.x.shape[1]
                 x, mask = join_tokens([stream, shared]) if joined else stream
-                block = Block(
-                    self.heads,
-                    self.mlp_ratio,
-                    self.dropout,
-                    self.dtype,
-                    name=f"{name}_block_{layer}",
-                )
+                block = Block(**self.block_options, name=f"{name}_block_{layer}")
                 x = block(x, mask, deterministic=deterministic)
                 streams[name] = Tokens(x[:, :length], stream.mask)
                 written.append(x[:, length:])
@@ -98,7 +79,7 @@ class BottleneckFusion(nn.Module):
 
     def _stream(self, name: str, tokens: Tokens) -> Tokens:
         """[class token; tokens] of a modality."""
-        x = embed_tokens(self, name, tokens, self.width, self.dtype)
+        x = self.embedded(name, tokens)
         first = self._learned(f"class_{name}", 1, x.shape[0])
         present = jnp.any(tokens.mask, axis=1, keepdims=True)
         return join_tokens([Tokens(first.x, present), Tokens(x, tokens.mask)])

@@ -3,14 +3,13 @@
 import functools
 import itertools
 from collections.abc import Mapping
-from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from mmjax.fusion.attention.sequences import project_tokens
-from mmjax.fusion.pooling.pooled import check_modalities
+from mmjax.fusion.fusion import Fusion
 from mmjax.fusion.pooling.projected import JointDense
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.options import choose
@@ -20,7 +19,7 @@ from mmjax.types import Fused, Tokens
 CONCATENATE = {"concat": True, "sum": False}
 
 
-class ParallelCoAttentionFusion(nn.Module):
+class ParallelCoAttentionFusion(Fusion):
     """Parallel co-attention: each modality weighs its tokens by their affinity to another's.
 
     For the tokens Q and V of a pair (Lu et al. 2016, https://arxiv.org/abs/1606.00061):
@@ -34,47 +33,37 @@ class ParallelCoAttentionFusion(nn.Module):
     its tokens by softmax(tanh(Q W_Q) w_Q).
 
     Attributes:
-        width: D of the result. A modality of another width is projected to it.
         hidden: width of H. None: as `width`.
         join: "sum" of the modalities' vectors, as in the paper, or "concat" (then a dense layer).
         dropout: share dropped of H.
-        dtype: type of the computation; scores and softmax are in float32.
     """
 
-    width: int
     hidden: int | None = None
     join: str = "sum"
-    dropout: float = 0.0
-    dtype: Any = jnp.float32
 
-    @nn.compact
-    def __call__(self, tokens: Mapping[str, Tokens], *, deterministic: bool = True) -> Fused:
+    def fuse(self, tokens: Mapping[str, Tokens], deterministic: bool) -> Fused:
         """Returns the joined vectors [B D], and the vector of each modality as a token.
 
         `tokens` of the result is [B M D] by sorted name, zero where a modality is absent.
         `extras["weights"]` is [B N], the weights of all tokens, the modalities by sorted name;
         those of a present modality sum to one.
-
-        Raises:
-            UserError: no modality, different batch sizes, or an unknown join.
         """
-        names = check_modalities(tokens, "co_attention")
         concatenate = choose(CONCATENATE, self.join, "join")
-        xs = {name: project_tokens(name, tokens[name], self.width, self.dtype) for name in names}
-        present = {name: jnp.any(tokens[name].mask, axis=1) for name in names}
+        xs = {name: project_tokens(name, tokens[name], self.width, self.dtype) for name in tokens}
+        present = {name: jnp.any(tokens[name].mask, axis=1) for name in tokens}
         size = self.width if self.hidden is None else self.hidden
         hidden = {
             name: Dense(size, False, self.dtype, name=f"hidden_{name}")(x) for name, x in xs.items()
         }
         # The sum over another's tokens needs no mask: theirs are zeros where masked.
-        readings = {name: {} for name in names}
-        for a, b in itertools.combinations(names, 2):
+        readings = {name: {} for name in tokens}
+        for a, b in itertools.combinations(tokens, 2):
             dense = Dense(self.width, False, self.dtype, name=f"affinity_{a}-{b}")
             affinity = jnp.tanh(jnp.einsum("bnd,bmd->bnm", dense(xs[a]), xs[b]))
             readings[a][b] = jnp.einsum("bnm,bmd->bnd", affinity, hidden[b])
             readings[b][a] = jnp.einsum("bnm,bnd->bmd", affinity, hidden[a])
         vectors, weights = {}, []
-        for name in names:
+        for name in tokens:
             partners = [present[other] for other in readings[name]]
             alone = ~functools.reduce(jnp.logical_or, partners, jnp.zeros_like(present[name]))
             own = hidden[name]
@@ -84,8 +73,8 @@ class ParallelCoAttentionFusion(nn.Module):
                 mean_weights(scores, tokens[name].mask, jnp.stack([alone, *partners], axis=1))
             )
             vectors[name] = weighted_sum(weights[-1], xs[name], tokens[name].mask)
-        x = jnp.stack([vectors[name] for name in names], axis=1)
-        mask = jnp.stack([present[name] for name in names], axis=1)
+        x = jnp.stack([vectors[name] for name in tokens], axis=1)
+        mask = jnp.stack([present[name] for name in tokens], axis=1)
         if concatenate:
             pooled = JointDense(self.width, dtype=self.dtype, name="join")(vectors)
         else:

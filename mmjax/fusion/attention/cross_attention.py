@@ -1,14 +1,17 @@
 """Fusion by one modality that queries the others."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 
 from mmjax.errors import UserError
-from mmjax.fusion.attention.sequences import POOLS, ReadingLayer, embed_tokens, join_tokens
-from mmjax.fusion.pooling.pooled import check_modalities
+from mmjax.fusion.attention.sequences import (
+    POOLS,
+    ReadingLayer,
+    SequenceFusion,
+    join_tokens,
+)
 from mmjax.nn.layers.layer_norm import LayerNorm
 from mmjax.nn.layers.masking import zero_masked
 from mmjax.nn.layers.options import choose
@@ -18,7 +21,7 @@ from mmjax.types import Fused, Tokens
 STAND_IN = "stand_in_"
 
 
-class CrossAttentionFusion(nn.Module):
+class CrossAttentionFusion(SequenceFusion):
     """The tokens of one modality read those of all others, in layers of cross-attention and mlp.
 
     The others are one sequence, which no layer changes: the cost is linear in their length. See
@@ -30,55 +33,38 @@ class CrossAttentionFusion(nn.Module):
     is present, the query's tokens keep what they hold.
 
     Attributes:
-        width: D of the result. A modality of another width is projected to it.
         query: the name of the modality that queries. None: the first by sorted name among those of
             the initialisation.
         layers: number of layers.
-        heads, mlp_ratio, dropout: of the layers.
         self_attention: whether each layer ends with a block of self-attention among the query's
             tokens.
         norm: "pre" or "post".
         pool: "first", "last" or "mean" of the query's real tokens.
-        dtype: type of the computation; norms and softmax are in float32.
     """
 
-    width: int
     query: str | None = None
-    layers: int = 2
-    heads: int = 4
-    mlp_ratio: float | int = 4
     self_attention: bool = False
     norm: str = "pre"
     pool: str = "mean"
-    dropout: float = 0.0
-    dtype: Any = jnp.float32
 
-    @nn.compact
-    def __call__(self, tokens: Mapping[str, Tokens], *, deterministic: bool = True) -> Fused:
+    def fuse(self, tokens: Mapping[str, Tokens], deterministic: bool) -> Fused:
         """Returns the pooled query [B D], and its tokens [B 1+N D] after the token that stands in.
 
         The one that stands in is real where the querying modality is absent, and only there.
 
         Raises:
-            UserError: no modality, different batch sizes, an unknown word, no modality of the name
-                `query` at initialisation, a width that does not split into the heads, or a longer
-                sequence than at initialisation.
+            UserError: no modality of the name `query` at initialisation.
         """
-        names = check_modalities(tokens, "cross_attention")
-        query = self._find_query(names)
+        query = self._find_query(tuple(tokens))
         pool = choose(POOLS, self.pool, "pool")
-        drop = nn.Dropout(self.dropout, deterministic=deterministic)
-        sequences = {}
-        for name in names:
-            x = embed_tokens(self, name, tokens[name], self.width, self.dtype)
-            sequences[name] = Tokens(drop(x), tokens[name].mask)
+        sequences = self.streams(tokens, deterministic)
         x, mask = self._stand_in(query, sequences)
-        others = [sequences[name] for name in names if name != query]
+        others = [sequences[name] for name in tokens if name != query]
         context = join_tokens(others) if others else None
-        options = (self.heads, self.mlp_ratio, self.dropout, self.dtype, self.norm)
+        options = self.block_options | {"norm": self.norm}
         for layer in range(self.layers):
             reader = ReadingLayer(
-                *options, self_attention=self.self_attention, name=f"layer_{layer}"
+                **options, self_attention=self.self_attention, name=f"layer_{layer}"
             )
             x = reader(x, mask, context, deterministic=deterministic)
         if choose(NORM_PLACES, self.norm, "norm"):

@@ -1,13 +1,12 @@
 """Early fusion: one sequence from the first joint layer on, without attention."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from mmjax.fusion.pooling.pooled import check_modalities
+from mmjax.fusion.fusion import Fusion
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.masking import zero_masked
 from mmjax.nn.layers.options import activation, choose
@@ -17,7 +16,7 @@ from mmjax.types import Fused, Tokens
 POOLS: Mapping[str, Callable[[Array, Array], Array]] = {"max": masked_max, "mean": masked_mean}
 
 
-class EarlyConcatFusion(nn.Module):
+class EarlyConcatFusion(Fusion):
     """Deep-set layers over the concatenated tokens of all modalities.
 
     Early: the modalities are joined before any is summarised. Their projected tokens, each with an
@@ -31,33 +30,24 @@ class EarlyConcatFusion(nn.Module):
     token counts alike, so with "mean" a long modality weighs more than a short one.
 
     Attributes:
-        width: D of the result. The modalities may have other widths.
         layers: number of layers.
         pool: "mean" or "max" over the real tokens of all modalities.
         activation: a name in `mmjax.nn.layers.options.ACTIVATIONS`.
         dropout: share dropped of what enters each layer.
-        dtype: type of the computation.
     """
 
-    width: int
     layers: int = 2
     pool: str = "mean"
     activation: str = "gelu"
-    dropout: float = 0.0
-    dtype: Any = jnp.float32
 
-    @nn.compact
-    def __call__(self, tokens: Mapping[str, Tokens], *, deterministic: bool = True) -> Fused:
+    def fuse(self, tokens: Mapping[str, Tokens], deterministic: bool) -> Fused:
         """Returns the pooled tokens [B D] (zeros with no modality present), and all tokens.
 
         `tokens` of the result is [B N D], the modalities one after the other by sorted name.
-
-        Raises:
-            UserError: no modality, different batch sizes, an unknown pool or activation.
         """
         act, pool = activation(self.activation), choose(POOLS, self.pool, "pool")
         parts, masks = [], []
-        for name in check_modalities(tokens, "early_concat"):
+        for name in tokens:
             x = zero_masked(tokens[name].x, tokens[name].mask)
             x = Dense(self.width, use_bias=False, dtype=self.dtype, name=f"project_{name}")(x)
             init = nn.initializers.normal(0.02)

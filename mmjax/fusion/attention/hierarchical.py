@@ -1,13 +1,11 @@
 """Fusion at every depth of a stack."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 
-from mmjax.fusion.attention.sequences import embed_tokens
-from mmjax.fusion.pooling.pooled import check_modalities
+from mmjax.fusion.attention.sequences import SequenceFusion
 from mmjax.fusion.pooling.projected import JointDense
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.layer_norm import LayerNorm
@@ -18,7 +16,7 @@ from mmjax.nn.layers.transformer import Block
 from mmjax.types import Fused, Tokens
 
 
-class HierarchicalFusion(nn.Module):
+class HierarchicalFusion(SequenceFusion):
     """Modalities have stacks of blocks of their own, which a state reads at each depth.
 
     With p_m the mean of the normed tokens of modality m after its block of depth l:
@@ -32,51 +30,28 @@ class HierarchicalFusion(nn.Module):
     zero.
 
     Attributes:
-        width: D of the result. A modality of another width is projected to it.
         layers: L, number of depths.
         activation: of the states, a name in `mmjax.nn.layers.options.ACTIVATIONS`.
         heads, mlp_ratio, dropout: of the blocks; dropout also of what enters the states.
-        dtype: type of the computation; norms and softmax are in float32.
     """
 
-    width: int
-    layers: int = 2
     activation: str = "gelu"
-    heads: int = 4
-    mlp_ratio: float | int = 4
-    dropout: float = 0.0
-    dtype: Any = jnp.float32
 
-    @nn.compact
-    def __call__(self, tokens: Mapping[str, Tokens], *, deterministic: bool = True) -> Fused:
+    def fuse(self, tokens: Mapping[str, Tokens], deterministic: bool) -> Fused:
         """Returns what all depths say together [B D], and the states as tokens [B layers D].
 
         The states are masked where no modality is present; `pooled` is then finite, made of
         biases alone.
-
-        Raises:
-            UserError: no modality, different batch sizes, an unknown activation, heads that do not
-                divide the width, or a longer sequence than at initialisation.
         """
-        names = check_modalities(tokens, "hierarchical")
         act = activation(self.activation)
         drop = nn.Dropout(self.dropout, deterministic=deterministic)
-        streams = {
-            name: drop(embed_tokens(self, name, tokens[name], self.width, self.dtype))
-            for name in names
-        }
-        masks = {name: tokens[name].mask for name in names}
+        streams = {name: drop(self.embedded(name, tokens[name])) for name in tokens}
+        masks = {name: tokens[name].mask for name in tokens}
         states = []
         for depth in range(self.layers):
             parts = {"below": states[-1]} if states else {}
-            for name in names:
-                block = Block(
-                    self.heads,
-                    self.mlp_ratio,
-                    self.dropout,
-                    self.dtype,
-                    name=f"{name}_block_{depth}",
-                )
+            for name in tokens:
+                block = Block(**self.block_options, name=f"{name}_block_{depth}")
                 streams[name] = block(streams[name], masks[name], deterministic=deterministic)
                 norm = LayerNorm(name=f"{name}_norm_{depth}")
                 mean = masked_mean(norm(streams[name]), masks[name])

@@ -2,37 +2,34 @@
 
 import functools
 from collections.abc import Mapping
-from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from mmjax.errors import UserError
-from mmjax.fusion.attention.sequences import POOLS, ReadingLayer, join_tokens
-from mmjax.fusion.pooling.pooled import check_modalities
+from mmjax.fusion.attention.sequences import POOLS, ReadingLayer, SequenceFusion, join_tokens
 from mmjax.fusion.pooling.projected import JointDense
 from mmjax.nn.layers.layer_norm import LayerNorm
 from mmjax.nn.layers.masking import zero_masked
-from mmjax.nn.layers.options import choose
+from mmjax.nn.layers.options import choose, shared
 from mmjax.nn.layers.positions import sinusoids
-from mmjax.nn.layers.transformer import Transformer
+from mmjax.nn.layers.transformer import BlockOptions, Transformer
 from mmjax.types import Fused, Tokens
 
 
-class CrossmodalTransformer(nn.Module):
+class CrossmodalTransformer(BlockOptions):
     """Layers of cross-attention and mlp, through which a target reads a source that stays as it is.
+
+    They are pre-norm on both sequences.
 
     Attributes:
         layers: number of layers.
-        heads, mlp_ratio, dropout, dtype: of the layers, which are pre-norm on both sequences.
+        heads: number of attention heads; it divides the width D.
     """
 
     layers: int
     heads: int
-    mlp_ratio: float | int
-    dropout: float
-    dtype: Any
 
     @nn.compact
     def __call__(
@@ -40,16 +37,16 @@ class CrossmodalTransformer(nn.Module):
     ) -> Float[Array, "B N D"]:
         """The target's tokens [B N D], exact zeros in rows without a source."""
         x, mask = target
-        options = (self.heads, self.mlp_ratio, self.dropout, self.dtype, "pre", "relu")
+        options = shared(self, ReadingLayer)
         for layer in range(self.layers):
-            read = ReadingLayer(*options, self_attention=False, name=f"layer_{layer}")
+            read = ReadingLayer(**options, self_attention=False, name=f"layer_{layer}")
             x = read(x, mask, source, deterministic=deterministic)
         x = LayerNorm(name="norm")(x).astype(self.dtype)
         present = jnp.any(source.mask, axis=1, keepdims=True)
         return zero_masked(x, jnp.broadcast_to(present, mask.shape))
 
 
-class MultFusion(nn.Module):
+class MultFusion(SequenceFusion):
     """MulT: every modality reads every other one, and then itself (Tsai et al. 2019,
     https://arxiv.org/abs/1906.00295).
 
@@ -67,33 +64,22 @@ class MultFusion(nn.Module):
         width: D of the result and of all transformers. The modalities may have other widths.
         layers: number of layers of each crossmodal transformer.
         self_layers: number of layers of each self-attention transformer.
-        heads, mlp_ratio, dropout: of the transformers.
         kernel_size: of the convolution along the tokens, odd; 1 if their order means nothing.
         pool: the token of y_t: "first", "last" (as in the paper) or "mean" of the real ones.
-        dtype: type of the computation; norms and softmax are in float32.
     """
 
-    width: int
-    layers: int = 2
     self_layers: int = 2
-    heads: int = 4
-    mlp_ratio: float | int = 4
     kernel_size: int = 3
     pool: str = "last"
-    dropout: float = 0.0
-    dtype: Any = jnp.float32
 
-    @nn.compact
-    def __call__(self, tokens: Mapping[str, Tokens], *, deterministic: bool = True) -> Fused:
+    def fuse(self, tokens: Mapping[str, Tokens], deterministic: bool) -> Fused:
         """Returns the pooled vector [B D] (c with no modality present), and all y_t.
 
         `tokens` of the result are those of the targets, by sorted name.
 
         Raises:
-            UserError: no modality, different batch sizes, an unknown pool, an even kernel size, or
-                a width that does not split into the heads.
+            UserError: an even kernel size.
         """
-        names = check_modalities(tokens, "mult")
         pool = choose(POOLS, self.pool, "pool")
         if self.kernel_size < 1 or self.kernel_size % 2 == 0:
             raise UserError(
@@ -103,13 +89,14 @@ class MultFusion(nn.Module):
         drop = nn.Dropout(self.dropout, deterministic=deterministic)
         inputs = {
             name: Tokens(drop(self._embed(name, *tokens[name])), tokens[name].mask)
-            for name in names
+            for name in tokens
         }
-        options = (self.heads, self.mlp_ratio, self.dropout, self.dtype)
         vectors, outputs = {}, []
-        for target in names:
+        for target in tokens:
             x, mask = self._read_others(target, inputs, deterministic)
-            own = Transformer(self.self_layers, *options, activation="relu", name=f"self_{target}")
+            own = Transformer(
+                self.self_layers, **self.block_options, activation="relu", name=f"self_{target}"
+            )
             x = own(x, mask, deterministic=deterministic)
             vectors[target] = pool(x, mask)
             outputs.append(Tokens(zero_masked(x, mask), mask))
@@ -132,10 +119,10 @@ class MultFusion(nn.Module):
         sources = {name: source for name, source in inputs.items() if name != target}
         if not sources:
             return inputs[target]
-        options = (self.layers, self.heads, self.mlp_ratio, self.dropout, self.dtype)
         parts = {}
         for name, source in sources.items():
-            transformer = CrossmodalTransformer(*options, name=f"{target}_from_{name}")
+            options = self.block_options | {"activation": "relu", "name": f"{target}_from_{name}"}
+            transformer = CrossmodalTransformer(self.layers, **options)
             part = transformer(inputs[target], source, deterministic=deterministic)
             parts[name] = part.reshape(-1, self.width)
         joint = JointDense(self.width, dtype=self.dtype, name=f"join_{target}")(parts)

@@ -1,13 +1,11 @@
 """Fusion by a fixed number of latents that read all modalities."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 
-from mmjax.fusion.attention.sequences import ReadingLayer, embed_tokens, join_tokens
-from mmjax.fusion.pooling.pooled import check_modalities
+from mmjax.fusion.attention.sequences import ReadingLayer, SequenceFusion, join_tokens
 from mmjax.nn.layers.layer_norm import LayerNorm
 from mmjax.nn.layers.options import choose
 from mmjax.nn.layers.transformer import Block
@@ -16,7 +14,7 @@ from mmjax.types import Fused, Tokens
 READS_EVERY = {"every": True, "first": False}
 
 
-class PerceiverFusion(nn.Module):
+class PerceiverFusion(SequenceFusion):
     """Latents read the tokens of all modalities, and then each other, several times.
 
     Perceiver (Jaegle et al. 2021, https://arxiv.org/abs/2103.03206): each of `repeats` rounds is a
@@ -36,40 +34,23 @@ class PerceiverFusion(nn.Module):
             then, and later ones share theirs.
         cross_heads: heads of the cross-attention.
         heads, mlp_ratio, dropout, activation: of the blocks.
-        dtype: type of the computation; norms and softmax are in float32.
     """
 
-    width: int
     latents: int = 16
     repeats: int = 2
     layers: int = 1
     reads: str = "every"
     share: bool = False
     cross_heads: int = 1
-    heads: int = 4
-    mlp_ratio: float | int = 4
     activation: str = "gelu"
-    dropout: float = 0.0
-    dtype: Any = jnp.float32
 
-    @nn.compact
-    def __call__(self, tokens: Mapping[str, Tokens], *, deterministic: bool = True) -> Fused:
+    def fuse(self, tokens: Mapping[str, Tokens], deterministic: bool) -> Fused:
         """Returns the mean of the latents [B D], and the latents as tokens [B latents D].
 
         The latents are always real. Where no modality is present, they read each other alone.
-
-        Raises:
-            UserError: no modality, different batch sizes, an unknown word, heads that do not
-                divide the width, or a longer sequence than at initialisation.
         """
-        names = check_modalities(tokens, "perceiver")
         reads_every = choose(READS_EVERY, self.reads, "reads")
-        context = join_tokens(
-            Tokens(
-                embed_tokens(self, name, tokens[name], self.width, self.dtype), tokens[name].mask
-            )
-            for name in names
-        )
+        context = join_tokens(Tokens(self.embedded(n, t), t.mask) for n, t in tokens.items())
         drop = nn.Dropout(self.dropout, deterministic=deterministic)
         context = Tokens(drop(context.x), context.mask)
         init = nn.initializers.truncated_normal(0.02)
@@ -77,20 +58,19 @@ class PerceiverFusion(nn.Module):
         shape = (context.x.shape[0], self.latents, self.width)
         x = jnp.broadcast_to(latents.astype(self.dtype), shape)
         mask = jnp.ones(shape[:2], bool)
-        options = (self.mlp_ratio, self.dropout, self.dtype, "pre", self.activation)
+        options = self.block_options | {"activation": self.activation}
+        cross = options | {"heads": self.cross_heads}
         made = {}
         for turn in range(self.repeats):
             if turn == 0 or reads_every:
                 name = f"cross_{min(turn, 1) if self.share else turn}"
                 if name not in made:
-                    made[name] = ReadingLayer(
-                        self.cross_heads, *options, self_attention=False, name=name
-                    )
+                    made[name] = ReadingLayer(**cross, self_attention=False, name=name)
                 x = made[name](x, mask, context, deterministic=deterministic)
             for layer in range(self.layers):
                 name = f"block_{layer}" if self.share else f"block_{turn}_{layer}"
                 if name not in made:
-                    made[name] = Block(self.heads, *options, name=name)
+                    made[name] = Block(**options, name=name)
                 x = made[name](x, deterministic=deterministic)
         x = LayerNorm(name="norm")(x)
         pooled = jnp.mean(x, axis=1)

@@ -10,13 +10,14 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from mmjax.fusion.fusion import Fusion
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.embedding import LearnedPositions
 from mmjax.nn.layers.layer_norm import LayerNorm
 from mmjax.nn.layers.masking import zero_masked
-from mmjax.nn.layers.options import choose
+from mmjax.nn.layers.options import choose, shared
 from mmjax.nn.layers.pooling import masked_mean
-from mmjax.nn.layers.transformer import NORM_PLACES, Block
+from mmjax.nn.layers.transformer import NORM_PLACES, Block, BlockOptions
 from mmjax.types import Tokens
 
 
@@ -78,24 +79,18 @@ POOLS: Mapping[str, Callable[[Array, Array], Array]] = {
 }
 
 
-class ReadingLayer(nn.Module):
+class ReadingLayer(BlockOptions):
     """A block that reads a context (cross-attention, mlp), then one of self-attention and mlp.
 
     A row whose context has no real token skips the first block: its tokens are what they were.
     With norm "pre" the context passes a norm of its own.
 
     Attributes:
-        heads, mlp_ratio, dropout, dtype, norm, activation: as in
-            `mmjax.nn.layers.transformer.Block`.
+        heads: number of attention heads; it divides the width D.
         self_attention: whether there is the second block.
     """
 
     heads: int
-    mlp_ratio: float | int = 4
-    dropout: float = 0.0
-    dtype: Any = jnp.float32
-    norm: str = "pre"
-    activation: str = "gelu"
     self_attention: bool = True
 
     @nn.compact
@@ -113,17 +108,48 @@ class ReadingLayer(nn.Module):
             x, mask: the tokens, and which are real.
             context: what they read, of any width. None: nothing, in every row.
         """
-        options = (self.heads, self.mlp_ratio, self.dropout, self.dtype, self.norm, self.activation)
+        options = shared(self, Block)
         if context is not None:
             y = context.x
             if choose(NORM_PLACES, self.norm, "norm"):
                 y = LayerNorm(name="context_norm")(y).astype(self.dtype)
-            reader = Block(*options, self_attention=False, name="cross_block")
+            reader = Block(**options | {"self_attention": False}, name="cross_block")
             read = reader(
                 x, mask, context=y, context_mask=context.mask, deterministic=deterministic
             )
             something = jnp.any(context.mask, axis=1)
             x = jnp.where(something[:, None, None], read, x)
         if self.self_attention:
-            x = Block(*options, name="self_block")(x, mask, deterministic=deterministic)
+            x = Block(**options, name="self_block")(x, mask, deterministic=deterministic)
         return x.astype(self.dtype)
+
+
+class SequenceFusion(Fusion):
+    """A fusion by transformer blocks over the modalities' tokens.
+
+    Each modality's tokens get an embedding of its name and learned positions, sized at
+    initialisation (a shorter sequence uses the first ones; a longer one is a UserError, as is a
+    width that does not split into the heads).
+
+    Attributes:
+        layers: number of blocks, or of layers of several.
+        heads, mlp_ratio: of the blocks.
+    """
+
+    layers: int = 2
+    heads: int = 4
+    mlp_ratio: float | int = 4
+
+    @property
+    def block_options(self) -> dict[str, Any]:
+        """Those of the fusion's options that a block has, but for `activation` and `norm`."""
+        return {name: getattr(self, name) for name in ("heads", "mlp_ratio", "dropout", "dtype")}
+
+    def embedded(self, name: str, tokens: Tokens) -> Float[Array, "B N D"]:
+        """The tokens of a modality, as `embed_tokens` does."""
+        return embed_tokens(self, name, tokens, self.width, self.dtype)
+
+    def streams(self, tokens: Mapping[str, Tokens], deterministic: bool) -> dict[str, Tokens]:
+        """The embedded tokens of each modality, dropped."""
+        drop = nn.Dropout(self.dropout, deterministic=deterministic)
+        return {n: Tokens(drop(self.embedded(n, t)), t.mask) for n, t in tokens.items()}

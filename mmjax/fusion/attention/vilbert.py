@@ -1,15 +1,17 @@
 """Fusion by a transformer stream for each modality, with co-attention between the streams."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
-import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from mmjax.fusion.attention.sequences import POOLS, ReadingLayer, embed_tokens, join_tokens
+from mmjax.fusion.attention.sequences import (
+    POOLS,
+    ReadingLayer,
+    SequenceFusion,
+    join_tokens,
+)
 from mmjax.fusion.bilinear.products import product_of_present
-from mmjax.fusion.pooling.pooled import check_modalities
 from mmjax.nn.layers.layer_norm import LayerNorm
 from mmjax.nn.layers.masking import zero_masked
 from mmjax.nn.layers.options import choose
@@ -29,7 +31,7 @@ JOINS: Mapping[str, Callable[[Array, Array], Array]] = {
 }
 
 
-class CoAttentionalTransformerFusion(nn.Module):
+class CoAttentionalTransformerFusion(SequenceFusion):
     """A transformer for each modality, whose layers first read the others, then themselves.
 
     In each layer every stream queries the tokens of all other modalities as they left the layer
@@ -39,49 +41,30 @@ class CoAttentionalTransformerFusion(nn.Module):
     and learned positions, sized at initialisation.
 
     Attributes:
-        width: D of the result. A modality of another width is projected to it.
         layers: number of pairs of blocks in each stream.
-        heads, mlp_ratio, dropout: of the blocks.
         norm: "pre", or "post" as in the paper.
         pool: the vector of a stream: "first" (as in the paper, whose first tokens summarise),
             "last" or "mean" of its real tokens.
         join: "multiply" (as in the paper) or "mean", over the vectors of the present modalities.
-        dtype: type of the computation; norms and softmax are in float32.
     """
 
-    width: int
-    layers: int = 2
-    heads: int = 4
-    mlp_ratio: float | int = 4
     norm: str = "pre"
     pool: str = "mean"
     join: str = "multiply"
-    dropout: float = 0.0
-    dtype: Any = jnp.float32
 
-    @nn.compact
-    def __call__(self, tokens: Mapping[str, Tokens], *, deterministic: bool = True) -> Fused:
+    def fuse(self, tokens: Mapping[str, Tokens], deterministic: bool) -> Fused:
         """Returns the joined vectors [B D] (zeros with no modality present), and all tokens.
 
         `tokens` of the result are those of the streams, by sorted name.
-
-        Raises:
-            UserError: no modality, different batch sizes, an unknown word, a width that does not
-                split into the heads, or a longer sequence than at initialisation.
         """
-        names = check_modalities(tokens, "vilbert")
         pool, join = choose(POOLS, self.pool, "pool"), choose(JOINS, self.join, "join")
-        drop = nn.Dropout(self.dropout, deterministic=deterministic)
-        streams = {}
-        for name in names:
-            x = embed_tokens(self, name, tokens[name], self.width, self.dtype)
-            streams[name] = Tokens(drop(x), tokens[name].mask)
-        options = (self.heads, self.mlp_ratio, self.dropout, self.dtype, self.norm)
+        streams = self.streams(tokens, deterministic)
+        options = self.block_options | {"norm": self.norm}
         for layer in range(self.layers):
             before = streams
             for name, (x, mask) in before.items():
-                others = [before[other] for other in names if other != name]
-                x = ReadingLayer(*options, name=f"layer_{layer}_{name}")(
+                others = [before[other] for other in tokens if other != name]
+                x = ReadingLayer(**options, name=f"layer_{layer}_{name}")(
                     x, mask, join_tokens(others) if others else None, deterministic=deterministic
                 )
                 streams = streams | {name: Tokens(x, mask)}

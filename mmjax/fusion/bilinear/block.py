@@ -1,18 +1,18 @@
 """Fusion by a block-superdiagonal tensor."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from mmjax.errors import UserError
+from mmjax.fusion.bilinear.factored import FactoredFusion
 from mmjax.fusion.bilinear.products import one_token, product_of_present, signed_root, unit_norm
-from mmjax.fusion.pooling.projected import modality_means, project_each
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.masking import zero_masked
-from mmjax.nn.layers.options import activation, choose
+from mmjax.nn.layers.options import choose
 from mmjax.types import Fused, Tokens
 
 
@@ -34,7 +34,7 @@ NORMS: Mapping[str, Norm] = {
 }
 
 
-class BlockFusion(nn.Module):
+class BlockFusion(FactoredFusion):
     """O [norm(z_1); ...; norm(z_C)] + o, with z_c = sum_r prod_i (A_icr x_ic + a_icr).
 
     BLOCK (Ben-younes et al. 2019, https://arxiv.org/abs/1902.00038): x_i = activation(P_i mean_i +
@@ -44,43 +44,33 @@ class BlockFusion(nn.Module):
     result is o.
 
     Attributes:
-        width: D of the result. The modalities may have other widths.
         factor_width: of x_i; the chunks divide it.
         chunks: C. 1 is MUTAN with a norm.
         rank: of the cores' slices.
         norm: "chunk" (each chunk has norm one), "whole" (all chunks together have) or "none".
-        activation: of x_i, a name in `mmjax.nn.layers.options.ACTIVATIONS`.
-        dropout: share dropped of each modality's mean.
-        dtype: type of the computation; the norm is in float32.
     """
 
-    width: int
     factor_width: int = 128
     chunks: int = 4
     rank: int = 4
     norm: str = "chunk"
-    activation: str = "identity"
-    dropout: float = 0.0
-    dtype: Any = jnp.float32
 
-    @nn.compact
-    def __call__(self, tokens: Mapping[str, Tokens], *, deterministic: bool = True) -> Fused:
+    def fuse(self, tokens: Mapping[str, Tokens], deterministic: bool) -> Fused:
         """Returns the projected interactions [B D], also as the one token.
 
         Raises:
-            UserError: no modality, different batch sizes, an unknown norm or activation, or a
-                factor_width that does not split into the chunks.
+            UserError: an unknown norm or activation, or a factor_width that does not split into the
+                chunks.
         """
-        drop = nn.Dropout(self.dropout, deterministic=deterministic)
-        means, mask = modality_means(tokens, "block", drop)
-        norm, act = choose(NORMS, self.norm, "norm"), activation(self.activation)
+        means, mask = self.means(tokens, deterministic)
+        norm = choose(NORMS, self.norm, "norm")
         if self.chunks < 1 or self.factor_width % self.chunks:
             raise UserError(
                 f"block fusion: factor_width {self.factor_width} does not split into {self.chunks}"
                 " chunks: choose a number of chunks that divides it"
             )
         size = self.factor_width // self.chunks
-        x = project_each(means, mask, self.factor_width, act, self.dtype)
+        x = self.projected(means, mask, self.factor_width)
         x = x.reshape(*mask.shape, self.chunks, size)
         init = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal", 1, 2, 0)
         shape = (self.chunks, size, self.rank * size)

@@ -1,14 +1,13 @@
 """Multimodal compact bilinear pooling."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from mmjax.fusion.bilinear.products import one_token, product_of_present, signed_root, unit_norm
-from mmjax.fusion.pooling.projected import modality_means
+from mmjax.fusion.pooling.projected import MeansFusion
 from mmjax.nn.layers.count_sketch import count_sketch, make_hashes
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.masking import zero_masked
@@ -22,7 +21,7 @@ def circular_convolution(x: Float[Array, "B M W"], mask: Bool[Array, "B M"]) -> 
     return zero_masked(product, jnp.any(mask, axis=1))
 
 
-class CompactBilinearFusion(nn.Module):
+class CompactBilinearFusion(MeansFusion):
     """O norm(sketch_1(mean_1) * ... * sketch_M(mean_M)) + o, with * the circular convolution.
 
     Multimodal compact bilinear pooling (Fukui et al. 2016, https://arxiv.org/abs/1606.01847): the
@@ -32,28 +31,17 @@ class CompactBilinearFusion(nn.Module):
     present modalities, any number of them; one alone is its sketch; with none, the result is o.
 
     Attributes:
-        width: D of the result. The modalities may have other widths.
         sketch_width: size of the sketches. The paper's is 16,000.
         seed: of the hashes. A model must keep the one it was trained with.
-        dropout: share dropped of each modality's mean.
         dtype: type of the last layer; sketches, convolution and norm are in float32.
     """
 
-    width: int
     sketch_width: int = 1024
     seed: int = 0
-    dropout: float = 0.0
-    dtype: Any = jnp.float32
 
-    @nn.compact
-    def __call__(self, tokens: Mapping[str, Tokens], *, deterministic: bool = True) -> Fused:
-        """Returns the projected pooling [B D], also as the one token.
-
-        Raises:
-            UserError: no modality, or different batch sizes.
-        """
-        drop = nn.Dropout(self.dropout, deterministic=deterministic)
-        means, mask = modality_means(tokens, "mcb", drop)
+    def fuse(self, tokens: Mapping[str, Tokens], deterministic: bool) -> Fused:
+        """Returns the projected pooling [B D], also as the one token."""
+        means, mask = self.means(tokens, deterministic)
         sketches = [
             count_sketch(mean, make_hashes(name, mean.shape[-1], self.sketch_width, self.seed))
             for name, mean in means.items()

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from mmjax.fusion.bilinear.products import one_token, product_of_present
-from mmjax.fusion.pooling.projected import modality_means
+from mmjax.fusion.pooling.projected import MeansFusion
 from mmjax.nn.layers.dense import Dense
 from mmjax.types import Fused, Tokens
 
@@ -40,7 +40,7 @@ class RankProducts(nn.Module):
         return product.reshape(-1, self.rank, self.features)
 
 
-class LowRankFusion(nn.Module):
+class LowRankFusion(MeansFusion):
     """b + sum_r w_r prod_i F_ir [mean_i; 1], the product over the present modalities.
 
     Low-rank Multimodal Fusion (Liu et al. 2018, https://arxiv.org/abs/1806.00064): a linear map of
@@ -50,26 +50,14 @@ class LowRankFusion(nn.Module):
     factor is exactly one. With none present, the result is b.
 
     Attributes:
-        width: D of the result. The modalities may have other widths.
         rank: of the tensor.
-        dropout: share dropped of each modality's mean.
-        dtype: type of the computation.
     """
 
-    width: int
     rank: int = 4
-    dropout: float = 0.0
-    dtype: Any = jnp.float32
 
-    @nn.compact
-    def __call__(self, tokens: Mapping[str, Tokens], *, deterministic: bool = True) -> Fused:
-        """Returns the weighted sum of the products [B D], also as the one token.
-
-        Raises:
-            UserError: no modality, or different batch sizes.
-        """
-        drop = nn.Dropout(self.dropout, deterministic=deterministic)
-        means, mask = modality_means(tokens, "lmf", drop)
+    def fuse(self, tokens: Mapping[str, Tokens], deterministic: bool) -> Fused:
+        """Returns the weighted sum of the products [B D], also as the one token."""
+        means, mask = self.means(tokens, deterministic)
         products = RankProducts(self.width, self.rank, self.dtype, name="products")(means, mask)
         init = nn.initializers.normal(self.rank**-0.5)
         weights = self.param("rank_weights", init, (self.rank,), jnp.float32)

@@ -1,16 +1,11 @@
 """Tensor fusion: interactions of all modalities at once."""
 
 from collections.abc import Mapping
-from typing import Any
-
-import flax.linen as nn
-import jax.numpy as jnp
 
 from mmjax.errors import UserError
+from mmjax.fusion.bilinear.factored import FactoredFusion
 from mmjax.fusion.bilinear.multilinear import MultilinearForm
 from mmjax.fusion.bilinear.products import one_token
-from mmjax.fusion.pooling.projected import modality_means, project_each
-from mmjax.nn.layers.options import activation
 from mmjax.types import Fused, Tokens
 
 MAX_ENTRIES = 2**17  # of the outer product, for each example
@@ -31,7 +26,7 @@ def check_entries(factor_width: int, modalities: int) -> None:
     )
 
 
-class TensorFusion(nn.Module):
+class TensorFusion(FactoredFusion):
     """W ([x_1; 1] (outer) ... (outer) [x_M; 1]), with x_i = activation(P_i mean_i + p_i).
 
     Tensor Fusion Network (Zadeh et al. 2017, https://arxiv.org/abs/1707.07250). W is kept as one
@@ -39,35 +34,22 @@ class TensorFusion(nn.Module):
     subsets with it add exactly zero, the others stay.
 
     Attributes:
-        width: D of the result. The modalities may have other widths.
         factor_width: d of x_i. W has (d + 1)^M D parameters, and (d + 1)^M may not be over 2^17:
             at d = 8 that is five modalities.
-        activation: of x_i, a name in `mmjax.nn.layers.options.ACTIVATIONS`.
-        dropout: share dropped of each modality's mean.
-        dtype: type of the computation.
     """
 
-    width: int
     factor_width: int = 8
-    activation: str = "identity"
-    dropout: float = 0.0
-    dtype: Any = jnp.float32
 
-    @nn.compact
-    def __call__(self, tokens: Mapping[str, Tokens], *, deterministic: bool = True) -> Fused:
+    def fuse(self, tokens: Mapping[str, Tokens], deterministic: bool) -> Fused:
         """Returns the linear map of the outer product [B D], also as the one token.
 
         With no modality present it is the bias.
 
         Raises:
-            UserError: no modality, different batch sizes, an unknown activation, or an outer
-                product that is too large.
+            UserError: an outer product that is too large.
         """
-        drop = nn.Dropout(self.dropout, deterministic=deterministic)
-        means, mask = modality_means(tokens, "tfn", drop)
+        means, mask = self.means(tokens, deterministic)
         check_entries(self.factor_width, len(means))
-        act = activation(self.activation)
-        x = project_each(means, mask, self.factor_width, act, self.dtype)
-        vectors = dict(zip(means, jnp.unstack(x, axis=1), strict=True))
+        vectors = self.factors(means, mask)
         form = MultilinearForm(self.width, order=len(means), dtype=self.dtype, name="form")
         return one_token(form(vectors), mask)

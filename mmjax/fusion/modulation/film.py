@@ -8,8 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from mmjax.errors import UserError
-from mmjax.fusion.pooling.pooled import check_modalities
-from mmjax.fusion.pooling.projected import JointDense, modality_means
+from mmjax.fusion.pooling.projected import JointDense, MeansFusion
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.layer_norm import LayerNorm
 from mmjax.nn.layers.masking import zero_masked
@@ -45,7 +44,7 @@ class FilmLayers(nn.Module):
         return x
 
 
-class FilmFusion(nn.Module):
+class FilmFusion(MeansFusion):
     """FiLM (Perez et al. 2018, https://arxiv.org/abs/1709.07871): others modulate one's features.
 
     The tokens of a target pass residual layers x + activation(gamma * norm(x W + b) + beta), where
@@ -58,44 +57,35 @@ class FilmFusion(nn.Module):
     absent `target` there is one token of zeros, so the result still depends on the conditions.
 
     Attributes:
-        width: D of the result. The modalities may have other widths.
         target: name of the modality that the others modulate. None: each one by all others.
         layers: number of modulated layers.
         activation: a name in `mmjax.nn.layers.options.ACTIVATIONS`.
         dropout: share dropped of each condition's mean.
-        dtype: type of the computation; norms are in float32.
     """
 
-    width: int
     target: str | None = None
     layers: int = 1
     activation: str = "relu"
-    dropout: float = 0.0
-    dtype: Any = jnp.float32
 
-    @nn.compact
-    def __call__(self, tokens: Mapping[str, Tokens], *, deterministic: bool = True) -> Fused:
+    def fuse(self, tokens: Mapping[str, Tokens], deterministic: bool) -> Fused:
         """Returns the mean of the modulated tokens [B D], and these tokens.
 
         `tokens` of the result is [B N D]: the tokens of the target, or of all modalities one after
         the other by sorted name. With no modality present and no `target`, `pooled` is zeros.
 
         Raises:
-            UserError: no modality, different batch sizes, an unknown activation, or a target that
-                is not among the modalities at initialisation.
+            UserError: a target that is not among the modalities at initialisation.
         """
-        names = check_modalities(tokens, "film")
-        if self.target is not None and self.target not in names and self.is_initializing():
+        if self.target is not None and self.target not in tokens and self.is_initializing():
             raise UserError(
                 f"film fusion: target {self.target!r} is not a modality:"
-                f" choose one of {', '.join(names)}, or None"
+                f" choose one of {', '.join(tokens)}, or None"
             )
-        drop = nn.Dropout(self.dropout, deterministic=deterministic)
-        means, present = modality_means(tokens, "film", drop)
+        means, present = self.means(tokens, deterministic)
         if self.target is not None:
             modulated, pooled = self._modulate(tokens.get(self.target), means, self.target)
             return Fused(modulated, pooled)
-        parts, results = zip(*(self._modulate(tokens[n], means, n) for n in names), strict=True)
+        parts, results = zip(*(self._modulate(tokens[n], means, n) for n in tokens), strict=True)
         x, mask = (jnp.concatenate(part, axis=1) for part in zip(*parts, strict=True))
         return Fused(Tokens(x, mask), masked_mean(jnp.stack(results, axis=1), present))
 

@@ -1,19 +1,20 @@
 """Late fusion by weights that each example chooses."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 
 from mmjax.errors import UserError
-from mmjax.fusion.pooling.projected import JointDense, modality_means, project_each
-from mmjax.nn.layers.options import activation
+from mmjax.fusion.pooling.projected import (
+    JointDense,
+    ProjectedFusion,
+)
 from mmjax.nn.layers.pooling import masked_softmax, weighted_sum
 from mmjax.types import Fused, Tokens
 
 
-class AdaptiveFusion(nn.Module):
+class AdaptiveFusion(ProjectedFusion):
     """sum_i w_i h_i with w = softmax(v_i . tanh(W [mean_1; ..; mean_M] + b) / temperature).
 
     h_i = activation(mean_i @ kernel_i + bias_i). All modalities together decide how much each one
@@ -23,37 +24,26 @@ class AdaptiveFusion(nn.Module):
     Attributes:
         width: D of the result and of the vectors v_i. The modalities may have other widths.
         temperature: divides the scores. Near zero, one modality is chosen; large, all count alike.
-        activation: a name in `mmjax.nn.layers.options.ACTIVATIONS`.
-        dropout: share dropped of each modality's mean.
-        dtype: type of the computation; the softmax is in float32.
     """
 
-    width: int
     temperature: float = 1.0
-    activation: str = "identity"
-    dropout: float = 0.0
-    dtype: Any = jnp.float32
 
-    @nn.compact
-    def __call__(self, tokens: Mapping[str, Tokens], *, deterministic: bool = True) -> Fused:
+    def fuse(self, tokens: Mapping[str, Tokens], deterministic: bool) -> Fused:
         """Returns the weighted sum [B D] (zeros with no modality present), and what it sums.
 
         `tokens` of the result is [B M D] by sorted name, masked where a modality is absent;
         `extras["weights"]` is [B M], zero where a modality is absent.
 
         Raises:
-            UserError: no modality, different batch sizes, an unknown activation, or a temperature
-                that is not above zero.
+            UserError: a temperature that is not above zero.
         """
         if self.temperature <= 0:
             raise UserError(
                 f"adaptive fusion: temperature {self.temperature} is not above zero:"
                 " choose a positive one, such as 1.0"
             )
-        act = activation(self.activation)
-        drop = nn.Dropout(self.dropout, deterministic=deterministic)
-        means, mask = modality_means(tokens, "adaptive", drop)
-        x = project_each(means, mask, self.width, act, self.dtype)
+        means, mask = self.means(tokens, deterministic)
+        x = self.projected(means, mask)
         context = jnp.tanh(JointDense(self.width, dtype=self.dtype, name="context")(means))
         init = nn.initializers.normal(self.width**-0.5)
         keys = [self.param(f"score_{name}", init, (self.width,), jnp.float32) for name in means]

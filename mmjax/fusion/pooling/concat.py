@@ -1,52 +1,41 @@
 """Late fusion by concatenation."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 
-from mmjax.fusion.pooling.pooled import check_modalities, pool_tokens
+from mmjax.fusion.fusion import Fusion
+from mmjax.fusion.pooling.pooled import pool_tokens
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.masking import zero_masked
 from mmjax.nn.layers.options import activation
 from mmjax.types import Fused, Tokens
 
 
-class ConcatFusion(nn.Module):
+class ConcatFusion(Fusion):
     """activation(concat(mean of each modality, by sorted name) @ kernel + bias).
 
     The kernel is kept as one block per modality, `project_NAME/kernel` [D_NAME width], so a model
     also runs on fewer modalities than it was made with: an absent one adds exactly zero.
 
     Attributes:
-        width: D of the result. The modalities may have other widths.
         activation: a name in `mmjax.nn.layers.options.ACTIVATIONS`.
-        dropout: share dropped of each modality's mean.
-        dtype: type of the computation.
     """
 
-    width: int
     activation: str = "gelu"
-    dropout: float = 0.0
-    dtype: Any = jnp.float32
 
-    @nn.compact
-    def __call__(self, tokens: Mapping[str, Tokens], *, deterministic: bool = True) -> Fused:
+    def fuse(self, tokens: Mapping[str, Tokens], deterministic: bool) -> Fused:
         """Returns the fused vector [B D], and one token for each modality.
 
         `tokens` of the result is [B M D] by sorted name: what each modality adds before bias and
         activation, masked where it is absent. With no modality present, `pooled` is
         activation(bias).
-
-        Raises:
-            UserError: no modality, different batch sizes, or an unknown activation.
         """
-        names = check_modalities(tokens, "concat")
         # One kernel over all modalities would have their joint width as fan-in.
-        init = nn.initializers.variance_scaling(1.0 / len(names), "fan_in", "truncated_normal")
+        init = nn.initializers.variance_scaling(1.0 / len(tokens), "fan_in", "truncated_normal")
         parts, presence = [], []
-        for name in names:
+        for name in tokens:
             mean, present = pool_tokens(tokens[name])
             mean = nn.Dropout(self.dropout, deterministic=deterministic)(mean)
             project = Dense(self.width, False, self.dtype, init, name=f"project_{name}")

@@ -1,19 +1,21 @@
 """The gated multimodal unit."""
 
 from collections.abc import Mapping
-from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from mmjax.fusion.pooling.projected import JointDense, modality_means, project_each
+from mmjax.fusion.pooling.projected import (
+    JointDense,
+    MeansFusion,
+    project_each,
+)
 from mmjax.nn.layers.masking import zero_masked
 from mmjax.types import Fused, Tokens
 
 
-class GatedFusion(nn.Module):
+class GatedFusion(MeansFusion):
     """Gated multimodal unit: each modality has a gate for each feature, which all of them set
     (Arevalo et al. 2017, https://arxiv.org/abs/1702.01992).
 
@@ -26,28 +28,15 @@ class GatedFusion(nn.Module):
     As in the paper, no layer has a bias. An absent modality is a vector of zeros to the gates of
     the others. Of two, the one that is present alone has the gate one.
 
-    Attributes:
-        width: D of the result. The modalities may have other widths.
-        dropout: share dropped of each modality's mean.
-        dtype: type of the computation; the sigmoid is in float32.
     """
 
-    width: int
-    dropout: float = 0.0
-    dtype: Any = jnp.float32
-
-    @nn.compact
-    def __call__(self, tokens: Mapping[str, Tokens], *, deterministic: bool = True) -> Fused:
+    def fuse(self, tokens: Mapping[str, Tokens], deterministic: bool) -> Fused:
         """Returns the gated sum [B D] (zeros with no modality present), and its terms as tokens.
 
         `tokens` of the result is [B M D] by sorted name, masked where a modality is absent;
         `extras["gates"]` is [B M D], zero where a modality is absent.
-
-        Raises:
-            UserError: no modality, or different batch sizes.
         """
-        drop = nn.Dropout(self.dropout, deterministic=deterministic)
-        means, mask = modality_means(tokens, "gmu", drop)
+        means, mask = self.means(tokens, deterministic)
         x = project_each(means, mask, self.width, jnp.tanh, self.dtype, use_bias=False)
         initialised_for_two = self.has_variable("params", "gate")
         if initialised_for_two or (self.is_initializing() and len(means) == 2):

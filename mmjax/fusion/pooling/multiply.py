@@ -1,14 +1,14 @@
 """Late fusion by an elementwise product."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 
 from mmjax.errors import UserError
 from mmjax.fusion.bilinear.products import product_of_present
-from mmjax.fusion.pooling.pooled import check_modalities, pool_tokens
+from mmjax.fusion.fusion import Fusion
+from mmjax.fusion.pooling.pooled import pool_tokens
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.layer_norm import LayerNorm
 from mmjax.nn.layers.masking import zero_masked
@@ -16,7 +16,7 @@ from mmjax.nn.layers.options import activation
 from mmjax.types import Fused, Tokens
 
 
-class MultiplyFusion(nn.Module):
+class MultiplyFusion(Fusion):
     """The product over the present modalities of activation(norm(mean) @ kernel + bias).
 
     With two modalities this is low-rank bilinear pooling (Kim et al. 2017,
@@ -28,31 +28,23 @@ class MultiplyFusion(nn.Module):
             product. Without, the means are multiplied as they are, and all have the width D.
         norm: whether each mean passes a layer norm before its dense layer; used if `project`.
         activation: a name in `mmjax.nn.layers.options.ACTIVATIONS`; used if `project`.
-        dropout: share dropped of each modality's mean.
-        dtype: type of the computation.
     """
 
-    width: int
     project: bool = True
     norm: bool = True
     activation: str = "tanh"
-    dropout: float = 0.0
-    dtype: Any = jnp.float32
 
-    @nn.compact
-    def __call__(self, tokens: Mapping[str, Tokens], *, deterministic: bool = True) -> Fused:
+    def fuse(self, tokens: Mapping[str, Tokens], deterministic: bool) -> Fused:
         """Returns the product [B D] (zeros with no modality present), and its factors as tokens.
 
         `tokens` of the result is [B M D] by sorted name, masked where a modality is absent.
 
         Raises:
-            UserError: no modality, different batch sizes, an unknown activation, or `project` is
-                False and a modality has another width.
+            UserError: `project` is False and a modality has another width.
         """
-        names = check_modalities(tokens, "multiply")
         act = activation(self.activation)
         factors, presence = [], []
-        for name in names:
+        for name in tokens:
             mean, present = pool_tokens(tokens[name])
             factor = nn.Dropout(self.dropout, deterministic=deterministic)(mean.astype(self.dtype))
             if self.project:

@@ -8,35 +8,30 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from mmjax.fusion.pooling.pooled import check_modalities, pool_tokens
+from mmjax.fusion.fusion import Fusion
+from mmjax.fusion.pooling.pooled import pool_tokens
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.masking import zero_masked
+from mmjax.nn.layers.options import activation
 from mmjax.types import Tokens
+
+Means = Mapping[str, Float[Array, "B _"]]
 
 
 def modality_means(
-    tokens: Mapping[str, Tokens], fusion: str, drop: Callable[[Array], Array]
+    tokens: Mapping[str, Tokens], drop: Callable[[Array], Array]
 ) -> tuple[dict[str, Float[Array, "B _"]], Bool[Array, "B M"]]:
-    """The mean of each modality's real tokens by sorted name, and which modalities are present.
-
-    Args:
-        tokens: by modality.
-        fusion: the name of the fusion, for errors.
-        drop: dropout of the means.
-
-    Raises:
-        UserError: there is no modality, or their batches differ.
-    """
+    """The mean of each modality's real tokens, dropped, and which modalities are present."""
     means, presence = {}, []
-    for name in check_modalities(tokens, fusion):
-        mean, present = pool_tokens(tokens[name])
+    for name, sequence in tokens.items():
+        mean, present = pool_tokens(sequence)
         means[name] = drop(mean)
         presence.append(present)
     return means, jnp.stack(presence, axis=1)
 
 
 def project_each(
-    means: Mapping[str, Float[Array, "B _"]],
+    means: Means,
     mask: Bool[Array, "B M"],
     width: int,
     act: Callable[[Array], Array],
@@ -71,9 +66,7 @@ class JointDense(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(
-        self, vectors: Mapping[str, Float[Array, "B _"]]
-    ) -> Float[Array, "B {self.features}"]:
+    def __call__(self, vectors: Means) -> Float[Array, "B {self.features}"]:
         """The vectors, one or more -> [B features]."""
         # Each block is initialised as a part of a kernel over all of them.
         init = nn.initializers.variance_scaling(1.0 / len(vectors), "fan_in", "truncated_normal")
@@ -86,3 +79,30 @@ class JointDense(nn.Module):
             bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
             y = y + bias.astype(self.dtype)
         return y
+
+
+class MeansFusion(Fusion):
+    """A fusion of the modalities' means."""
+
+    def means(
+        self, tokens: Mapping[str, Tokens], deterministic: bool
+    ) -> tuple[dict[str, Float[Array, "B _"]], Bool[Array, "B M"]]:
+        """The mean of each modality, dropped, and which are present; see `modality_means`."""
+        return modality_means(tokens, nn.Dropout(self.dropout, deterministic=deterministic))
+
+
+class ProjectedFusion(MeansFusion, kw_only=True):
+    """A fusion of the modalities' projected means.
+
+    Attributes:
+        activation: after each projection, a name in `mmjax.nn.layers.options.ACTIVATIONS`.
+    """
+
+    activation: str = "identity"
+
+    def projected(
+        self, means: Means, mask: Bool[Array, "B M"], width: int | None = None
+    ) -> Float[Array, "B M _"]:
+        """activation(mean @ kernel + bias) of each modality; `width` None: D."""
+        act = activation(self.activation)
+        return project_each(means, mask, width or self.width, act, self.dtype)

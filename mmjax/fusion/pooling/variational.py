@@ -2,14 +2,13 @@
 
 import itertools
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool
 
-from mmjax.fusion.pooling.projected import modality_means, project_each
+from mmjax.fusion.pooling.projected import MeansFusion, project_each
 from mmjax.nn.layers.gaussian import Gaussian, mixture_moments, product_of_experts, sample_mixture
 from mmjax.nn.layers.options import choose
 from mmjax.types import Fused, Tokens
@@ -41,7 +40,7 @@ POSTERIORS: Mapping[str, Posterior] = {
 }
 
 
-class VariationalFusion(nn.Module):
+class VariationalFusion(MeansFusion):
     """A latent vector with the posterior that the present modalities agree on.
 
     Each modality has the Gaussian q_i = N(m_i, exp(s_i)) with [m_i, s_i] = mean_i @ kernel + bias.
@@ -59,17 +58,11 @@ class VariationalFusion(nn.Module):
     Attributes:
         width: D, the size of the latent vector. The modalities may have other widths.
         posterior: "poe", "moe" or "mopoe".
-        dropout: share dropped of each modality's mean.
-        dtype: type of the computation; all that is of the posterior is float32.
     """
 
-    width: int
     posterior: str = "poe"
-    dropout: float = 0.0
-    dtype: Any = jnp.float32
 
-    @nn.compact
-    def __call__(self, tokens: Mapping[str, Tokens], *, deterministic: bool = True) -> Fused:
+    def fuse(self, tokens: Mapping[str, Tokens], deterministic: bool) -> Fused:
         """Returns the latent vector [B D], and the means m_i as tokens.
 
         The latent vector is the mean of the joint posterior, or, if not deterministic, a
@@ -81,13 +74,9 @@ class VariationalFusion(nn.Module):
             modality_mean, modality_log_variance: [B M D], of each q_i
             component_mean, component_log_variance: [B K D], of what the joint posterior mixes
             component_weight: [B K], sums to one; K = 1 for "poe", M for "moe"
-
-        Raises:
-            UserError: no modality, different batch sizes, or an unknown posterior.
         """
         members_of, prior = choose(POSTERIORS, self.posterior, "posterior")
-        drop = nn.Dropout(self.dropout, deterministic=deterministic)
-        means, mask = modality_means(tokens, "variational", drop)
+        means, mask = self.means(tokens, deterministic)
         heads = project_each(means, mask, 2 * self.width, lambda y: y, self.dtype)
         experts = Gaussian(*jnp.split(heads.astype(jnp.float32), 2, axis=-1))
         members = members_of(mask)

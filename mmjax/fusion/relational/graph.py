@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from mmjax.errors import UserError
-from mmjax.fusion.pooling.projected import modality_means, project_each
+from mmjax.fusion.pooling.projected import MeansFusion, project_each
 from mmjax.nn.layers.attention import merge_heads, split_heads
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.masking import zero_masked
@@ -86,7 +86,7 @@ class GraphAttention(nn.Module):
         return Dense(self.features, False, self.dtype, init, name=name)(x)
 
 
-class GraphAttentionFusion(nn.Module):
+class GraphAttentionFusion(MeansFusion):
     """Graph attention among the means of the modalities, and the mean of what the nodes become.
 
     Nodes are mean_m @ kernel_m + bias_m of the present modalities; the graph is full, with
@@ -94,23 +94,17 @@ class GraphAttentionFusion(nn.Module):
     absent is no node, so a single present one attends to itself alone.
 
     Attributes:
-        width: D of the result. The modalities may have other widths.
         layers: number of layers of graph attention.
         heads: number of heads; it divides the width.
         score: "gat" or "gatv2", see GraphAttention.
         dropout: share dropped of each modality's mean and of the weights.
-        dtype: type of the computation; scores and softmax are in float32.
     """
 
-    width: int
     layers: int = 2
     heads: int = 4
     score: str = "gatv2"
-    dropout: float = 0.0
-    dtype: Any = jnp.float32
 
-    @nn.compact
-    def __call__(self, tokens: Mapping[str, Tokens], *, deterministic: bool = True) -> Fused:
+    def fuse(self, tokens: Mapping[str, Tokens], deterministic: bool) -> Fused:
         """Returns the mean [B D] of the present nodes (zeros if there is none), and the nodes.
 
         `tokens` of the result is [B M D] by sorted name, masked where a modality is absent.
@@ -118,11 +112,9 @@ class GraphAttentionFusion(nn.Module):
         to node j (last), zero where either is absent.
 
         Raises:
-            UserError: no modality, different batch sizes, an unknown word, or heads that do not
-                divide the width.
+            UserError: heads that do not divide the width.
         """
-        drop = nn.Dropout(self.dropout, deterministic=deterministic)
-        means, mask = modality_means(tokens, "graph", drop)
+        means, mask = self.means(tokens, deterministic)
         x = project_each(means, mask, self.width, activation("identity"), self.dtype)
         weights = []
         for layer in range(self.layers):

@@ -1,14 +1,13 @@
 """Fusion by relations between pairs of objects."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from mmjax.fusion.attention.sequences import embed_tokens, join_tokens
-from mmjax.fusion.pooling.pooled import check_modalities
+from mmjax.fusion.fusion import Fusion
 from mmjax.fusion.pooling.projected import modality_means, project_each
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.masking import zero_masked
@@ -19,7 +18,7 @@ LEVELS = {"modality": False, "token": True}
 REDUCTIONS = {"mean": True, "sum": False}
 
 
-class RelationFusion(nn.Module):
+class RelationFusion(Fusion):
     """Relation network: what an mlp says of every pair of objects, summed (Santoro et al. 2017,
     https://arxiv.org/abs/1706.01427).
 
@@ -40,43 +39,33 @@ class RelationFusion(nn.Module):
         output_layers: layers of f, of which all but the last are followed by the activation.
         activation: a name in `mmjax.nn.layers.options.ACTIVATIONS`.
         dropout: share dropped of what enters each layer of f, and of the modalities' means.
-        dtype: type of the computation; pairs are summed in float32.
     """
 
-    width: int
     level: str = "token"
     reduction: str = "sum"
     pair_layers: int = 2
     output_layers: int = 2
     activation: str = "relu"
-    dropout: float = 0.0
-    dtype: Any = jnp.float32
 
-    @nn.compact
-    def __call__(self, tokens: Mapping[str, Tokens], *, deterministic: bool = True) -> Fused:
+    def fuse(self, tokens: Mapping[str, Tokens], deterministic: bool) -> Fused:
         """Returns f [B D] of all relations, and the relations of each object as tokens.
 
         `tokens` of the result is [B N D], in the order of the modalities' sorted names: the mean
         (or sum) over j of g([o_i; o_j]), zero where masked. With no modality present, `pooled` is
         f of zeros.
-
-        Raises:
-            UserError: no modality, different batch sizes, an unknown word, or a longer sequence
-                than at initialisation.
         """
         drop = nn.Dropout(self.dropout, deterministic=deterministic)
         act = activation(self.activation)
         if choose(LEVELS, self.level, "level"):
-            names = check_modalities(tokens, "relation")
             x, mask = join_tokens(
                 Tokens(
                     embed_tokens(self, name, tokens[name], self.width, self.dtype),
                     tokens[name].mask,
                 )
-                for name in names
+                for name in tokens
             )
         else:
-            means, mask = modality_means(tokens, "relation", drop)
+            means, mask = modality_means(tokens, drop)
             x = project_each(means, mask, self.width, activation("identity"), self.dtype)
         pairs = act(self._first_layer(x))
         for layer in range(1, self.pair_layers):

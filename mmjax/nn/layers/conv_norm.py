@@ -32,7 +32,35 @@ BATCH_NORMS: Mapping[str, Callable[[Array, Array | None, bool], Array]] = {
 }
 
 
-class ConvNorm(nn.Module):
+class NormedLayers(nn.Module, kw_only=True):
+    """Convolutions over pictures, with norms.
+
+    A subclass has the method `run` of (pictures, which are real, deterministic).
+
+    Attributes:
+        norm: "batch", "group", "layer" or "none".
+        dtype: type of the computation; norms are in float32.
+    """
+
+    norm: str = "batch"
+    dtype: Any = jnp.float32
+
+    def __call__(
+        self,
+        x: Float[Array, "B H W channels"],
+        mask: Bool[Array, " B"] | None = None,
+        *,
+        deterministic: bool = True,
+    ) -> Float[Array, "B y x out"]:
+        """`mask` says which pictures are real, for a batch norm; None: all are."""
+        return self.run(x, mask, deterministic)
+
+    def convolution(self, name: str, *sizes: int | None, **options: Any) -> nn.Module:
+        """A `ConvNorm` of these channels, side and stride, with this norm."""
+        return ConvNorm(*sizes, norm=self.norm, dtype=self.dtype, name=name, **options)
+
+
+class ConvNorm(NormedLayers):
     """Convolution, norm, activation; a stride of 1 keeps height and width.
 
     There are side // 2 zeros on all four sides of a picture, as in PyTorch's networks. Kernels are
@@ -43,27 +71,17 @@ class ConvNorm(nn.Module):
             (depthwise).
         side: of the kernel in pixels, odd.
         stride: factor by which height and width shrink.
-        norm: "batch", "group", "layer" or "none".
         activation: a name in `mmjax.nn.layers.options.ACTIVATIONS`.
-        dtype: type of the computation; norms are in float32.
     """
 
     channels: int | None
     side: int = 3
     stride: int = 1
-    norm: str = "batch"
     activation: str = "relu"
-    dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(
-        self,
-        x: Float[Array, "B H W channels"],
-        mask: Bool[Array, " B"] | None = None,
-        *,
-        deterministic: bool = True,
-    ) -> Float[Array, "B y x out"]:
-        """`mask` says which pictures are real, for a batch norm; None: all are."""
+    def run(self, x: Array, mask: Array | None, deterministic: bool) -> Array:
+        """The convolution, norm and activation."""
         norm = choose(BATCH_NORMS, self.norm, "norm")
         x = self._convolve(x.astype(self.dtype), use_bias=self.norm == "none")
         return activation(self.activation)(norm(x, mask, deterministic))

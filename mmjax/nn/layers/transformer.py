@@ -16,20 +16,16 @@ from mmjax.nn.layers.options import activation, choose, shared
 NORM_PLACES = {"pre": True, "post": False}
 
 
-class Block(nn.Module):
-    """Self-attention, cross-attention if there is a context, and an mlp, each a residual branch.
-
-    Pre-norm: x + branch(norm(x)). Post-norm: norm(x + branch(x)).
+class BlockOptions(nn.Module, kw_only=True):
+    """What blocks, and stacks of them, have besides their heads.
 
     Attributes:
-        heads: number of attention heads; it divides the width D.
         mlp_ratio: hidden width of the mlp, in units of D.
         dropout: share dropped of the attention weights and of what each branch adds.
         dtype: type of the computation; norms and softmax are in float32.
         norm: "pre" or "post".
         activation: of the mlp, a name in `mmjax.nn.layers.options.ACTIVATIONS`.
         causal: token i attends to the tokens 0 to i only.
-        self_attention: whether there is self-attention; without, give a context.
         epsilon: of the norms.
         layer_scale: initial factor of each branch, learned per channel (Touvron et al. 2021,
             https://arxiv.org/abs/2103.17239). None: no factor.
@@ -39,19 +35,31 @@ class Block(nn.Module):
         qkv_bias: whether queries, keys and values have biases.
     """
 
-    heads: int
     mlp_ratio: float | int = 4
     dropout: float = 0.0
     dtype: Any = jnp.float32
     norm: str = "pre"
     activation: str = "gelu"
     causal: bool = False
-    self_attention: bool = True
     epsilon: float = 1e-6
     layer_scale: float | None = None
     mlp_width: int | None = None
     gated: bool = False
     qkv_bias: bool = True
+
+
+class Block(BlockOptions):
+    """Self-attention, cross-attention if there is a context, and an mlp, each a residual branch.
+
+    Pre-norm: x + branch(norm(x)). Post-norm: norm(x + branch(x)).
+
+    Attributes:
+        heads: number of attention heads; it divides the width D.
+        self_attention: whether there is self-attention; without, give a context.
+    """
+
+    heads: int
+    self_attention: bool = True
 
     @nn.compact
     def __call__(
@@ -117,7 +125,7 @@ class Block(nn.Module):
         return x if first else norm(x).astype(self.dtype)
 
 
-class Transformer(nn.Module):
+class Transformer(BlockOptions):
     """Blocks one after the other, and, for a pre-norm stack, the norm that closes it.
 
     Masked tokens are never attended to; what this returns at their places is finite and of no
@@ -127,8 +135,7 @@ class Transformer(nn.Module):
 
     Attributes:
         layers: number of blocks.
-        heads, mlp_ratio, dropout, dtype, norm, activation, causal, epsilon, layer_scale,
-            mlp_width, gated, qkv_bias: as in Block.
+        heads: number of attention heads; it divides the width D.
         remat: recompute each block in the backward pass, to save memory.
         final_norm: whether a norm follows the last block of a pre-norm stack.
         scan: one block is compiled and run `layers` times. Its parameters, called block, are those
@@ -137,35 +144,14 @@ class Transformer(nn.Module):
 
     layers: int
     heads: int
-    mlp_ratio: float | int = 4
-    dropout: float = 0.0
-    dtype: Any = jnp.float32
-    norm: str = "pre"
-    activation: str = "gelu"
-    causal: bool = False
-    epsilon: float = 1e-6
-    layer_scale: float | None = None
     remat: bool = False
-    mlp_width: int | None = None
-    gated: bool = False
-    qkv_bias: bool = True
     final_norm: bool = True
     scan: bool = False
 
     def __call__(
-        self,
-        x: Float[Array, "B N D"],
-        mask: Bool[Array, "B N"] | None = None,
-        *,
-        context: Float[Array, "B S C"] | None = None,
-        context_mask: Bool[Array, "B S"] | None = None,
-        angles: Float[Array, "N k"] | None = None,
-        cache: CacheIndex | None = None,
-        deterministic: bool = True,
+        self, x: Float[Array, "B N D"], mask: Bool[Array, "B N"] | None = None, **given: Any
     ) -> Float[Array, "B N D"]:
-        """As Block, `layers` times."""
-        given = {"context": context, "context_mask": context_mask, "angles": angles}
-        given |= {"cache": cache, "deterministic": deterministic}
+        """As Block, `layers` times; `given` is what else a block takes."""
         return self.with_states(x, mask, **given)[0]
 
     @nn.compact
@@ -174,11 +160,8 @@ class Transformer(nn.Module):
         x: Float[Array, "B N D"],
         mask: Bool[Array, "B N"] | None = None,
         *,
-        context: Float[Array, "B S C"] | None = None,
-        context_mask: Bool[Array, "B S"] | None = None,
-        angles: Float[Array, "N k"] | None = None,
-        cache: CacheIndex | None = None,
         deterministic: bool = True,
+        **given: Any,
     ) -> tuple[Float[Array, "B N D"], tuple[Float[Array, "B _ D"], ...]]:
         """The same, and the hidden states: the tokens before the first block and after each.
 
@@ -187,27 +170,26 @@ class Transformer(nn.Module):
         """
         x = x.astype(self.dtype)
 
-        def run(block, x, mask, context, context_mask, angles, cache):
-            given = {"context": context, "context_mask": context_mask, "angles": angles}
-            y = block(x, mask, **given, cache=cache, deterministic=deterministic)
+        def run(block, x, mask, given):
+            y = block(x, mask, **given, deterministic=deterministic)
             return y, y
 
         run = nn.remat(run, prevent_cse=not self.scan) if self.remat else run
-        given = (mask, context, context_mask, angles, cache)
+        options = shared(self, Block)
         if self.scan:
             scan = nn.scan(
                 run,
                 variable_axes={"params": 0, "cache": 0},
                 split_rngs={"params": True, "dropout": True},
-                in_axes=(nn.broadcast,) * len(given),
+                in_axes=(nn.broadcast, nn.broadcast),
                 length=self.layers,
             )
-            y, found = scan(Block(**shared(self, Block), name="block"), x, *given)
+            y, found = scan(Block(**options, name="block"), x, mask, given)
             states = (x, *(found[layer] for layer in range(self.layers)))
         else:
-            states, options = (x,), shared(self, Block)
+            states = (x,)
             for layer in range(self.layers):
-                y, _ = run(Block(**options, name=f"block_{layer}"), states[-1], *given)
+                y, _ = run(Block(**options, name=f"block_{layer}"), states[-1], mask, given)
                 states = (*states, y)
             y = states[-1]
         if self.final_norm and choose(NORM_PLACES, self.norm, "norm"):

@@ -10,6 +10,7 @@ import pytest
 from mmjax.losses.targets.classification import cross_entropy
 from mmjax.tasks.classification import classification
 from mmjax.tasks.keyed import KeyedFunction
+from mmjax.tasks.task import Question
 from mmjax.train import weighting
 from mmjax.train.state import create_state
 from mmjax.train.step import train_step
@@ -33,12 +34,14 @@ class Heads(nn.Module):
 def task(name):
     reads = {"logits": name, "labels": f"batch/targets/{name}"}
     return classification(
-        name=name,
-        target=name,
-        modalities=("vector",),
-        losses={"cross_entropy": KeyedFunction(cross_entropy, reads, "config.losses")},
-        metrics={},
-        dataset_metrics={},
+        Question(
+            modalities=("vector",),
+            losses={"cross_entropy": KeyedFunction(cross_entropy, reads, "config.losses")},
+            metrics={},
+            dataset_metrics={},
+            name=name,
+            target=name,
+        )
     )
 
 
