@@ -88,9 +88,14 @@ def _column(stored: Any) -> Column:
     given = dict(stored)
     examples = given["examples"]
     _require(isinstance(examples, list) and all(isinstance(e, str) for e in examples), "examples")
-    given["examples"] = tuple(examples)
+    shape = given["shape"]
+    _require(isinstance(shape, list) and all(type(n) is int and n > 0 for n in shape), "shape")
+    given |= {"examples": tuple(examples), "shape": tuple(shape)}
     for key, value in given.items():
-        _require(key == "examples" or type(value) is _TYPED[key], f"a column's {key}={value!r}")
+        _require(
+            key in ("examples", "shape") or type(value) is _TYPED[key],
+            f"a column's {key}={value!r}",
+        )
     _require(given["type"] in TYPES, f"a column of type {given['type']!r}")
     return Column(**given)
 

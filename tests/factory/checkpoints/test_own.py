@@ -59,7 +59,7 @@ def test_another_run_starts_with_it_and_its_words(trained):
     config.encoders.text = mmjax.pretrained(folder, freeze=True)
     kept = pretrained.checkpoints(config)
     ids, mask = pretrained.encode_texts(kept["text"], config.data.text_length)(QUESTIONS)
-    read = model._readers["text"](QUESTIONS)
+    read = model.readers["text"](QUESTIONS)
     np.testing.assert_array_equal(ids, read.value)
     np.testing.assert_array_equal(mask, read.mask)
     variables, notes = pretrained.first_variables(config, factory.kind_of)
