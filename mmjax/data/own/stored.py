@@ -89,7 +89,8 @@ def _column(stored: Any) -> Column:
     examples = given["examples"]
     _require(isinstance(examples, list) and all(isinstance(e, str) for e in examples), "examples")
     shape = given["shape"]
-    _require(isinstance(shape, list) and all(type(n) is int and n > 0 for n in shape), "shape")
+    sizes = isinstance(shape, list) and all(type(n) is int and n > 0 for n in shape)
+    _require(sizes, "shape")
     given |= {"examples": tuple(examples), "shape": tuple(shape)}
     for key, value in given.items():
         _require(
