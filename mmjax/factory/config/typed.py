@@ -95,7 +95,7 @@ def _fit(value: Any, annotation: Any) -> Any:
         return _fit_any(value, typing.get_args(annotation))
     if _is_sequence(annotation):
         return _fit_sequence(value, typing.get_args(annotation))
-    return value
+    return plain(value) if isinstance(value, ConfigDict) else value
 
 
 def _fit_any(value: Any, choices: tuple[Any, ...]) -> Any:

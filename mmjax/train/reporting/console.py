@@ -7,6 +7,7 @@ from clu import parameter_overview
 from jax.sharding import Mesh
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 MAX_COLUMNS = 6  # of a table of results; what has more is shown with a row for each metric
 
@@ -75,10 +76,7 @@ def print_results(
     ways = [rows, turned] if len(heading) <= MAX_COLUMNS else [turned, rows]
     fitting = (way for way in ways if _width(way) <= console.width)
     rows = next(fitting, None) or _one_number_a_row(rows)
-    table = Table(*rows[0], title=title, title_justify="left")
-    for row in rows[1:]:
-        table.add_row(*row)
-    console.print(table)
+    _print_titled(console, title, rows)
 
 
 def print_baselines(
@@ -87,10 +85,19 @@ def print_baselines(
     """For each task and metric a table of models and their scores."""
     for task, metrics in found.items():
         for metric, scores in metrics.items():
-            table = Table("", metric, title=f"{task}: beside other models", title_justify="left")
-            for name, score in scores.items():
-                table.add_row(name, f"{score:.5f}")
-            console.print(table)
+            rows = [["", metric], *([name, f"{score:.5f}"] for name, score in scores.items())]
+            _print_titled(console, f"{task}: beside other models, on the test set", rows)
+
+
+def _print_titled(console: Console, title: str, rows: Sequence[Sequence[str]]) -> None:
+    """A table, its heading first; the title has a line of its own, as a narrow table breaks one."""
+    table = Table()
+    for heading in rows[0]:
+        table.add_column(Text(heading))  # brackets in names are no styles
+    for row in rows[1:]:
+        table.add_row(*map(Text, row))
+    console.print(Text(title, style="table.title"), soft_wrap=True)
+    console.print(table)
 
 
 def _width(rows: Sequence[Sequence[str]]) -> int:

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from mmjax.train.reporting.console import print_results
+from mmjax.train.reporting.console import print_baselines, print_results
 
 PAIRS = ("image-text", "image-speech", "text-speech")
 
@@ -53,3 +53,15 @@ def test_a_narrow_console_has_a_row_for_each_number():
     found = [line for line in lines if "recall_at_10" in line]
     assert len(found) == len(PAIRS)
     assert all(pair in line for pair, line in zip(PAIRS, found, strict=True))
+
+
+def test_titles_are_not_broken_where_a_narrow_table_ends():
+    out = io.StringIO()
+    console = Console(file=out, width=80)
+    title = "test set, checkpoint of step 1234"
+    print_results(console, title, {"loss": 0.5}, {"loss": 3}, {})
+    print_baselines(console, {"kind": {"accuracy": {"linear, [b]": 0.5, "this model": 0.75}}})
+    lines = [line.rstrip() for line in out.getvalue().splitlines()]
+    assert title in lines
+    assert "kind: beside other models, on the test set" in lines
+    assert "│ linear, [b] │ 0.50000  │" in lines  # brackets of names are no style
