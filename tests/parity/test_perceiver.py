@@ -48,9 +48,9 @@ def public():
 def fusion():
     return PerceiverFusion(
         WIDTH,
-        LATENTS,
-        REPEATS,
-        LAYERS,
+        latents=LATENTS,
+        repeats=REPEATS,
+        layers=LAYERS,
         reads="first",
         share=True,
         cross_heads=2,

@@ -7,13 +7,14 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 from flax.core import FrozenDict
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Shaped
 
 from mmjax.encoders.image.cnn import Cnn
 from mmjax.encoders.image.mobilenet import MobileNetV2
+from mmjax.encoders.image.pixels import SeenEncoder
 from mmjax.encoders.image.resnet import ResNet
 from mmjax.encoders.image.vit import Vit
-from mmjax.encoders.video.frames import ClipEncoder, check_bytes
+from mmjax.encoders.video.frames import check_bytes
 from mmjax.errors import UserError
 from mmjax.nn.layers.embedding import LearnedPositions
 from mmjax.nn.layers.masking import zero_masked
@@ -106,7 +107,7 @@ OUTPUTS: Mapping[str, Callable[[Array, Array, Array], tuple[Array, Array]]] = {
 }
 
 
-class FrameEncoder(ClipEncoder):
+class FrameEncoder(SeenEncoder):
     """uint8 clips [R T H W 3] -> a token for each frame, or one for the clip.
 
     Each frame becomes the mean of the tokens that an image encoder gives for it, and a network
@@ -138,6 +139,12 @@ class FrameEncoder(ClipEncoder):
         """The bytes, which the image encoder normalises."""
         check_bytes(value)
         return value
+
+    def shown(
+        self, pixels: Shaped[Array, "R T H W 3"], mask: Bool[Array, "R T"] | None
+    ) -> tuple[Shaped[Array, "R T H W 3"], Bool[Array, "R T"]]:
+        """The clips as they are, and which frames are there: the image encoder hides the others."""
+        return pixels, jnp.ones(pixels.shape[:2], bool) if mask is None else mask
 
     @nn.compact
     def encode(self, video: Array, mask: Array, deterministic: bool) -> Tokens:

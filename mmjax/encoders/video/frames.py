@@ -33,27 +33,23 @@ def normalise(
 
 
 def zero_frames(
-    video: Shaped[Array, "R T H W channels"], mask: Bool[Array, "R T"]
-) -> Shaped[Array, "R T H W channels"]:
+    video: Float[Array, "R T H W channels"], mask: Bool[Array, "R T"]
+) -> Float[Array, "R T H W channels"]:
     """The clip with exact zeros in the frames that are not real."""
     return zero_masked(video, jnp.broadcast_to(mask[:, :, None, None], video.shape[:4]))
 
 
-class ClipEncoder(pixels.SeenEncoder):
-    """An encoder of clips; its `encode` gets what its `normalised` makes of the bytes, zeros in
-    frames that are not real, and which are [R T]."""
-
-    def shown(
-        self, pixels: Shaped[Array, "R T H W 3"], mask: Bool[Array, "R T"] | None
-    ) -> tuple[Shaped[Array, "R T H W 3"], Bool[Array, "R T"]]:
-        """The clips, zeros in frames that are not there, and which are."""
-        mask = jnp.ones(pixels.shape[:2], bool) if mask is None else mask
-        return zero_frames(pixels, mask), mask
-
-
-class VideoEncoder(ClipEncoder, pixels.PixelEncoder):
-    """An encoder of normalised clips, in which frames that are not real are grey."""
+class VideoEncoder(pixels.PixelEncoder, kw_only=True):
+    """An encoder of clips; its `encode` gets normalised ones, zeros (grey) in frames that are not
+    real, and which are [R T]."""
 
     def normalised(self, value: Shaped[Array, "R T H W 3"]) -> Float[Array, "R T H W 3"]:
         """See `normalise`."""
         return normalise(value, self.dtype, self.pixel_mean, self.pixel_std)
+
+    def shown(
+        self, pixels: Float[Array, "R T H W 3"], mask: Bool[Array, "R T"] | None
+    ) -> tuple[Float[Array, "R T H W 3"], Bool[Array, "R T"]]:
+        """The clips, zeros in frames that are not there, and which are."""
+        mask = jnp.ones(pixels.shape[:2], bool) if mask is None else mask
+        return zero_frames(pixels, mask), mask

@@ -58,5 +58,5 @@ def resnet_backbone(
     grid = tuple(size // side for size, side in sides)
     if 0 in grid:
         raise UserError(f"{where}: image_size={c.image_size!r}: the last map would have no cell")
-    backbone = ModifiedResNet(c.width, layers, heads, width, grid, dtype)
+    backbone = ModifiedResNet(c.width, layers, heads, width, grid, dtype=dtype)
     return Projected(backbone), prefixed(rules_of(layers), "backbone/", "visual.")
