@@ -100,5 +100,5 @@ def test_speech_from_files_to_files(tmp_path):
     sound, _ = soundfile.read(file, dtype="float32")
     texts = model.transcribe(speech=[str(file), sound, sound[:800]])
     assert texts[0] == texts[1]
-    with pytest.raises(UserError, match="the model hears 28000: cut it"):
+    with pytest.raises(UserError, match="the model takes 28000: cut it"):
         model.transcribe(speech=np.zeros(28001, np.float32))

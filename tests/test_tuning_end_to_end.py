@@ -60,7 +60,7 @@ def test_a_tuned_model_trains_stores_and_loads(workdir, tmp_path):
     save_adapter(file, model.params, trains, config.tuning.to_dict())
     jax.tree.map(np.testing.assert_array_equal, load_adapter(file, first, trains), model.params)
     merged = model.model.tuning.merge(model.params)
-    inputs = {name: model._readers[name](rows[name]) for name in rows}
+    inputs = {name: model.readers[name](rows[name]) for name in rows}
     plain = jax.jit(model.model.model.apply)({"params": merged}, inputs)
     np.testing.assert_allclose(plain["embedding/upper"], embeddings["upper"], atol=1e-4)
 

@@ -18,7 +18,7 @@ MESHES = [m for m in itertools.product((1, 2, 4, 8), repeat=3) if np.prod(m) == 
 
 def tiny(name):
     """A `:tiny` with a learning rate that counts from the first step on."""
-    config = cli.load_config(f"{CONFIGS / name}.py:tiny")
+    config, _ = factory.filled(cli.load_config(f"{CONFIGS / name}.py:tiny"))
     config.optimizer.warmup_steps = 0
     return config
 

@@ -27,7 +27,7 @@ OUTPUTS: Mapping[str, Callable[[Mapping[str, Array]], Array]] = {
 
 def images(value: Array, mask: Array | None, *, mean: Any, std: Any) -> tuple[dict, Array]:
     """uint8 [R H W 3] -> pixel_values [R 3 H W]."""
-    rows = pixels.present(mask, value.shape[0])
+    rows = jnp.ones(value.shape[:1], bool) if mask is None else mask
     x = pixels.normalise(value, jnp.float32, mean, std)
     x = zero_masked(x, jnp.broadcast_to(rows[:, None, None], x.shape[:3]))
     return {"pixel_values": jnp.moveaxis(x, 3, 1)}, rows
@@ -35,7 +35,7 @@ def images(value: Array, mask: Array | None, *, mean: Any, std: Any) -> tuple[di
 
 def videos(value: Array, mask: Array | None, *, mean: Any, std: Any) -> tuple[dict, Array]:
     """uint8 [R T H W 3] -> pixel_values [R T 3 H W]; missing frames are grey."""
-    mask = frames.real_frames(mask, value)
+    mask = jnp.ones(value.shape[:2], bool) if mask is None else mask
     x = frames.zero_frames(frames.normalise(value, jnp.float32, mean, std), mask)
     return {"pixel_values": jnp.moveaxis(x, 4, 2)}, jnp.any(mask, axis=1)
 

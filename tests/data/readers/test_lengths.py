@@ -37,7 +37,7 @@ def test_files_are_resampled_and_their_channels_averaged(tmp_path):
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        (np.zeros(101, np.float32), "speech: an array has 101 samples at 8000 Hz, the model hears"),
+        (np.zeros(101, np.float32), "speech: an array has 101 samples at 8000 Hz, the model takes"),
         (np.zeros((2, 50), np.float32), r"of shape \[100\] or fewer, .* of shape \[2, 50\]"),
         (np.zeros(9, np.int16), "got int16 .int16 samples: divide by 32768"),
         ("nowhere.wav", "sound file nowhere.wav cannot be read"),

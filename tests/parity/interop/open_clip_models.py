@@ -60,9 +60,9 @@ def built(config, **sizes):
     }
     architecture = architecture_of(Checkpoint(Path("it"), config, weights), jnp.float32)
     names = {name for rule in architecture.rules for name in rule.theirs}
-    assert names == {architecture.canonical(name) for name in weights} - {""}
+    assert names == {architecture.normalise(name) for name in weights} - {""}
     shapes = expected_shapes(architecture).values()
-    mine = [x for name, x in weights.items() if architecture.canonical(name)]
+    mine = [x for name, x in weights.items() if architecture.normalise(name)]
     assert sum(map(math.prod, shapes)) == sum(math.prod(x.shape) for x in mine)
     return theirs, architecture
 

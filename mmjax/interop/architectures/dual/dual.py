@@ -162,8 +162,8 @@ def both_sides(
             layer = Dense(checkpoint.config.get("projection_dim", 512), False, dtype)
             rules += matrix(f"{side.path}/projection", f"{side.projection}.weight")
         projected[side.path] = Projected(backbones[side.kind], layer)
-    for name in ("logit_scale", "logit_bias")[: 1 + bias]:
-        rules += same(name, name)
+    for scalar in ("logit_scale", "logit_bias")[: 1 + bias]:
+        rules += same(scalar, scalar)
     scalars = (1,) if bias else ()
     model = DualEncoder(**projected, inputs=INPUTS, bias=bias, scalars=scalars, projected=True)
     parts = {side.kind: Part(backbones[side.kind], f"{side.path}/backbone") for side in sides}
