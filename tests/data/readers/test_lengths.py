@@ -79,6 +79,8 @@ def test_short_series_are_masked_behind_their_end():
     assert mask.sum(axis=1).tolist() == [3, 0, 4]
     np.testing.assert_array_equal(value[0, :3], series)
     assert not value[~mask].any()
-    for wrong in (np.zeros((5, 2)), np.zeros((3, 3)), np.zeros(4), "no"):
+    for wrong in (np.zeros((5, 2)), np.zeros((3, 3)), np.zeros(4)):
         with pytest.raises(UserError, match=r"ink: expected float32 numbers of shape \[4, 2\]"):
             read_steps([wrong], **options)
+    with pytest.raises(UserError, match="ink: 'no' is neither JSON"):
+        read_steps(["no"], **options)
