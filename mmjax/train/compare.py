@@ -1,6 +1,6 @@
 """A model beside others on the test split: the trivial, linear ones, and itself of one modality."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
@@ -10,10 +10,9 @@ from mmjax.tasks.task import prefix
 from mmjax.train.checkpoints import workdir
 from mmjax.train.evaluate import Evaluation
 from mmjax.train.reporting import console as show
-from mmjax.types import Batch
 
 
-def without(batch: Batch, names: Iterable[str]) -> Batch:
+def without(batch: Mapping[str, np.ndarray], names: Iterable[str]) -> dict[str, np.ndarray]:
     """A batch in which some modalities are missing."""
     keys = [f"{name}_mask" for name in names]
     return {**batch, **{key: np.zeros_like(batch[key]) for key in keys}}
