@@ -27,6 +27,13 @@ def fit(data, /, **options):
     return fitting.fit(data, **options)
 
 
+def cross_validate(data, /, **options):
+    """Trains once for each fold of a table; see `mmjax.inference.fitting.cross_validate`."""
+    from mmjax.inference import fitting
+
+    return fitting.cross_validate(data, **options)
+
+
 def pretrained(path, **options):
     """The entry of a config for a checkpoint; see `mmjax.factory.checkpoints.pretrained`."""
     from mmjax.factory.checkpoints import pretrained as module

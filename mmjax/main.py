@@ -71,12 +71,23 @@ def main(argv: list[str]) -> None:
     else:
         raise UserError("no --config; try --config=vqa, or name the --workdir of a run")
     console = Console(quiet=values.quiet)
-    config, data = factory.filled(factory.overridden(config, given.keys), console)
+    config = factory.overridden(config, given.keys)
+    tests = values.mode == "eval"
+    if config.get("data", {}).get("folds") and not values.print_config:
+        from mmjax.inference import folds
+
+        with catching() as interrupts:
+            folds.cross_validate(
+                *(config, values.workdir, console, interrupts),
+                only_test=tests,
+                verbose=values.verbose,
+            )
+        return
+    config, data = factory.filled(config, console)
     config = factory.checked(config)
     if values.print_config:
         print(show.as_python(config, f"{given.file or values.workdir} with all defaults."), end="")
         return
-    tests = values.mode == "eval"
     if tests:
         workdir.check_trained(values.workdir)
     with catching() as interrupts:

@@ -25,7 +25,6 @@ after the answers of the rows before it. --on_error=skip goes on, and writes JSO
 "error"; they are counted at the end, and the exit code is 0, but 2 if no row could be answered.
 """
 
-import itertools
 import json
 import logging
 import os
@@ -45,7 +44,6 @@ from mmjax.errors import UserError
 from mmjax.inference import rows as reading
 from mmjax.inference.rows import Row
 
-CHUNK = 256  # rows answered at once
 RESERVED = ("answers", "embeddings", "error")  # what is written in JSON lines
 LINES = (".jsonl", ".ndjson")  # files that are read as they come
 BOMS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
@@ -111,19 +109,13 @@ def write(rows: Iterable[Row], model: Any, top: int | None, skip: bool) -> None:
     counts, told = Counts("line", "each has an 'error'"), {*model.modalities}
     names = reading.names_of(model)
     told |= {*names}
-    for chunk in _chunks(rows):
+    for chunk in reading.chunks(rows):
         for row, result in reading.answer(chunk, model, top, RESERVED):
             _tell(row, told, names)
             if counts.failed(row, result, skip):
                 result = {"error": f"{row.place}{result}"}
             print(json.dumps({**echoed(row, model.modalities), **result}), flush=True)
     counts.finish()
-
-
-def _chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    rows = iter(rows)
-    while chunk := list(itertools.islice(rows, CHUNK)):
-        yield chunk
 
 
 class Counts:
@@ -188,7 +180,7 @@ def write_table(table: Table, path: str, model: Any, top: int | None, skip: bool
         Counter(Console(stderr=True), len(table), "rows") as counter,
     ):
         interrupts.defer()
-        for chunk in _chunks(rows):
+        for chunk in reading.chunks(rows):
             done = []
             try:
                 for row, result in reading.answer(chunk, model, top):

@@ -107,7 +107,7 @@ def test_the_workdir_keeps_its_columns(run, model):
 def test_a_file_of_predictions_is_what_the_predictor_says_of_a_frame(
     folder, run, model, ending, monkeypatch
 ):
-    monkeypatch.setattr(predict, "CHUNK", 7)
+    monkeypatch.setattr("mmjax.inference.rows.CHUNK", 7)
     monkeypatch.setattr("mmjax.inference.loading.load", lambda _: model)
     out = folder / f"out.{ending}"
     predict.main(["x", f"--workdir={run}", f"--inputs={folder}/new.csv", f"--output={out}"])

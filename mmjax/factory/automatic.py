@@ -17,12 +17,14 @@ from mmjax.data.own.examples import TableSplit
 from mmjax.data.own.inputs import module_name
 from mmjax.data.sources.targets import CATEGORIES, CATEGORY, NUMBER, TEXT, Target
 from mmjax.errors import UserError
-from mmjax.factory.by_size import CHOICES, IMAGE_SIZE, Seen, Size, size_of
+from mmjax.factory.by_size import CHOICES, IMAGE_SIZE, Choice, Seen, Size, size_of
+from mmjax.factory.checkpoints import pretrained
 from mmjax.factory.config.keys import KEYS
 from mmjax.factory.config.typed import plain
 from mmjax.factory.make_experiment import sources
 from mmjax.factory.tables.kinds import KINDS
 
+MAX_IDS = 128  # of a text, by the tokenizer of a checkpoint
 LOOKED_AT = 64  # rows by which lengths are chosen
 NO_ALIGNMENT = "no target, and one modality only: nothing to learn; set config.data.target"
 OF_ONE = ("losses", "metrics", "head")  # keys that may stand outside of config.tasks
@@ -80,14 +82,11 @@ def filled_by_data(config: ConfigDict, splits: Mapping[str, TableSplit]) -> Conf
     encoders, shapes = tree.setdefault("encoders", {}), data.setdefault("shapes", {})
     some = np.unique(np.linspace(0, rows - 1, min(rows, LOOKED_AT)).astype(int)).tolist()
     for name in names:
-        wanted = train.inputs[name]
-        choice = CHOICES[wanted.kind](Seen(wanted, _values(train, some, name), size))
+        seen = Seen(train.inputs[name], _values(train, some, name), size)
         given = encoders.get(name, {})
-        given = {"name": given} if isinstance(given, str) else given
-        same = given.get("name", choice.encoder["name"]) == choice.encoder["name"]
-        own = choice.encoder if same and "checkpoint" not in given else {}
-        encoders[name] = {"kind": wanted.kind} | own | given
-        usual = KINDS[wanted.kind].usual
+        choice, entry = _encoder(seen, {"name": given} if isinstance(given, str) else given)
+        encoders[name] = {"kind": seen.wanted.kind} | entry
+        usual = KINDS[seen.wanted.kind].usual
         if choice.shape and not (usual and usual[0] in data):
             shapes.setdefault(name, choice.shape)
     data.setdefault("image_size", IMAGE_SIZE)
@@ -101,6 +100,18 @@ def filled_by_data(config: ConfigDict, splits: Mapping[str, TableSplit]) -> Conf
             tree.setdefault("modality_dropout", 0.1)
     _train(tree, rows, size)
     return ConfigDict(tree)
+
+
+def _encoder(seen: Seen, given: Mapping[str, Any]) -> tuple[Choice, dict[str, Any]]:
+    """What suits a modality, and the entry of its encoder; a checkpoint stays as it is."""
+    kind = seen.wanted.kind
+    choice = CHOICES[kind](seen)
+    if given.get("name") == pretrained.NAME and given.get("path"):
+        of_kind = given.get("kind", kind)
+        shape = pretrained.shape_of(given, of_kind, seen.values, MAX_IDS)
+        return choice._replace(shape=shape or choice.shape), {"freeze": True} | dict(given)
+    same = given.get("name", choice.encoder["name"]) == choice.encoder["name"]
+    return choice, (choice.encoder if same else {}) | dict(given)
 
 
 def _values(split: TableSplit, positions: list[int], name: str) -> list[Any]:

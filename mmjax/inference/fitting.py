@@ -16,8 +16,11 @@ from mmjax import cli, factory
 from mmjax.data.own.own import is_by_split
 from mmjax.data.tables import memory
 from mmjax.data.tables.opening import open_table
+from mmjax.errors import UserError
 from mmjax.factory.config.typed import plain
+from mmjax.inference import folds as of_folds
 from mmjax.inference import loading
+from mmjax.inference.folds import CrossValidation
 from mmjax.inference.predictor import Predictor
 from mmjax.train import run
 from mmjax.train.host.signals import Interrupted
@@ -55,17 +58,11 @@ def fit(
         UserError: whatever is wrong with the data or the config, in one line.
         KeyboardInterrupt: after Ctrl-C; in a workdir of yours the state is saved.
     """
-    cli.require_packages()
-    with contextlib.suppress(RuntimeError):  # jax has found its devices already: they stay
-        cli.prepare_devices()
-    given = config if isinstance(config, ConfigDict) else cli.load_config(config or RECIPE)
-    tree = plain(factory.overridden(given, list(_flat(config_keys))))
-    known = {} if target is None else {"target": target if isinstance(target, str) else (*target,)}
-    tree["data"] = {**tree.get("data", {}), "files": _files(data), **known}
-    if minutes is not None:
-        tree["train"] = {**tree.get("train", {}), "minutes": float(minutes)}
+    tree = _config(data, target, minutes, config, config_keys)
+    if tree.data.get("folds"):
+        raise UserError("fit trains once: for folds, call mmjax.cross_validate(data, folds=5, ...)")
     console = Console(quiet=quiet)
-    chosen, splits = factory.filled(ConfigDict(tree), console, data)
+    chosen, splits = factory.filled(tree, console, data)
     chosen = factory.checked(chosen)
     with _directory(workdir) as (directory, temporary):
         with _signals() as interrupts:
@@ -76,6 +73,64 @@ def fit(
         if temporary:
             weakref.finalize(predictor, shutil.rmtree, directory, ignore_errors=True)
     return predictor
+
+
+def cross_validate(
+    data: Any,
+    /,
+    *,
+    folds: int = 5,
+    target: str | Sequence[str] | None = None,
+    minutes: float | None = None,
+    workdir: str | Path | None = None,
+    config: str | ConfigDict | None = None,
+    quiet: bool = False,
+    **config_keys: Any,
+) -> CrossValidation:
+    """Trains once for each fold of a table, as `mmjax --config=own --config.data.folds=5` does.
+
+    Args:
+        data: see `fit`; not by split.
+        folds: how many; each row is in the test split of one of them.
+        minutes: of training at most, for each fold.
+        target, workdir, config, quiet, config_keys: see `fit`.
+
+    Returns:
+        The scores of each fold, and of each row what the model says that was not trained on it.
+
+    Raises:
+        UserError: whatever is wrong with the data or the config, in one line.
+        KeyboardInterrupt: after Ctrl-C; in a workdir of yours the state is saved.
+    """
+    tree = _config(data, target, minutes, config, config_keys)
+    tree.data.folds = folds
+    with _directory(workdir) as (directory, temporary), _signals() as interrupts:
+        found = of_folds.cross_validate(
+            tree, directory, Console(quiet=quiet), interrupts, files=data
+        )
+    if temporary:
+        shutil.rmtree(directory)
+    return found
+
+
+def _config(
+    data: Any,
+    target: str | Sequence[str] | None,
+    minutes: float | None,
+    config: str | ConfigDict | None,
+    config_keys: Mapping[str, Any],
+) -> ConfigDict:
+    """The config of a run on data in Python; the devices are ready then."""
+    cli.require_packages()
+    with contextlib.suppress(RuntimeError):  # jax has found its devices already: they stay
+        cli.prepare_devices()
+    given = config if isinstance(config, ConfigDict) else cli.load_config(config or RECIPE)
+    tree = plain(factory.overridden(given, list(_flat(config_keys))))
+    known = {} if target is None else {"target": target if isinstance(target, str) else (*target,)}
+    tree["data"] = {**tree.get("data", {}), "files": _files(data), **known}
+    if minutes is not None:
+        tree["train"] = {**tree.get("train", {}), "minutes": float(minutes)}
+    return ConfigDict(tree)
 
 
 @contextlib.contextmanager

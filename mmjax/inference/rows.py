@@ -12,6 +12,7 @@ from mmjax.data.readers.written import from_text, is_json
 from mmjax.data.tables.table import Table, plain
 from mmjax.errors import UserError, nearest
 
+CHUNK = 256  # rows answered at once
 _ARRAYS = (NUMBERS, SERIES)
 _logger = logging.getLogger(__name__)
 
@@ -125,13 +126,19 @@ def with_cells(read: Callable, wanted: Wanted, name: str) -> Callable:
     return read if features is None else lambda values: read([vector(value) for value in values])
 
 
-def of_table(table: Table, model: Model, columns: Sequence[str] | None = None) -> Iterator[Row]:
+def of_table(
+    table: Table,
+    model: Model,
+    columns: Sequence[str] | None = None,
+    places: Iterable[int] | None = None,
+) -> Iterator[Row]:
     """The rows of a table, one at a time; one that cannot be read says why.
 
     Args:
         table: any.
         model: whose columns are looked for first.
         columns: that are read; None: all.
+        places: of the rows that are read; None: all.
 
     Raises:
         UserError: none of the columns that the model reads is there.
@@ -145,7 +152,8 @@ def of_table(table: Table, model: Model, columns: Sequence[str] | None = None) -
     for name in lacking:
         hint = nearest(name, table.columns)
         _logger.warning("%s: no column %r: it is missing in all rows; %s", table.name, name, hint)
-    return (_row(table, index, columns) for index in range(len(table)))
+    chosen = range(len(table)) if places is None else places
+    return (_row(table, index, columns) for index in chosen)
 
 
 def _row(table: Table, index: int, columns: Sequence[str] | None) -> Row:
@@ -168,6 +176,13 @@ def of_modalities(rows: Iterable[Row], model: Model) -> dict[str, list[Any]]:
         except UserError as error:
             raise UserError(f"{row.place}{error}") from error
     return found
+
+
+def chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Rows in groups of CHUNK, which are answered together."""
+    rows = iter(rows)
+    while chunk := list(itertools.islice(rows, CHUNK)):
+        yield chunk
 
 
 def answer(

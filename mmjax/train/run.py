@@ -200,12 +200,14 @@ class Run:
         return {f"test/{name}": value for name, value in result.metrics.items()}
 
 
-def test(experiment: Experiment, directory: Path, console: Console, interrupts: Interrupts) -> None:
-    """Evaluates the best checkpoint of a workdir on the test split."""
+def test(
+    experiment: Experiment, directory: Path, console: Console, interrupts: Interrupts
+) -> dict[str, float]:
+    """Evaluates the best checkpoint of a workdir on the test split; returns "test/METRIC"."""
     run = Run(experiment, directory, console)
     run.points = interrupts.points
     step, variables = run.best_variables(Checkpoints(directory, base=run.base))
-    run.report_test(variables, step)
+    return run.report_test(variables, step)
 
 
 def train(
@@ -215,11 +217,14 @@ def train(
     interrupts: Interrupts,
     *,
     verbose: bool = False,
-) -> None:
+) -> dict[str, float]:
     """Trains in a workdir, going on where it stopped; then tests the best checkpoint.
 
     Args:
         verbose: every line of the log is printed, too.
+
+    Returns:
+        The results of the test split, by "test/METRIC".
 
     Raises:
         UserError: see `fit` and `Checkpoints`.
@@ -273,6 +278,7 @@ def train(
             report.plot_curves(records, directory / "curves.png")
         minutes = progress.seconds / 60
         console.print(f"trained for {minutes:.1f} min; all results are in {directory}")
+        return results
     except Interrupted as signal:
         steps = checkpoints.steps()
         saved = f"saved at step {steps[-1]}; start again to go on" if steps else "nothing to save"

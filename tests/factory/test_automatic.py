@@ -18,6 +18,7 @@ from mmjax.factory.by_size import SIZES, size_of
 from mmjax.factory.config.asked import asked
 from mmjax.factory.config.typed import plain
 from tests.data.own.readers import png, wav
+from tests.interop import fakes
 
 ROWS = 40
 COLORS = ("red", "green", "blue")
@@ -179,6 +180,23 @@ def test_what_was_set_stays(folder):
     assert own["fusion"] == given["fusion"]
     assert "options" not in own["optimizer"]
     shapes(found)
+
+
+def test_a_checkpoint_gets_what_it_takes(folder, tmp_path):
+    """Images of its size, texts as its tokenizer counts them, and nothing of other encoders."""
+    fakes.write_clip(tmp_path)
+    columns = {"note": "note", "photo": "photo"}
+    given = recipe(folder, "Main Color", columns)
+    keys = [(f"encoders.{name}.checkpoint", str(tmp_path)) for name in columns]
+    config, _ = factory.filled(factory.overridden(given, keys))
+    entry = {"name": "pretrained", "path": str(tmp_path), "freeze": True}
+    assert plain(config.encoders.photo) == entry | {"kind": "image"}
+    assert plain(config.encoders.note) == entry | {"kind": "text"}
+    assert config.data.shapes.photo == (16, 16, 3)
+    assert config.data.shapes.note == (fakes.CLIP["text_config"]["max_position_embeddings"],)
+    assert shapes(config)["Main_Color"].shape == (1, 3)
+    keys.append(("encoders.note.freeze", "False"))
+    assert factory.filled(factory.overridden(given, keys))[0].encoders.note.freeze is False
 
 
 def test_a_decision_needs_no_fusion(folder):

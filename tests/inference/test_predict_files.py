@@ -89,7 +89,7 @@ BAD = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_line_stops_or_is_skipped(capsys, tmp_path, name, caplog, monkeypatch):
-    monkeypatch.setattr(predict, "CHUNK", 2)
+    monkeypatch.setattr("mmjax.inference.rows.CHUNK", 2)
     bad, words = BAD[name]
     content = b"\n".join([lines(GOOD), b"", lines(GOOD), lines(GOOD), bad, lines(GOOD)])
     found, error = written(capsys, content, tmp_path)
@@ -128,7 +128,7 @@ def test_other_encodings_are_refused(capsys, tmp_path, encoding):
 
 
 def test_answers_come_in_order_while_lines_are_read(capsys, monkeypatch):
-    monkeypatch.setattr(predict, "CHUNK", 2)
+    monkeypatch.setattr("mmjax.inference.rows.CHUNK", 2)
     printed = []
 
     def rows():

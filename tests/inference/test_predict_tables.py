@@ -21,7 +21,7 @@ COMMON = ["predict", "--workdir=x"]
 def model(monkeypatch):
     model = Model()
     monkeypatch.setattr("mmjax.inference.loading.load", lambda _: model)
-    monkeypatch.setattr(predict, "CHUNK", 2)
+    monkeypatch.setattr("mmjax.inference.rows.CHUNK", 2)
     return model
 
 

@@ -37,7 +37,7 @@ def own(
         group: a column whose equal cells must be in one split, such as a patient.
         slice_by: a column of categories; metrics are also reported for each of them.
         validation, test: shares of the rows, where nothing says the split.
-        fold, folds: validation is this fold, from 0, of so many; 0 folds: none.
+        fold, folds: the test split is this fold, from 0, of so many; 0 folds: none.
         root: where the files are that cells name.
         sample: rows that are looked at to guess types.
         dir: where the indices of files are kept; "": nowhere.

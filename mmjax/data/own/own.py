@@ -19,8 +19,7 @@ from mmjax.data.own.inputs import Wanted, choose
 from mmjax.data.own.measured import with_features
 from mmjax.data.pipeline.scaling import Scale
 from mmjax.data.splits import leaks
-from mmjax.data.splits.assign import folds
-from mmjax.data.splits.choose import SPLITS, TEST, TRAIN, VALIDATION, by_names, completed
+from mmjax.data.splits.choose import SPLITS, TRAIN, by_names, completed, with_fold
 from mmjax.data.tables import memory
 from mmjax.data.tables.opening import open_table
 from mmjax.data.tables.records import fingerprint
@@ -85,7 +84,7 @@ def own_data(
         shares: of the splits that are made, because neither files nor a column say them. They have
             about the same share of each class of the first target.
         seed: of these splits.
-        fold: (i, k): validation is fold i, from 0, of k of the rows that are not for testing.
+        fold: (i, k): the test split is fold i, from 0, of k.
         root: where files are that cells name; see media.resolve.
         cache: a folder where the indices of files are kept; "" for nowhere.
         sample: rows that are looked at to guess types.
@@ -214,29 +213,9 @@ def _splits(
     classes = labels.codes if isinstance(labels, Words) else None
     groups = _groups(found[_GROUP]) if _GROUP in found else None
     given = given or {TRAIN: np.arange(len(table))}
-    if fold is None:
-        return completed(given, shares, seed=seed, classes=classes, groups=groups)
-    if VALIDATION in given:
-        raise UserError(f"fold={fold}: {table.name} says itself what is for validation")
-    number, count = fold
-    rest = {name: share for name, share in shares.items() if name != VALIDATION}
-    made = completed(given, rest, seed=seed, classes=classes, groups=groups)
-    train = made[TRAIN]
-    found_folds = folds(
-        len(train),
-        count,
-        seed=seed,
-        classes=None if classes is None else classes[train],
-        groups=None if groups is None else groups[train],
-    )
-    if not 0 <= number < count:
-        raise UserError(f"fold={fold}: give a number from 0 to {count - 1}, and how many there are")
-    kept, out = found_folds[number]
-    return {
-        TRAIN: train[kept],
-        VALIDATION: train[out],
-        **({TEST: made[TEST]} if TEST in made else {}),
-    }
+    if fold is not None:
+        given = with_fold(given, fold, seed=seed, classes=classes, groups=groups)
+    return completed(given, shares, seed=seed, classes=classes, groups=groups)
 
 
 def _groups(found: Words) -> np.ndarray:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from jaxtyping import Int, Int64
 
-from mmjax.data.splits.assign import assign
+from mmjax.data.splits.assign import assign, folds
 from mmjax.data.tables.table import SPLIT_NAMES
 from mmjax.errors import UserError, nearest
 
@@ -98,6 +98,45 @@ def completed(
             " not suffice; give more, or other shares"
         )
     return found
+
+
+def with_fold(
+    given: Mapping[str, np.ndarray],
+    fold: tuple[int, int],
+    *,
+    seed: int,
+    classes: Int[np.ndarray, " all"] | None = None,
+    groups: Int[np.ndarray, " all"] | None = None,
+) -> Rows:
+    """The rows of training, and as those of the test one of k folds of them; see `completed`.
+
+    Args:
+        given: rows of training, and of nothing else.
+        fold: (i, k): the i-th fold, from 0, of k.
+        seed, classes, groups: see `completed`.
+
+    Raises:
+        UserError: other splits are given, or there is no such fold.
+    """
+    number, count = fold
+    others = [name for name in given if name != TRAIN]
+    if others:
+        raise UserError(
+            f"folds are of all rows, but the data say which are for {' and '.join(others)}: give"
+            " files without splits, or set config.data.options.split=''"
+        )
+    train = given[TRAIN]
+    found = folds(
+        len(train),
+        count,
+        seed=seed,
+        classes=None if classes is None else classes[train],
+        groups=None if groups is None else groups[train],
+    )
+    if not 0 <= number < count:
+        raise UserError(f"fold {number} of {count}: give a number from 0 to {count - 1}")
+    kept, out = found[number]
+    return {TRAIN: train[kept], TEST: train[out]}
 
 
 def _check_apart(given: Mapping[str, np.ndarray], groups: np.ndarray) -> None:

@@ -5,7 +5,7 @@ A whole model in `config.model` is read here, too; what is made of it is in
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from mmjax.interop.encoding.encoder import (
     takes_spectrograms,
 )
 from mmjax.interop.encoding.spectrograms import seen
+from mmjax.interop.preprocess import processors
+from mmjax.interop.preprocess.images.processor import image_processor
 from mmjax.interop.preprocess.texts.reading_texts import text_reader
 from mmjax.interop.weights import manifest
 from mmjax.interop.weights.checkpoint import TENSORS_FILE, open_checkpoint
@@ -195,6 +197,40 @@ def note(tree: dict[str, Any], name: str, variables: Mapping[str, Any]) -> None:
     """Puts the variables of a backbone, by collection, where the encoder of a modality has them."""
     for collection, values in variables.items():
         tree.setdefault(collection, {})[f"encoders_{name}"] = {"backbone": values}
+
+
+def shape_of(
+    spec: Mapping[str, Any], kind: str, texts: Sequence[str], most: int
+) -> tuple[int, ...]:
+    """The shape of an example that suits an encoder of an entry; () where nothing says it.
+
+    Args:
+        spec: the entry.
+        kind: of its input: an image is as large as the files of the checkpoint make it, and a text
+            as long as nearly all of `texts` are by its tokenizer.
+        texts: some.
+        most: ids of a text.
+
+    Raises:
+        UserError: see `checkpoints` and `encode_texts`.
+    """
+    checkpoint = open_checkpoint(spec["path"])
+    if own.is_own(checkpoint) or kind not in ("image", "text"):
+        return ()
+    architecture = architecture_of(checkpoint, np.float32)
+    if kind == "text":
+        processor = text_reader(checkpoint.path, checkpoint.config, architecture)
+        if processor.fixed:
+            return (processor.settings.length,)
+        known = processor.settings.length or most
+        read = functools.partial(processor, padding="longest")
+        lengths = [read([text])["input_ids"].shape[1] for text in texts if text] or [known]
+        return (min(int(np.percentile(lengths, 95)), known, most),)
+    files = processors.of_images(checkpoint, architecture.name)
+    if not files:
+        return ()
+    pixels = image_processor(files)([np.zeros((256, 256, 3), np.uint8)])["pixel_values"]
+    return (*pixels.shape[2:], 3) if pixels.ndim == 4 else ()  # else it takes any size
 
 
 def encode_texts(checkpoint: Checkpoint, length: int, *, padded: bool = False) -> Any:

@@ -78,6 +78,7 @@ KEYS: Mapping[str, Key] = {
     "data.text_length": _count("length L of texts, in words", ABSENT),
     "data.files": Key(Any, "files or folders of your own data, or these by split", ABSENT),
     "data.target": Key(str | Names, "the columns of your own data that are predicted", ABSENT),
+    "data.folds": _count("folds of a cross-validation, a run for each; 0: one run", 0, least=0),
     "data.columns": Key(Part, "column of the data set that a modality reads", {}),
     "data.shapes": Key(Part, "shape of one example, by modality", {}),
     "data.batch_size": _count("examples in a batch", ABSENT),

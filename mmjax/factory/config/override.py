@@ -1,7 +1,7 @@
 """--config.KEY=VALUE -> the config with it: any key, and any option that a part of it has."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import NoneType
 from typing import Any, get_args
 
@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from mmjax import cli
 from mmjax.errors import UserError
+from mmjax.factory.checkpoints import pretrained
 from mmjax.factory.config import typed
 from mmjax.factory.config.keys import ABSENT, KEYS
 from mmjax.factory.config.parts import (
@@ -24,6 +25,7 @@ from mmjax.factory.config.parts import (
 FIRST = ("name", "kind", "task", "modalities")  # what says which other keys there are
 # types of keys that nothing is inside, set or not
 PLAIN = (bool, float, int, str)
+_CHECKPOINT = re.compile(r"encoders\.(?P<name>[^.\[\]]+)\.checkpoint")
 _INDEX = re.compile(r"\[(\d+)\]")
 
 
@@ -32,8 +34,9 @@ def overridden(config: ConfigDict, given: Sequence[tuple[str, str]]) -> ConfigDi
 
     A key may be one that the config leaves out: an option of the part that the config names, such
     as fusion.dropout, or one with a default. A name alone takes the place of a whole part with its
-    options. Values have the type of the key (see `typed.from_text`); None takes a key away. Parts
-    are set before what is inside them; of a key that is set twice, the last value counts.
+    options, and encoders.NAME.checkpoint=PATH that of an encoder, with a published model. Values
+    have the type of the key (see `typed.from_text`); None takes a key away. Parts are set before
+    what is inside them; of a key that is set twice, the last value counts.
 
     Args:
         config: as its file made it; it stays as it is.
@@ -43,10 +46,24 @@ def overridden(config: ConfigDict, given: Sequence[tuple[str, str]]) -> ConfigDi
         UserError: no such key (the nearest is named), or a value of another type.
     """
     tree = typed.plain(config)
-    split = [(*_split(key), text) for key, text in given]
+    split = [(*_split(key), text) for key, text in _spelled_out(tree, given)]
     for path, index, text in sorted(split, key=lambda g: (len(g[0]), g[0][-1] not in FIRST)):
         _set(tree, path, index, text)
     return ConfigDict(tree)
+
+
+def _spelled_out(
+    tree: Mapping[str, Any], given: Sequence[tuple[str, str]]
+) -> Iterator[tuple[str, str]]:
+    """The keys, those of checkpoints as whole entries of encoders."""
+    for key, text in given:
+        match = _CHECKPOINT.fullmatch(key)
+        if match is None:
+            yield key, text
+            continue
+        before = tree.get("encoders", {}).get(match["name"], {})
+        kind = {"kind": before["kind"]} if isinstance(before, dict) and "kind" in before else {}
+        yield f"encoders.{match['name']}", repr({"name": pretrained.NAME, "path": text, **kind})
 
 
 def _split(key: str) -> tuple[Path, tuple[int, ...]]:

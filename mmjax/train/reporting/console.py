@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import jax
+import numpy as np
 from clu import parameter_overview
 from jax.sharding import Mesh
 from rich.console import Console
@@ -87,6 +88,15 @@ def print_baselines(
         for metric, scores in metrics.items():
             rows = [["", metric], *([name, f"{score:.5f}"] for name, score in scores.items())]
             _print_titled(console, f"{task}: beside other models, on the test set", rows)
+
+
+def print_folds(console: Console, scores: Mapping[str, Sequence[float]]) -> None:
+    """The mean and the standard deviation of each metric over the folds of a cross-validation."""
+    rows = [["metric", "mean", "deviation", "folds"]]
+    for name, values in scores.items():
+        each = " ".join(f"{value:.4f}" for value in values)
+        rows.append([name, f"{np.mean(values):.4f}", f"{np.std(values):.4f}", each])
+    _print_titled(console, "test results over folds", rows)
 
 
 def _print_titled(console: Console, title: str, rows: Sequence[Sequence[str]]) -> None:

@@ -238,20 +238,20 @@ def test_metrics_may_be_reported_by_a_column(tmp_path):
     np.testing.assert_array_equal(split.slice_ids, split.rows % 3)
 
 
-def test_folds_are_of_the_rows_that_are_not_for_testing(photos):
+def test_each_row_is_in_the_test_of_one_fold(photos):
     found = [
         own_data(photos, target="label", group="patient", fold=(i, 3)).splits for i in range(3)
     ]
-    assert all(f["test"].rows.tolist() == found[0]["test"].rows.tolist() for f in found)
-    validation = np.concatenate([f["validation"].rows for f in found])
-    assert len(validation) == len(set(validation))
-    assert not set(validation) & set(found[0]["test"].rows)
+    assert sorted(np.concatenate([f["test"].rows for f in found]).tolist()) == list(range(N))
     for splits in found:
         patients = [set((split.rows // 5).tolist()) for split in splits.values()]
         assert sum(map(len, patients)) == len(set.union(*patients)) == N // 5
         assert sum(map(len, splits.values())) == N
+        assert len(splits["validation"]) < len(splits["test"])
     with pytest.raises(UserError, match="give a number from 0 to 2"):
         own_data(photos, target="label", fold=(3, 3))
+    with pytest.raises(UserError, match="the data say which are for test: give files without"):
+        own_data({"train": photos, "test": photos}, target="label", fold=(0, 3))
 
 
 def test_files_of_one_name_in_two_folders_are_different_files(tmp_path, caplog):

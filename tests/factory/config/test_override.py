@@ -30,6 +30,16 @@ def of(file, *arguments):
         (["optimizer=sgd", "optimizer.options.momentum=0"], "optimizer.options.momentum", 0.0),
         (["optimizer.freeze=^heads"], "optimizer.freeze", ("^heads",)),
         (["encoders.text=lstm"], "encoders.text", {"name": "lstm"}),
+        (
+            ["encoders.image.freeze=True", "encoders.image.checkpoint=a"],
+            "encoders.image",
+            {"name": "pretrained", "path": "a", "freeze": True},
+        ),
+        (
+            ["encoders.text.kind=image", "encoders.text.checkpoint=a"],
+            "encoders.text",
+            {"name": "pretrained", "path": "a", "kind": "image"},
+        ),
         (["encoders.image.channels=[8, 16, 16]"], "encoders.image.channels", (8, 16, 16)),
         (["encoders.image.channels[1]=8"], "encoders.image.channels", (32, 8, 64)),
         (["encoders.image.strides=None"], "encoders.image.strides", None),
