@@ -30,7 +30,7 @@ MAY_IMPORT = {
         *CONTRACTS,
     ),
     "convert": ("cli", "factory", "inference", "interop", *CONTRACTS),
-    "main": ("cli", "factory", "train", *CONTRACTS),
+    "main": ("cli", "factory", "inference", "train", *CONTRACTS),
     "prepare": ("cli", "data", "train", *CONTRACTS),
     "predict": ("cli", "data", "factory", "inference", "train", *CONTRACTS),
     "__init__": ("factory", "inference"),

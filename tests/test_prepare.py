@@ -4,7 +4,7 @@ import pytest
 
 from mmjax import cli, prepare
 from mmjax.data.tables.opening import open_table
-from tests.data.own.readers import png, wav
+from tests.data.own.readers import mp4, png, wav
 
 
 def run(*arguments):
@@ -43,6 +43,18 @@ def test_a_table_is_shown_written_and_found_damaged_later(path, tmp_path, capsys
     shard.write_bytes(data)
     assert run(path, out) == 2
     assert "is not what was written; delete it and start again" in capsys.readouterr().err
+
+
+def test_a_check_decodes_videos(tmp_path, capsys):
+    video = mp4(8)
+    (tmp_path / "whole.mp4").write_bytes(video)
+    (tmp_path / "cut.mp4").write_bytes(video[: len(video) // 2])
+    (tmp_path / "a.csv").write_text("film,label\nwhole.mp4,a\ncut.mp4,b\n")
+    report = tmp_path / "found.jsonl"
+    assert run(tmp_path / "a.csv", "--check", f"--report={report}") == 2
+    assert "1 of 2 rows are broken" in capsys.readouterr().err
+    assert "cut.mp4" in report.read_text()
+    assert "whole.mp4" not in report.read_text()
 
 
 def test_a_check_decodes_pictures_and_sounds_wherever_they_are(path, tmp_path, capsys, monkeypatch):

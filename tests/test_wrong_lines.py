@@ -124,6 +124,7 @@ PREDICT = [
     (["--text=x", "more"], "more"),
     (["--inputs=missing.jsonl"], "missing.jsonl"),
     (["--inputs=/proc/self/mem"], "/proc/self/mem"),
+    (["--inputs=/proc"], "pictures, sounds or videos: check the path"),
     ([f"--inputs={'x' * 300}"], "no such file"),
     (["--text=x"], "config.json"),
     (["--text=x", "--workdir=/proc/version"], "/proc/version"),

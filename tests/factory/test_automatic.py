@@ -3,7 +3,6 @@
 import dataclasses
 import json
 
-import av
 import jax
 import numpy as np
 import pytest
@@ -17,7 +16,7 @@ from mmjax.factory.automatic import filled_by_data, task_of
 from mmjax.factory.by_size import SIZES, size_of
 from mmjax.factory.config.asked import asked
 from mmjax.factory.config.typed import plain
-from tests.data.own.readers import png, wav
+from tests.data.own.readers import mp4, png, wav
 from tests.interop import fakes
 
 ROWS = 40
@@ -35,14 +34,7 @@ KINDS = {
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("own")
-    with av.open(str(folder / "a.mp4"), "w") as file:
-        stream = file.add_stream("mpeg4", rate=4)
-        stream.width = stream.height = 16
-        stream.pix_fmt = "yuv420p"
-        for _ in range(4):
-            frame = av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), np.uint8), "rgb24")
-            file.mux(stream.encode(frame))
-        file.mux(stream.encode())
+    (folder / "a.mp4").write_bytes(mp4(4))
     with (folder / "all.jsonl").open("w") as file:
         for i in range(ROWS):
             (folder / f"{i}.png").write_bytes(png(i))
@@ -193,7 +185,7 @@ def test_a_checkpoint_gets_what_it_takes(folder, tmp_path):
     assert plain(config.encoders.photo) == entry | {"kind": "image"}
     assert plain(config.encoders.note) == entry | {"kind": "text"}
     assert config.data.shapes.photo == (16, 16, 3)
-    assert config.data.shapes.note == (fakes.CLIP["text_config"]["max_position_embeddings"],)
+    assert config.data.shapes.note == (7 + 2,)  # words, and two marks
     assert shapes(config)["Main_Color"].shape == (1, 3)
     keys.append(("encoders.note.freeze", "False"))
     assert factory.filled(factory.overridden(given, keys))[0].encoders.note.freeze is False

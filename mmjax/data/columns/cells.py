@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from mmjax.data.columns import dates, media
+from mmjax.data.columns import dates
+from mmjax.data.tables import media
 
 TEXT, CATEGORY, NUMBER, LABELS = "text", "category", "number", "labels"
 NUMBERS, DATE, SERIES, EMPTY = "numbers", "date", "series", "empty"

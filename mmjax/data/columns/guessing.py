@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mmjax.data.columns import cells, dates, media
+from mmjax.data.columns import cells, dates
 from mmjax.data.columns.cells import (
     CATEGORY,
     DATE,
@@ -17,6 +17,7 @@ from mmjax.data.columns.cells import (
     TEXT,
     UNKNOWN,
 )
+from mmjax.data.tables import media
 
 MOSTLY = 0.9  # the share of cells that make a type; others are broken cells
 SOME = 0.2  # the share of cells with a separator that make labels

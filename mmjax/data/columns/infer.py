@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mmjax.data.columns import cells, media
+from mmjax.data.columns import cells
 from mmjax.data.columns.guessing import Guess, form_of, guess_of
+from mmjax.data.tables import media
 from mmjax.data.tables.table import Table, spread
 from mmjax.errors import UserError, nearest
 

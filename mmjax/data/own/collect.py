@@ -8,10 +8,11 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from jaxtyping import Float64, Int32, Int64
 
-from mmjax.data.columns import dates, media
+from mmjax.data.columns import dates
 from mmjax.data.columns.cells import CATEGORY, DATE, LABELS, NUMBER, TEXT
 from mmjax.data.columns.infer import Column
 from mmjax.data.sources.source import count_broken
+from mmjax.data.tables import media
 from mmjax.data.tables.table import Table
 from mmjax.errors import UserError
 

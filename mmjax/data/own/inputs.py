@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from mmjax.data.columns import media
 from mmjax.data.columns.cells import EMPTY, NUMBER, NUMBERS, SERIES, TEXT, UNKNOWN
 from mmjax.data.columns.features import KINDS as FEATURES
 from mmjax.data.columns.features import Features
 from mmjax.data.columns.infer import Column
+from mmjax.data.tables import media
 from mmjax.data.tables.shards import KEY
 from mmjax.errors import UserError, nearest
 

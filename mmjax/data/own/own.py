@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from mmjax.data.columns import media
 from mmjax.data.columns.cells import CATEGORY, DATE, LABELS, NUMBER
 from mmjax.data.columns.infer import Column, infer_columns
 from mmjax.data.own.asked import check_target, make_target, subset
@@ -20,7 +19,7 @@ from mmjax.data.own.measured import with_features
 from mmjax.data.pipeline.scaling import Scale
 from mmjax.data.splits import leaks
 from mmjax.data.splits.choose import SPLITS, TRAIN, by_names, completed, with_fold
-from mmjax.data.tables import memory
+from mmjax.data.tables import media, memory
 from mmjax.data.tables.opening import open_table
 from mmjax.data.tables.records import fingerprint
 from mmjax.data.tables.table import SPLIT, SPLIT_NAMES, Joined, Table

@@ -10,11 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mmjax.data.columns import media
 from mmjax.data.columns.cells import CATEGORY, LABELS, NUMBER, NUMBERS, SERIES
 from mmjax.data.columns.infer import Column
 from mmjax.data.columns.vocabulary import alike
-from mmjax.data.tables import records
+from mmjax.data.tables import media, records
 from mmjax.data.tables.table import Table
 from mmjax.errors import UserError
 

@@ -15,9 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mmjax.data.columns import media
 from mmjax.data.sources.source import count_broken
-from mmjax.data.tables import records
+from mmjax.data.tables import media, records
 from mmjax.data.tables.records import fingerprint
 from mmjax.data.tables.table import Table
 from mmjax.errors import UserError

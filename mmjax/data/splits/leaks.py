@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Int64
 
-from mmjax.data.columns import media
+from mmjax.data.tables import media
 from mmjax.data.tables.files import is_remote
 from mmjax.data.tables.table import Table, spread
 from mmjax.errors import UserError

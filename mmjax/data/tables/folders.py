@@ -1,14 +1,19 @@
 """Folders of files: a folder for each class, perhaps below one for each split."""
 
+import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from mmjax.data.tables import media
 from mmjax.data.tables.strings import Strings
 from mmjax.data.tables.table import FILE, LABEL, SPLIT, SPLIT_NAMES, Row, asked
 from mmjax.errors import UserError
+
+MANY, SHARE = 10_000, 0.01  # of so many files a share at least are pictures, sounds or videos
+_ENDINGS = tuple(itertools.chain(*media.ENDINGS.values()))
 
 
 class Folders:
@@ -73,7 +78,7 @@ class Folders:
 
 def _files(root: str) -> list[tuple[tuple[str, ...], str]]:
     """The folders below the root, and the path of each file in them."""
-    found, walked = [], set()
+    found, walked, known = [], set(), False
     for folder, inner, names in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)
         if real in walked:  # a link to a folder that it lies in
@@ -87,4 +92,12 @@ def _files(root: str) -> list[tuple[tuple[str, ...], str]]:
             for name in sorted(names)
             if not name.startswith(".")
         ]
+        if not known and len(found) > MANY:
+            count = sum(path.lower().endswith(_ENDINGS) for _, path in found)
+            known = count >= SHARE * len(found)
+            if not known:
+                raise UserError(
+                    f"{root}: of its first {len(found):,} files {count} are pictures, sounds or"
+                    " videos: check the path"
+                )
     return found

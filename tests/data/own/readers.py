@@ -4,6 +4,7 @@ import functools
 import io
 import wave
 
+import av
 import numpy as np
 import PIL.Image
 
@@ -54,6 +55,19 @@ def make(own):
 def png(value):
     buffer = io.BytesIO()
     PIL.Image.new("RGB", (4, 4), (value, 0, 0)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def mp4(pictures):
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as file:
+        stream = file.add_stream("mpeg4", rate=4)
+        stream.width = stream.height = 16
+        stream.pix_fmt = "yuv420p"
+        for _ in range(pictures):
+            frame = av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), np.uint8), "rgb24")
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode())
     return buffer.getvalue()
 
 
