@@ -186,7 +186,7 @@ def test_a_checkpoint_gets_what_it_takes(folder, tmp_path):
     assert plain(config.encoders.note) == entry | {"kind": "text"}
     assert config.data.shapes.photo == (16, 16, 3)
     assert config.data.shapes.note == (7 + 2,)  # words, and two marks
-    assert shapes(config)["Main_Color"].shape == (1, 3)
+    factory.checked(config)
     keys.append(("encoders.note.freeze", "False"))
     assert factory.filled(factory.overridden(given, keys))[0].encoders.note.freeze is False
 
