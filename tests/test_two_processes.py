@@ -93,7 +93,11 @@ def pair(workdir, *preludes, slurm=False):
 def steps_and_numbers(workdir):
     """All that was logged but what depends on time."""
     return [
-        {name: value for name, value in record.items() if not name.endswith(("per_sec", "seconds"))}
+        {
+            name: value
+            for name, value in record.items()
+            if not name.endswith(("per_sec", "seconds", "data_wait"))
+        }
         for record in read_metrics(workdir)
     ]
 

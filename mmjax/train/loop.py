@@ -140,9 +140,11 @@ def fit(
 
     interrupts.defer()
     while step < schedule.steps and not progress.finished and not interrupts.stops():
+        asked = time.monotonic()
         batch = _read(data, put, interrupts)
         if batch is None:
             break
+        meter.wait(time.monotonic() - asked)
         state, metrics = step_fn(state, batch)
         step += 1
         running.append((step, metrics))

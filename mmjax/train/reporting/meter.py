@@ -24,7 +24,7 @@ class Meter:
             for name, (kind, total, count) in unlogged.items()
         }
         self._begun = time.monotonic()
-        self._examples = 0.0
+        self._examples = self._waited = 0.0
         self.loss = float("nan")
 
     def add(self, metrics: dict[str, Metric]) -> None:
@@ -36,10 +36,18 @@ class Meter:
             known = self._metrics.get(name)
             self._metrics[name] = value if known is None else known.merge(value)
 
+    def wait(self, seconds: float) -> None:
+        """Takes in how long a step waited for its batch."""
+        self._waited += seconds
+
     @property
     def rate(self) -> float:
         """The examples trained on in a second."""
-        return self._examples / max(time.monotonic() - self._begun, 1e-9)
+        return self._examples / self._seconds
+
+    @property
+    def _seconds(self) -> float:
+        return max(time.monotonic() - self._begun, 1e-9)
 
     def unlogged(self) -> dict[str, Sequence]:
         """What is merged and not read yet: by name its kind, total and count, for JSON."""
@@ -49,16 +57,18 @@ class Meter:
         }
 
     def read(self) -> dict[str, float]:
-        """The means since the last reading, and the examples trained on in a second."""
+        """The means since the last reading, the examples trained on in a second, and the share of
+        the time in which steps waited for data: where it is high, data.workers help."""
         values = {
             f"train/{name}": float(metric.compute())
             for name, metric in self._metrics.items()
             if name not in ("examples", "skipped_in_a_row") and metric.count
         }
         values["train/examples_per_sec"] = self.rate
+        values["train/data_wait"] = self._waited / self._seconds
         self._metrics = {}
         return values
 
     def restart(self) -> None:
         """Starts the clock anew: what came since the reading was no training."""
-        self._examples, self._begun = 0.0, time.monotonic()
+        self._examples, self._waited, self._begun = 0.0, 0.0, time.monotonic()
