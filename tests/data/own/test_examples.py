@@ -182,6 +182,23 @@ def test_workers_and_threads_give_the_same_batches(own):
         iterator.close()
 
 
+def test_within_an_epoch_it_goes_on_with_other_workers_and_processes(own):
+    examples = TableExamples(own.splits["train"], make(own))
+    alone = take(train_iterator(examples, Reading(16), seed=0), 14)  # 12.5 are an epoch
+    begun = train_iterator(examples, Reading(16, workers=1), seed=0)
+    take(begun, 5)
+    shares = []
+    for process in range(2):
+        reading = Reading(8, workers=process, process_index=process, process_count=2)
+        iterator = train_iterator(examples, reading, seed=0)
+        iterator.set_state(begun.get_state())
+        shares.append(take(iterator, 9))
+        iterator.close()
+    begun.close()
+    for whole, *parts in zip(alone[5:], *shares, strict=True):
+        assert_equal(whole, {key: np.concatenate([p[key] for p in parts]) for key in whole})
+
+
 def test_modalities_that_are_not_there_are_one_line(own):
     split = own.splits["train"]
     with pytest.raises(UserError, match=r"modalities \['image'\]: pass one or more of photo"):
