@@ -97,7 +97,7 @@ class BlocksEncoder(Encoder, kw_only=True):
     """An encoder whose tokens pass dropout and a transformer.
 
     Attributes:
-        layers, heads, mlp_ratio, remat: of the transformer.
+        layers, heads, mlp_ratio, remat, scan: of the transformer.
         output: "sequence" (all tokens) or "mean" (one token).
     """
 
@@ -106,6 +106,7 @@ class BlocksEncoder(Encoder, kw_only=True):
     mlp_ratio: float | int = 4
     output: str = "sequence"
     remat: bool = False
+    scan: bool = False
 
     def blocks(
         self, x: Array, mask: Array, deterministic: bool, angles: Array | None = None

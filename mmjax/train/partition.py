@@ -110,7 +110,7 @@ def layer_factors(params: Params, decay: float) -> Params:
     encoder has 1, as has an encoder without blocks. What a tuning adds to a module goes with it.
 
     Raises:
-        UserError: no encoder has a block.
+        UserError: no encoder has a block, or one has all blocks in one array.
     """
     names = names_of(params)
     inside = {name: found for name in names if (found := ENCODER.search(name))}
@@ -126,6 +126,12 @@ def layer_factors(params: Params, decay: float) -> Params:
         raise UserError(
             "config.optimizer.layer_decay: no encoder has parameters named block_N or layer_N;"
             " leave it at 1.0"
+        )
+    stacked = [name for name, found in inside.items() if "block" in found[2].split("/")]
+    if stacked:
+        raise UserError(
+            f"config.optimizer.layer_decay: {stacked[0]} is of all blocks at once (scan=True): set"
+            " scan=False, or leave it at 1.0"
         )
     order = {encoder: sorted(numbers) for encoder, numbers in blocks.items()}
 

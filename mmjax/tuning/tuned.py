@@ -9,6 +9,7 @@ import jax
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from mmjax.errors import UserError
+from mmjax.nn.layers.transformer import SCANNED
 from mmjax.tuning.paths import Sites, Tree, at, chosen, join, map_named, names_of
 from mmjax.tuning.weights import Full
 
@@ -62,7 +63,8 @@ class Tuned(nn.Module):
         """The model's variables, the same as without tuning, and what the tuning adds.
 
         Raises:
-            UserError: a pattern that matches nothing, or a tuning that freezes nothing.
+            UserError: a pattern that matches nothing, a tuning that freezes nothing, or one that
+                would add to blocks which are scanned.
         """
         found: Sites = {}
         key = self.tuning.key
@@ -89,6 +91,12 @@ class Tuned(nn.Module):
                 raise UserError(f"tuning: the model has parameters named {key!r} already")
             root = rngs["params"] if isinstance(rngs, Mapping) else rngs
             sites = sorted(self.tuning.choose(found).items())
+            stacked = [name for name, _ in sites if SCANNED in name.split("/")]
+            if stacked:
+                raise UserError(
+                    f"tuning: {stacked[0]} is of all blocks at once (scan=True), which would share"
+                    " what is added: set scan=False, or tune other places"
+                )
             added = {}
             for place, (name, site) in enumerate(sites):
                 made = self.tuning.create(jax.random.fold_in(root, place), site)

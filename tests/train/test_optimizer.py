@@ -209,6 +209,9 @@ def test_layer_decay_follows_beit():
     assert [factors["encoders_b"][name] for name in stages] == [1 / 16, 1 / 8, 1 / 4, 1 / 2]
     assert factors["encoders_c"]["dense_0"]["kernel"] == factors["heads_label"]["layer_0"] == 1.0
     assert factors["lora"]["encoders_a"]["transformer"]["block_3"]["out"]["a"] == 0.5**9
+    stacked = {**DEEP, "encoders_d": {"transformer": {"block": {"kernel": 0}}}}
+    with pytest.raises(UserError, match=r"encoders_d/transformer/block/kernel is of all blocks"):
+        partition.layer_factors(stacked, 0.5)
     with pytest.raises(UserError, match="no encoder has parameters named block_N"):
         partition.layer_factors(PARAMS, 0.5)
 

@@ -5,9 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mmjax.errors import UserError
 from mmjax.fusion.pooling.concat import ConcatFusion
 from mmjax.models.fused import FusedModel
 from mmjax.models.heads import ClassificationHead
+from mmjax.nn.layers.transformer import Transformer
 from mmjax.train import optimizer
 from mmjax.train.partition import select
 from mmjax.train.sharding import batch_sharding, make_mesh
@@ -171,3 +173,13 @@ def test_a_modality_may_be_absent_after_initialisation():
         for name in both:
             outputs = jax.eval_shape(tuned.apply, variables, {name: both[name]})
             assert outputs["label"].shape == (2, 3)
+
+
+@pytest.mark.parametrize("kind", [Lora, Adapter, Prompt, Prefix])
+def test_blocks_that_are_scanned_share_nothing_that_is_added(kind):
+    """One array would be in all of them."""
+    options = {"deep": True} if kind is Prompt else {}
+    tuning = kind(where=".", also=(), **options)
+    tuned = Tuned(Transformer(layers=2, heads=1, scan=True), tuning)
+    with pytest.raises(UserError, match=r"block.* is of all blocks at once \(scan=True\)"):
+        jax.eval_shape(tuned.init, jax.random.key(0), jnp.ones((1, 2, 4)))

@@ -37,6 +37,7 @@ class SizedEncoder(Encoder):
         layers, heads: of the transformer. None: as `size` says; without a size 4 and 4.
         mlp_ratio: of the transformer.
         remat: recompute each block in the backward pass, to save memory.
+        scan: compile one block and run it `layers` times, which compiles in less time.
     """
 
     patch_size: int = 8
@@ -45,6 +46,7 @@ class SizedEncoder(Encoder):
     heads: int | None = None
     mlp_ratio: float | int = 4
     remat: bool = False
+    scan: bool = False
 
     def inner(self) -> dict[str, int]:
         """Inner width, layers and heads; those that are given go before those of `size`.

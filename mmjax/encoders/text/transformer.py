@@ -75,7 +75,7 @@ class TextTransformer(TextEncoder):
     Attributes:
         width: D of the tokens; a last dense layer takes them there if `size` is of another width.
         layers, heads: of the transformer. None without a size: 2 and 4.
-        mlp_ratio, remat: of the transformer.
+        mlp_ratio, remat, scan: of the transformer.
         size: a name in SIZES. None: the inner width is `width`, and what follows is in brackets.
         positions: "learned", "sincos", "rotary" or "none"; see `mmjax.nn.layers.positions.place`.
             Places are counted from the start of the array, masked ones included.
@@ -104,6 +104,7 @@ class TextTransformer(TextEncoder):
     token_types: int | None = None
     output: str | None = None
     remat: bool = False
+    scan: bool = False
 
     def setup(self):
         width, style = self._style()

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from mmjax.data.pipeline import tokenizer
 from mmjax.errors import UserError
-from mmjax.factory.checkpoints import delta, pretrained
+from mmjax.factory.checkpoints import delta, pretrained, scanned
 from mmjax.factory.make_model import kind_of
 from mmjax.interop.weights.checkpoint import open_checkpoint
 from mmjax.interop.weights.recognition import architecture_of
@@ -65,6 +65,7 @@ def taken(
     else:
         given = _published(config, path)
     wanted = _shapes(make, example, new, grown=0)
+    given = scanned.in_form_of(wanted, given)
     # One word, two classes of a task, three of the next: how much an axis grows says what it has an
     # entry for each of.
     grown = _shapes(make, example, new, grown=1)

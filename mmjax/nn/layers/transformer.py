@@ -14,6 +14,7 @@ from mmjax.nn.layers.layer_norm import LayerNorm
 from mmjax.nn.layers.options import activation, choose, shared
 
 NORM_PLACES = {"pre": True, "post": False}
+SCANNED = "block"  # the name of all blocks at once
 
 
 class BlockOptions(nn.Module, kw_only=True):
@@ -184,7 +185,7 @@ class Transformer(BlockOptions):
                 in_axes=(nn.broadcast, nn.broadcast),
                 length=self.layers,
             )
-            y, found = scan(Block(**options, name="block"), x, mask, given)
+            y, found = scan(Block(**options, name=SCANNED), x, mask, given)
             states = (x, *(found[layer] for layer in range(self.layers)))
         else:
             states = (x,)
