@@ -32,11 +32,11 @@ def affordable_steps(experiment: Experiment, directory: Path, seconds: float) ->
     state, data = run.create(), experiment.train_data()
     begun = time.monotonic()
     try:
-        state, _ = jax.block_until_ready(run.train_step(state, run.put(next(data))))
+        state, _ = jax.block_until_ready(run.train_step(state, run.put_training(next(data))))
         compiled = time.monotonic() - begun
         begun, count = time.monotonic(), 0
         while count < MAX_STEPS and time.monotonic() - begun < MEASURED:
-            state, _ = jax.block_until_ready(run.train_step(state, run.put(next(data))))
+            state, _ = jax.block_until_ready(run.train_step(state, run.put_training(next(data))))
             count += 1
         step = (time.monotonic() - begun) / count
     finally:
