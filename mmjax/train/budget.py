@@ -42,9 +42,9 @@ def affordable_steps(experiment: Experiment, directory: Path, seconds: float) ->
     finally:
         data.close()
     batches = experiment.eval_data("validation")
-    times = [time.monotonic()]
+    times, variables = [time.monotonic()], run.whole(state.eval_variables)
     for batch in itertools.islice(batches, BATCHES):
-        jax.block_until_ready(run.eval_step(state.eval_variables, run.put(batch)))
+        jax.block_until_ready(run.eval_step(variables, run.put(batch)))
         times.append(time.monotonic())
     spans = np.diff(times)
     evaluation = float(np.median(spans[1:] if len(spans) > 1 else spans)) * len(batches)

@@ -22,7 +22,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from mmjax.errors import UserError
 from mmjax.train import sharding
-from mmjax.train.step import Exchange
+from mmjax.train.step import Exchange, as_it_is
 from mmjax.types import DEVICES, Batch
 
 INDEX = "_index"  # how the keys of a batch end that say which row of an input an example uses
@@ -34,12 +34,15 @@ class Program(NamedTuple):
     step: (state, batch) -> (state, metrics); the memory of the state is used again.
     lower: of the same arguments, as that of `jax.jit`.
     put: sends this process's part of a batch, as numpy arrays, to the devices.
-    shardings: where the arrays of a state lie between steps.
+    whole: a state after a step, or a part of it -> the same as arrays of all processes, which is
+        what is evaluated and saved.
+    shardings: where the arrays of a whole state lie.
     """
 
     step: Callable[[Any, Batch], tuple[Any, Any]]
     lower: Callable[[Any, Batch], jax.stages.Lowered]
     put: Callable[[dict[str, np.ndarray]], Batch]
+    whole: Callable[[Any], Any]
     shardings: Any
 
 
@@ -59,7 +62,8 @@ def auto(step: Callable, shapes: Any, mesh: Mesh, **options: Any) -> Program:
         donate_argnums=0,
         out_shardings=(shardings, None),
     )
-    return Program(run, run.lower, functools.partial(sharding.put_batch, mesh=mesh), shardings)
+    put = functools.partial(sharding.put_batch, mesh=mesh)
+    return Program(run, run.lower, put, as_it_is, shardings)
 
 
 def pmap(step: Callable, shapes: Any, mesh: Mesh, **options: Any) -> Program:
@@ -77,14 +81,11 @@ def pmap(step: Callable, shapes: Any, mesh: Mesh, **options: Any) -> Program:
         devices=list(row.devices),
     )
 
-    def step_on_all(state: Any, batch: Batch) -> tuple[Any, Any]:
-        state, metrics = run(_lying_on(row.local_mesh, state), batch)
-        return _lying_on(row, state), metrics
-
     return Program(
-        step_on_all,
+        lambda state, batch: run(_lying_on(row.local_mesh, state), batch),
         lambda state, batch: run.lower(_lying_on(row.local_mesh, state), batch),
         functools.partial(put_apart, mesh=row),
+        functools.partial(_lying_on, row),
         jax.tree.map(lambda _: sharding.replicated(row), shapes),
     )
 
@@ -121,16 +122,18 @@ def put_apart(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
 
 
 def _lying_on(mesh: Mesh, tree: Any) -> Any:
-    """Arrays that are on each device, as arrays of this process's devices, or of all processes'.
+    """Arrays that are the same on each device, as those of this process's devices or of all.
 
-    Where there is one process that is the same; where there are several, `jax.pmap` takes and gives
-    the former, and all else the latter. Nothing is copied.
+    Where there are several processes, `jax.pmap` takes and gives the former, and all else the
+    latter. Nothing is copied.
     """
     if jax.process_count() == 1:
         return tree
     where = sharding.replicated(mesh)
 
     def same(x: jax.Array) -> jax.Array:
+        if x.sharding == where:
+            return x
         parts = [shard.data for shard in x.addressable_shards]
         return jax.make_array_from_single_device_arrays(x.shape, where, parts)
 

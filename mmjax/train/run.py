@@ -84,7 +84,8 @@ class Run:
             alone=experiment.alone,
             learn_alone=learn_alone,
         )
-        self.put_training, shardings = self._program.put, self._program.shardings
+        self.put_training, self.whole = self._program.put, self._program.whole
+        shardings = self._program.shardings
         self.create = jax.jit(create, out_shardings=shardings)
         self.abstract_state = jax.tree.map(
             lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings
@@ -148,7 +149,7 @@ class Run:
         hidden = [name for name in self.experiment.example if only not in ("", name)]
         return evaluate(
             self.eval_step,
-            variables,
+            self.whole(variables),
             (without(batch, hidden) for batch in batches) if hidden else batches,
             self.put,
             split=split,
@@ -256,6 +257,7 @@ def train(
                 data,
                 step_fn=run.train_step,
                 put=run.put_training,
+                whole=run.whole,
                 evaluate=lambda variables: run.evaluate(variables, "validation"),
                 learning_rate=run.learning_rate,
                 checkpoints=checkpoints,
