@@ -22,6 +22,8 @@ SLICE = "slice"  # Int[B]: the kind of question; metrics are also reported by sl
 # "targets/NAME" [B ...]: what is asked for, and "targets/NAME_mask" Bool[B ...]: where it is known.
 TARGETS = "targets/"
 # "image_id" Int[B], for any modality: rows of the same number have the same content.
+# Under `jax.pmap` the axis of the devices, each of which has some rows of a batch.
+DEVICES = "batch"
 
 
 class Input(NamedTuple):

@@ -89,6 +89,19 @@ def test_a_longer_schedule_goes_on_as_if_it_had_been_so_from_the_start(copied, l
     assert workdir.read_json(copied / "config.json")["train"]["steps"] == 6
 
 
+@pytest.mark.parametrize("ways", [("auto", "pmap"), ("pmap", "auto")])
+def test_a_run_goes_on_with_another_way_of_taking_a_step(tmp_path, long, ways):
+    for way, steps in zip(ways, "36", strict=True):
+        said = go(config_with(parallel=way, mesh__data="8", train__steps=steps), tmp_path / "run")
+    assert f"config.parallel is now {ways[1]!r} and was {ways[0]!r}" in said
+    losses = [
+        [r["train/loss"] for r in read_metrics(w) if "train/loss" in r]
+        for w in (tmp_path / "run", long)
+    ]
+    assert len(losses[0]) == 6
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+
+
 def test_the_learning_rate_is_that_of_the_whole_new_schedule_at_the_step(copied):
     other = {"optimizer__schedule": "warmup_cosine", "optimizer__end_factor": "0.0"}
     new = config_with(train__steps="6", **other)

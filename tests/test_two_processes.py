@@ -68,14 +68,14 @@ def free_port():
         return free.getsockname()[1]
 
 
-def pair(workdir, *preludes, slurm=False):
+def pair(workdir, *preludes, slurm=False, settings=SETTINGS):
     """Runs two processes to their ends: their exit codes and what they printed."""
     port = free_port()
     preludes = preludes or ("", "")
     parts = [
         start(
             "mmjax.main",
-            *SETTINGS,
+            *settings,
             f"--workdir={workdir}",
             *([] if slurm else [f"--distributed=127.0.0.1:{port},2,{rank}"]),
             prelude=(SLURM.format(port=port, rank=rank) if slurm else "") + prelude,
@@ -102,6 +102,14 @@ def steps_and_numbers(workdir):
     ]
 
 
+def assert_near(records, expected):
+    assert [r["step"] for r in records] == [r["step"] for r in expected]
+    for record, other in zip(records, expected, strict=True):
+        assert record.keys() == other.keys()
+        for name in other:
+            np.testing.assert_allclose(record[name], other[name], rtol=2e-5, err_msg=name)
+
+
 @pytest.fixture(scope="module")
 def together(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("together")
@@ -112,11 +120,17 @@ def together(tmp_path_factory):
 
 def test_losses_gradients_and_scores_are_those_of_one_process(together, tmp_path):
     run("mmjax.main", *SETTINGS, f"--workdir={tmp_path}", devices=4)
-    alone = steps_and_numbers(tmp_path)
-    assert [r["step"] for r in together] == [r["step"] for r in alone]
-    for record, expected in zip(together, alone, strict=True):
-        for name in expected:
-            np.testing.assert_allclose(record[name], expected[name], rtol=2e-5, err_msg=name)
+    assert_near(together, steps_and_numbers(tmp_path))
+
+
+def test_so_are_those_of_devices_that_each_run_the_step(tmp_path):
+    settings = (*SETTINGS, "--config.parallel=pmap", "--config.train.steps=4")
+    codes, ends = pair(tmp_path / "together", settings=settings)
+    assert codes == [0, 0], ends
+    run("mmjax.main", *settings, f"--workdir={tmp_path}/alone", devices=4)
+    together, alone = (steps_and_numbers(tmp_path / name) for name in ("together", "alone"))
+    assert len(alone) >= 4
+    assert_near(together, alone)
 
 
 def test_all_stop_and_save_when_one_gets_a_signal_and_go_on_bit_for_bit(together, tmp_path):

@@ -16,7 +16,7 @@ from mmjax.data.own import stored
 from mmjax.data.pipeline import loader, resampling, scaling, tokenizer
 from mmjax.data.sources.targets import CATEGORY
 from mmjax.errors import UserError
-from mmjax.factory import rehearsal
+from mmjax.factory import parallel, rehearsal
 from mmjax.factory.baselines import asked_of, linear_scores
 from mmjax.factory.checkpoints import begin, delta, joint, pretrained
 from mmjax.factory.config.asked import asked
@@ -150,6 +150,7 @@ def experiment(
     config = with_stored_steps(checked(config), directory)
     c = config.data
     tasks(config)  # what it names is checked before any data are prepared
+    parallel.check(config)
     among = task_weights(config)
     rows = leading_sizes(config)
     mesh = sharding.make_mesh(**config.mesh, rows=rows)
@@ -207,6 +208,7 @@ def experiment(
         slices=slices,
     )
     check_outputs(config, outputs, questions)
+    parallel.check_outputs(config, outputs)
 
     def train_data() -> Any:
         return loader.train_iterator(
@@ -254,6 +256,7 @@ def experiment(
         trains=functools.partial(trains, config),
         base=functools.partial(delta.base, config, path),
         mesh=mesh,
+        parallel=config.parallel,
         schedule=make_schedule(config),
         keep=config.train.keep,
         baselines=baselines if config.train.baselines else None,

@@ -32,19 +32,19 @@ def affordable_steps(experiment: Experiment, directory: Path, seconds: float) ->
     state, data = run.create(), experiment.train_data()
     begun = time.monotonic()
     try:
-        state, _ = jax.block_until_ready(run.train_step(state, run.put(next(data))))
+        state, _ = jax.block_until_ready(run.train_step(state, run.put_training(next(data))))
         compiled = time.monotonic() - begun
         begun, count = time.monotonic(), 0
         while count < MAX_STEPS and time.monotonic() - begun < MEASURED:
-            state, _ = jax.block_until_ready(run.train_step(state, run.put(next(data))))
+            state, _ = jax.block_until_ready(run.train_step(state, run.put_training(next(data))))
             count += 1
         step = (time.monotonic() - begun) / count
     finally:
         data.close()
     batches = experiment.eval_data("validation")
-    times = [time.monotonic()]
+    times, variables = [time.monotonic()], run.whole(state.eval_variables)
     for batch in itertools.islice(batches, BATCHES):
-        jax.block_until_ready(run.eval_step(state.eval_variables, run.put(batch)))
+        jax.block_until_ready(run.eval_step(variables, run.put(batch)))
         times.append(time.monotonic())
     spans = np.diff(times)
     evaluation = float(np.median(spans[1:] if len(spans) > 1 else spans)) * len(batches)

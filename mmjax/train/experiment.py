@@ -50,6 +50,7 @@ class Experiment:
         path, and lines that say where it came from.
     trains: parameters -> which of them train, as a tree of booleans; None if all do.
     base: parameters -> what the checkpoints leave out; None if they hold all.
+    parallel: how a step is taken on them, a name in `parallel.PARALLEL`.
     mesh, schedule, keep: the devices, what happens when, and how many checkpoints stay.
     baselines: () -> what the results of each task are compared with; None for nothing.
     notes: lines to print before a run that goes on with another config.
@@ -74,6 +75,7 @@ class Experiment:
     mesh: Mesh
     schedule: Schedule
     keep: int
+    parallel: str = "auto"
     baselines: Callable[[], Mapping[str, Baselines]] | None = None
     notes: tuple[str, ...] = ()
     aggregator: optax.GradientTransformation | None = None

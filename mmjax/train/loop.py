@@ -18,6 +18,7 @@ from mmjax.train.reporting.bar import Bar
 from mmjax.train.reporting.meter import Meter
 from mmjax.train.reporting.writers import Writer
 from mmjax.train.state import TrainState
+from mmjax.train.step import as_it_is
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +83,7 @@ def fit(
     *,
     step_fn: Callable,
     put: Callable,
+    whole: Callable[[TrainState], TrainState] = as_it_is,
     evaluate: Callable[[Any], Evaluation],
     learning_rate: Callable[[int], float],
     checkpoints: Checkpoints,
@@ -98,6 +100,7 @@ def fit(
         data: a Grain iterator over batches of numpy arrays.
         step_fn: (state, batch) -> (state, metrics), compiled.
         put: sends a batch to the devices.
+        whole: a state of `step_fn` -> what is saved of it (see `parallel.Program`).
         evaluate: variables -> the evaluation on the validation split.
         learning_rate: of a step, for the log.
         progress: brought up to date in place.
@@ -136,7 +139,7 @@ def fit(
     def save(score: float | None, *, wait: bool = False) -> None:
         progress.seconds = seconds_before + time.monotonic() - loop_begun
         progress.unlogged = meter.unlogged()
-        checkpoints.save(step, state, data, dataclasses.asdict(progress), score, wait=wait)
+        checkpoints.save(step, whole(state), data, dataclasses.asdict(progress), score, wait=wait)
 
     interrupts.defer()
     while step < schedule.steps and not progress.finished and not interrupts.stops():

@@ -23,6 +23,7 @@ from mmjax.train.experiment import Experiment
 from mmjax.train.host import memory_check, processes
 from mmjax.train.host.signals import Interrupted, Interrupts
 from mmjax.train.loop import Progress, fit
+from mmjax.train.parallel import PARALLEL
 from mmjax.train.partition import names_of, to_restore
 from mmjax.train.reporting import console as show
 from mmjax.train.reporting import report
@@ -67,14 +68,10 @@ class Run:
             )
 
         shapes = jax.eval_shape(create)
-        shardings = sharding.state_sharding(shapes, experiment.mesh)
-        self.create = jax.jit(create, out_shardings=shardings)
-        self.abstract_state = jax.tree.map(
-            lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings
-        )
-        gather = functools.partial(sharding.gather_fsdp, mesh=experiment.mesh)
-        step = functools.partial(
-            sharding.within(experiment.mesh, train_step),
+        self._program = PARALLEL[experiment.parallel](
+            train_step,
+            shapes,
+            experiment.mesh,
             model=experiment.model,
             tasks=experiment.tasks,
             weights=experiment.weights,
@@ -82,13 +79,17 @@ class Run:
             optimizer=self.optimizer,
             augment=experiment.augment,
             ema_decay=experiment.ema_decay,
-            gather=gather,
             per_task_gradients=experiment.aggregator is not None,
             one_by_one=experiment.one_by_one,
             alone=experiment.alone,
             learn_alone=learn_alone,
         )
-        self._train_step = jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))
+        self.put_training, self.whole = self._program.put, self._program.whole
+        shardings = self._program.shardings
+        self.create = jax.jit(create, out_shardings=shardings)
+        self.abstract_state = jax.tree.map(
+            lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings
+        )
         self._fits = False
         self.points: Callable[[Iterable], Iterable] = iter  # see `Interrupts.points`
         self.eval_step = jax.jit(
@@ -97,7 +98,7 @@ class Run:
                 model=experiment.model,
                 tasks=experiment.tasks,
                 slices=experiment.slices,
-                gather=gather,
+                gather=functools.partial(sharding.gather_fsdp, mesh=experiment.mesh),
             ),
             out_shardings=sharding.replicated(experiment.mesh),
         )
@@ -122,14 +123,18 @@ class Run:
     def train_step(self, state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Metric]]:
         """One step on the devices; before the first, whether it fits into memory.
 
+        Args:
+            state: of the step before; it is used up.
+            batch: from `put_training`.
+
         Raises:
             UserError: it does not.
         """
         if not self._fits:  # what is compiled here is found again by the call
-            compiled = self._train_step.lower(state, batch).compile()
+            compiled = self._program.lower(state, batch).compile()
             memory_check.require_room_for_step(compiled, self.experiment.mesh)
             self._fits = True
-        return self._train_step(state, batch)
+        return self._program.step(state, batch)
 
     def evaluate(
         self, variables: Any, split: str, tuned: Tuned | None = None, only: str = ""
@@ -144,7 +149,7 @@ class Run:
         hidden = [name for name in self.experiment.example if only not in ("", name)]
         return evaluate(
             self.eval_step,
-            variables,
+            self.whole(variables),
             (without(batch, hidden) for batch in batches) if hidden else batches,
             self.put,
             split=split,
@@ -256,7 +261,8 @@ def train(
                 state,
                 data,
                 step_fn=run.train_step,
-                put=run.put,
+                put=run.put_training,
+                whole=run.whole,
                 evaluate=lambda variables: run.evaluate(variables, "validation"),
                 learning_rate=run.learning_rate,
                 checkpoints=checkpoints,

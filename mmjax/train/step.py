@@ -1,7 +1,7 @@
 """The training step and the evaluation step: pure functions; jit and sharding are the caller's."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -23,9 +23,29 @@ Augment = Callable[[jax.Array, Batch], Batch]
 Gather = Callable[[Params], Params]
 
 
-def as_they_are(params: Params) -> Params:
-    """What a model reads where no parameter is divided."""
-    return params
+def as_it_is(x: Any) -> Any:
+    """What a model reads, and losses, where one device or program has all of it."""
+    return x
+
+
+class Exchange(NamedTuple):
+    """What devices tell each other that each take the step with rows of their own (see parallel).
+
+    By default nothing: one program sees all rows, however many devices compute it.
+
+    key: the random key of the step -> that of this device, whose rows draw other numbers.
+    batch: the own rows of a batch -> those of all devices, in order.
+    rows: outputs of the model with a leading axis of own rows -> of all; scalars are of all.
+    mean: gradients and the like -> the mean of those of all devices.
+    """
+
+    key: Callable[[jax.Array], jax.Array] = as_it_is
+    batch: Callable[[Batch], Batch] = as_it_is
+    rows: Callable[[Any], Any] = as_it_is
+    mean: Callable[[Any], Any] = as_it_is
+
+
+NOTHING = Exchange()
 
 
 def masked_mean(values: Float[Array, " B"], mask: Bool[Array, " B"]) -> Float[Array, ""]:
@@ -51,7 +71,8 @@ def train_step(
     optimizer: optax.GradientTransformation,
     augment: Augment,
     ema_decay: float,
-    gather: Gather = as_they_are,
+    gather: Gather = as_it_is,
+    exchange: Exchange = NOTHING,
     per_task_gradients: bool = False,
     one_by_one: bool = False,
     alone: Sequence[str] = (),
@@ -69,6 +90,8 @@ def train_step(
         augment: (key, batch) -> batch, on the device.
         ema_decay: used if the state has a moving average.
         gather: parameters -> what the model reads of them (see sharding.gather_fsdp).
+        exchange: between devices that each have rows of their own. Losses, metrics and weights are
+            of the rows of all: each device computes them again, and all come to the same state.
         per_task_gradients: whether the optimizer begins with a gradient aggregator; it is then
             given gradients [tasks ...], each of a weighted loss of a task; by keyword `losses`,
             these losses [tasks], and `shared` (see weighting.shared).
@@ -85,8 +108,10 @@ def train_step(
         several tasks, names begin with "TASK/".
     """
     augment_key, model_key = jax.random.split(jax.random.fold_in(state.key, state.step))
+    model_key = exchange.key(model_key)
     rngs = {name: jax.random.fold_in(model_key, i) for i, name in enumerate(RANDOM)}
-    batch = augment(augment_key, batch)
+    own = augment(exchange.key(augment_key), batch)
+    batch = exchange.batch(own)
     weight = {
         name: {label: weight_at(w, state.step) for label, w in weights[name].items()}
         for name in tasks
@@ -100,6 +125,7 @@ def train_step(
             rngs=rngs,
             mutable=list(state.model_state),
         )
+        outputs = exchange.rows(outputs)
         rows = {name: task.losses(outputs, batch) for name, task in tasks.items()}
         losses = [
             sum(weight[name][label.partition("/")[0]] * masked_mean(*r) for label, r in of.items())
@@ -108,7 +134,7 @@ def train_step(
         return losses, (outputs, rows, model_state)
 
     def losses_fn(params):
-        inputs = inputs_of(tasks, batch)
+        inputs = inputs_of(tasks, own)
         losses, found = losses_of(params, inputs)
         losses += [sum(losses_of(params, {name: inputs[name]})[0]) for name in alone]
         learned = losses if learn_alone else losses[: len(tasks)]
@@ -130,7 +156,10 @@ def train_step(
         given = {"losses": jnp.stack(weighed), "shared": met}
     else:
         (loss, aux), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+    # Each device's gradient is as many times its rows' share in that of all: see `parallel`.
+    grads = exchange.mean(grads)
     all_losses, outputs, rows, model_state, weighting_state = aux
+    model_state = exchange.mean(model_state)
     task_losses, of_alone = all_losses[: len(tasks)], all_losses[len(tasks) :]
     if alone and not learn_alone:
         given["alone"] = jnp.stack(of_alone)
@@ -209,7 +238,7 @@ def eval_step(
     model: nn.Module,
     tasks: Tasks,
     slices: tuple[str, ...],
-    gather: Gather = as_they_are,
+    gather: Gather = as_it_is,
 ) -> tuple[dict[str, clu_metrics.Average], dict[str, dict[str, jax.Array]]]:
     """Sums and counts of every loss and metric under `_mask`, in all and for each slice.
 

@@ -11,6 +11,7 @@ from mmjax.data.pipeline.resampling import POWERS
 from mmjax.factory.tables.names import DATASETS, DTYPES, OPTIMIZERS, SCHEDULES
 from mmjax.factory.tables.tasks import TASKS
 from mmjax.models.decision import COMBINATIONS
+from mmjax.train.parallel import PARALLEL
 
 REQUIRED, ABSENT = object(), object()
 Names = tuple[str, ...]
@@ -134,6 +135,9 @@ KEYS: Mapping[str, Key] = {
     "train.patience": _count("stop after so many without progress; 0: never", 0, least=0),
     "train.max_skipped": _count("non-finite steps in a row before an error", 10),
     "train.delta_checkpoints": Key(bool, "leave frozen published weights out", False),
+    "parallel": Key(
+        str, "how devices take a step: one program for all, or one on each", "auto", names=PARALLEL
+    ),
     "mesh.data": Key(int, "data-parallel devices; -1: all that are left", -1, least=-1),
     "mesh.fsdp": _count("devices that shard batch and parameters", 1),
     "mesh.tensor": _count("tensor-parallel devices", 1),

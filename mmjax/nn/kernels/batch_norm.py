@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from mmjax.nn.kernels.devices import over_all_rows
 from mmjax.nn.layers.moments import Moments, masked_moments
 
 
@@ -35,8 +36,9 @@ def _backward(_epsilon, residuals, cotangents):
     normal = (x - mean) * inverse
     places = tuple(range(1, x.ndim - 1))
     sums = jnp.stack([jnp.sum(d_y, places), jnp.sum(d_y * normal, places)], axis=1)
-    d_bias, d_scale = jnp.sum(sums, 0)
-    through_moments = (d_bias + normal * d_scale) / jnp.maximum(count, 1.0)
+    d_bias, d_scale = own = jnp.sum(sums, 0)
+    of_all = over_all_rows(own)
+    through_moments = (of_all[0] + normal * of_all[1]) / jnp.maximum(count, 1.0)
     d_x = jnp.where(real, (d_y - through_moments) * (scale * inverse), 0.0)
     return d_x, None, d_scale, d_bias
 

@@ -43,8 +43,8 @@ class BatchNorm(nn.Module):
     In training, mean and variance are those of the real rows of the batch, over all places, so a
     row's output depends on the other real rows; what is masked contributes nothing. A batch without
     a real row gives zeros and leaves the running statistics as they are. In evaluation
-    the running statistics are used, and rows do not see each other. Under jit the batch is the
-    global one, however many devices share it.
+    the running statistics are used, and rows do not see each other. The batch is the global one,
+    however many devices share it, under `jax.jit` and under `jax.pmap(..., axis_name="batch")`.
 
     The conventions are PyTorch's: running = (1 - momentum) * running + momentum * batch; the batch
     is normalised by its biased variance, the running one takes the unbiased (a batch of one value:

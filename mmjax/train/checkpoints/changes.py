@@ -33,6 +33,7 @@ CHANGEABLE: Mapping[str, Callable[[Any, Any], bool]] = {
     "data.threads": _always,
     "data.workers": _always,
     "mesh": _always,
+    "parallel": _always,
     # How long, and what is said and kept on the way.
     "metrics": _always,
     "train.checkpoint_every": _always,

@@ -16,8 +16,8 @@ MAY_CHANGE = {
     *("compilation_cache", "data.cache", "data.dir", "data.prefetch", "data.threads"),
     *("data.workers", "mesh.data", "mesh.fsdp", "mesh.tensor", "metrics", "optimizer.clip_norm"),
     *("optimizer.end_factor", "optimizer.learning_rate", "optimizer.schedule"),
-    *("optimizer.warmup_steps", "train.checkpoint_every", "train.eval_every", "train.keep"),
-    *("train.log_every", "train.max_skipped", "train.patience", "train.steps"),
+    *("optimizer.warmup_steps", "parallel", "train.checkpoint_every", "train.eval_every"),
+    *("train.keep", "train.log_every", "train.max_skipped", "train.patience", "train.steps"),
 }
 OTHER = {int: 7, float: 0.25, bool: None, str: "another", tuple[str, ...]: ("other",)}
 
