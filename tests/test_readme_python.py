@@ -11,6 +11,7 @@ import soundfile
 from mmjax import cli, factory, main
 from mmjax.data.sources.arrays import Arrays
 from mmjax.data.sources.targets import Target
+from mmjax.factory.by_size import SIZES
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -83,12 +84,20 @@ def place(tmp_path_factory):
 @pytest.mark.parametrize(("page", "block"), BLOCKS)
 def test_a_block_runs_as_it_is_written(place, monkeypatch, page, block):
     monkeypatch.chdir(place)
+    monkeypatch.setattr("mmjax.factory.automatic.MIN_STEPS", 4)
+    monkeypatch.setattr("mmjax.factory.by_size.SIZES", [s._replace(epochs=1) for s in SIZES])
     ids = np.array([[0, 3, 1, 1]] * 2)
     names = {
         "array": SOUND if "speech" in block else np.zeros((32, 32, 3), np.uint8),
         "pixels": np.zeros((2, 3, 16, 16), np.float32),
         "ids": ids,
         "mask": np.ones_like(ids),
+        "frame": {
+            "photo": np.array(["a.png", "b.png"] * 32),
+            "age": np.arange(64.0) % 7,
+            "color": np.array(["red", "red", "blue", "blue"] * 16),
+            "label": np.array(["new", "old"] * 32),
+        },
         "config": cli.load_config(f"{ROOT}/configs/align.py"),
     }
     import mmjax

@@ -25,6 +25,7 @@ from mmjax.factory.make_experiment import sources
 from mmjax.factory.tables.kinds import KINDS
 
 MAX_IDS = 128  # of a text, by the tokenizer of a checkpoint
+MIN_STEPS = 200
 LOOKED_AT = 64  # rows by which lengths are chosen
 NO_ALIGNMENT = "no target, and one modality only: nothing to learn; set config.data.target"
 OF_ONE = ("losses", "metrics", "head")  # keys that may stand outside of config.tasks
@@ -161,7 +162,9 @@ def _task_name(column: str, taken: Collection[str]) -> str:
 
 def _train(tree: dict[str, Any], rows: int, size: Size) -> None:
     train, optimizer = tree["train"], tree.setdefault("optimizer", {})
-    steps = train.setdefault("steps", max(200, size.epochs * rows // tree["data"]["batch_size"]))
+    steps = train.setdefault(
+        "steps", max(MIN_STEPS, size.epochs * rows // tree["data"]["batch_size"])
+    )
     train.setdefault("eval_every", max(steps // 10, 1))
     train.setdefault("log_every", max(steps // 20, 1))
     train.setdefault("patience", 5)

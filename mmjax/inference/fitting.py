@@ -34,7 +34,7 @@ def fit(
     /,
     *,
     target: str | Sequence[str] | None = None,
-    minutes: float | None = None,
+    minutes: float | int | None = None,
     workdir: str | Path | None = None,
     config: str | ConfigDict | None = None,
     quiet: bool = False,
@@ -81,7 +81,7 @@ def cross_validate(
     *,
     folds: int = 5,
     target: str | Sequence[str] | None = None,
-    minutes: float | None = None,
+    minutes: float | int | None = None,
     workdir: str | Path | None = None,
     config: str | ConfigDict | None = None,
     quiet: bool = False,
@@ -116,7 +116,7 @@ def cross_validate(
 def _config(
     data: Any,
     target: str | Sequence[str] | None,
-    minutes: float | None,
+    minutes: float | int | None,
     config: str | ConfigDict | None,
     config_keys: Mapping[str, Any],
 ) -> ConfigDict:
