@@ -109,7 +109,7 @@ def test_transformers_opens_it_and_computes_the_same(runs):
     np.testing.assert_allclose(logits, out.logits_per_image, atol=1e-4)
 
 
-def test_a_tower_of_it_is_not_given_back_alone(runs, tmp_path):
+def test_a_backbone_of_it_is_not_given_back_alone(runs, tmp_path):
     with pytest.raises(UserError, match="would not fit together: leave --encoder out") as caught:
         convert.convert(runs[0]["trained"], tmp_path / "text", "safetensors", "text")
     assert "\n" not in str(caught.value)

@@ -99,7 +99,7 @@ def recipe(path, data="tux_paint", **options):
 
 
 @pytest.mark.parametrize("name", HEARS)
-def test_a_recipe_hears_raw_waveforms(name, tmp_path):
+def test_a_recipe_takes_raw_waveforms(name, tmp_path):
     config = recipe(write(tmp_path / "it", name), data="controlled")
     model = factory.model(config, classes=0, vocabulary_size=9)
     example = factory.example_inputs(config)
@@ -127,7 +127,7 @@ def test_a_recipe_hears_raw_waveforms(name, tmp_path):
         ({"sampling_rate": 8000}, "tux_paint", {"sample_rate": 8000}, {}, 8000),
     ],
 )
-def test_a_model_hears_the_sounds_of_the_data_at_its_own_rate(
+def test_a_model_takes_the_sounds_of_the_data_at_its_own_rate(
     changes, data, options, said, rate, tmp_path
 ):
     path = write(tmp_path / "it", "wav2vec2", **changes)
@@ -153,7 +153,7 @@ def test_a_model_hears_the_sounds_of_the_data_at_its_own_rate(
     assert make_readers(config, {})["speech"].keywords["rate"] == rate
 
 
-def test_our_own_encoders_hear_at_the_rate_of_the_data(tmp_path):
+def test_our_own_encoders_resample_to_the_rate_of_the_data(tmp_path):
     config = recipe(write(tmp_path / "it", "wav2vec2"), "spoken_numbers")
     config.encoders.speech = {"kind": "audio", "name": "whisper"}
     rate = factory.model(config, classes=0, vocabulary_size=9).encoders["speech"].sample_rate
@@ -208,7 +208,7 @@ def test_a_model_of_48_khz_hears_sounds_of_16(tmp_path):
         ("clap", {"truncation": "fusion"}, "truncation='rand_trunc'"),
     ],
 )
-def test_one_whose_files_do_not_say_how_it_hears_is_refused_in_one_line(
+def test_one_whose_files_do_not_say_how_sounds_are_prepared_is_refused_in_one_line(
     name, changes, said, tmp_path
 ):
     config = recipe(write(tmp_path / "it", name, **changes))

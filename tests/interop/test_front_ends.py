@@ -17,13 +17,13 @@ MASK = np.arange(2 * RATE) < RATE
 
 
 def padded(rest, seconds=2):
-    """The sound, and behind it what is not to be heard."""
+    """The sound, and behind it what is not to be read."""
     rows = np.full((1, seconds * RATE), rest, np.float32)
     rows[0, :RATE] = SOUND
     return jnp.asarray(rows)
 
 
-def test_whisper_hears_what_its_extractor_does():
+def test_whispers_front_end_gives_what_its_extractor_does():
     config = {"feature_extractor_type": "WhisperFeatureExtractor", "feature_size": 80}
     expected = sound_processor(config)([SOUND], sampling_rate=RATE)["input_features"]
     mask = jnp.asarray(np.arange(30 * RATE) < RATE)[None]
@@ -36,12 +36,12 @@ def test_whisper_hears_what_its_extractor_does():
 @pytest.mark.parametrize(
     "changes", [{"mean": -4.0, "std": 5.0}, {"do_normalize": False}, {}], ids=str
 )
-def test_ast_hears_what_its_extractor_does(changes):
+def test_asts_front_end_gives_what_its_extractor_does(changes):
     config = {"feature_extractor_type": "ASTFeatureExtractor", "sampling_rate": RATE, **changes}
     expected = sound_processor(config)([SOUND], sampling_rate=RATE)["input_values"]
     options = front_ends.ast_options(config, "here")
-    hear = jax.jit(functools.partial(front_ends.ast, bins=128, frames=1024, **options))
-    inputs, real = hear(padded(0.5), jnp.asarray(MASK)[None])
+    prepare = jax.jit(functools.partial(front_ends.ast, bins=128, frames=1024, **options))
+    inputs, real = prepare(padded(0.5), jnp.asarray(MASK)[None])
     # A frame at the end of the sound is partly real: only there the two may differ.
     whole, scale = 1 + (RATE - 400) // 160, 0.5 / options["std"]
     found, scaled = inputs["input_values"] / scale, expected / scale
@@ -53,9 +53,9 @@ def test_ast_hears_what_its_extractor_does(changes):
 def test_ast_without_a_file_is_as_published():
     config = {"feature_extractor_type": "ASTFeatureExtractor", "sampling_rate": RATE}
     assert front_ends.ast_options({}, "here") == {}
-    hear = functools.partial(front_ends.ast, padded(0.0), None, bins=128, frames=300)
-    as_published = hear(**front_ends.ast_options(config, "here"))[0]["input_values"]
-    np.testing.assert_allclose(hear()[0]["input_values"], as_published, atol=1e-5)
+    prepare = functools.partial(front_ends.ast, padded(0.0), None, bins=128, frames=300)
+    as_published = prepare(**front_ends.ast_options(config, "here"))[0]["input_values"]
+    np.testing.assert_allclose(prepare()[0]["input_values"], as_published, atol=1e-5)
 
 
 WAVES = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "sampling_rate": RATE}
@@ -126,8 +126,8 @@ class Middle(np.random.RandomState):
     ("fused", "padding"),
     [(False, "repeat"), (True, "repeatpad"), (True, "pad")],
 )
-def test_clap_hears_what_its_extractor_does(fused, padding, monkeypatch):
-    # Short, half a second, of the length that it hears, a few samples longer, one frame, and more.
+def test_claps_front_end_gives_what_its_extractor_does(fused, padding, monkeypatch):
+    # Short, half a second, of the length that it takes, a few samples longer, one frame, and more.
     sounds, value, mask = rows(900, 24_000, 48_000, 48_100, 48_480, 100_000)
     monkeypatch.setattr(np.random, "RandomState", Middle)
     config = CLAP | {"truncation": "fusion" if fused else "rand_trunc", "padding": padding}
@@ -139,14 +139,14 @@ def test_clap_hears_what_its_extractor_does(fused, padding, monkeypatch):
     if fused:
         assert inputs["is_longer"].ravel().tolist() == [False] * 4 + [True] * 2
         np.testing.assert_array_equal(inputs["is_longer"], expected["is_longer"])
-    # A sound is heard alike whatever stands beside it, and a batch of shorter ones has no longer.
+    # A sound is prepared alike whatever stands beside it, and a batch of shorter ones has no longer.
     alone, _ = clap(value[:2, :24_000], mask[:2, :24_000], fused=fused, padding=padding)
     np.testing.assert_allclose(alone["input_features"], found[:2], atol=5e-4)
     assert not fused or not alone["is_longer"].any()
 
 
 @pytest.mark.parametrize(
-    "hear",
+    "prepare",
     [
         lambda value, mask: front_ends.whisper(value, mask, bins=80),
         lambda value, mask: front_ends.ast(value, mask, bins=128, frames=300),
@@ -156,28 +156,30 @@ def test_clap_hears_what_its_extractor_does(fused, padding, monkeypatch):
         lambda value, mask: clap(value, mask, fused=True, max_length_s=0.25),
     ],
 )
-def test_what_is_masked_is_not_heard(hear):
+def test_what_is_masked_contributes_nothing(prepare):
     mask = jnp.asarray(MASK)[None]
-    quiet, loud = (hear(padded(rest), mask) for rest in (0.0, 0.9))
+    quiet, loud = (prepare(padded(rest), mask) for rest in (0.0, 0.9))
     for name, x in quiet[0].items():
         np.testing.assert_array_equal(x, loud[0][name])
-    nothing, real = hear(padded(0.9), jnp.zeros((1, 2 * RATE), bool))
+    nothing, real = prepare(padded(0.9), jnp.zeros((1, 2 * RATE), bool))
     assert not real.any()
     assert all(np.isfinite(x).all() for x in nothing.values())
     with pytest.raises(UserError, match="expected a float32 waveform"):
-        hear(padded(0.0).astype(jnp.bfloat16), mask)
+        prepare(padded(0.0).astype(jnp.bfloat16), mask)
 
 
 @pytest.mark.parametrize(
-    "hear",
+    "prepare",
     [wav2vec2, lambda value, mask: clap(value, mask, fused=True, max_length_s=0.25)],
 )
-def test_nothing_flows_to_what_is_masked(hear):
-    def heard(value, mask):
-        return sum(jnp.sum(x**2) for x in hear(value, mask)[0].values() if x.dtype == jnp.float32)
+def test_nothing_flows_to_what_is_masked(prepare):
+    def total(value, mask):
+        return sum(
+            jnp.sum(x**2) for x in prepare(value, mask)[0].values() if x.dtype == jnp.float32
+        )
 
     real = jnp.stack([jnp.asarray(MASK), jnp.zeros(MASK.shape, bool)])
-    gradient = np.asarray(jax.jit(jax.grad(heard))(jnp.tile(padded(0.9), (2, 1)), real))
+    gradient = np.asarray(jax.jit(jax.grad(total))(jnp.tile(padded(0.9), (2, 1)), real))
     assert np.isfinite(gradient).all()
     assert gradient[0, MASK].any()
     assert not gradient[~np.asarray(real)].any()
@@ -187,8 +189,8 @@ def test_what_is_masked_within_a_sound_is_silence():
     _, value, mask = rows(9000, 7000)
     mask = mask & (jnp.arange(9000) % 1000 > 100)
     silent, whole = jnp.where(mask, value, 0.0), jnp.arange(9000) < jnp.array([[9000], [7000]])
-    for hear in (clap, lambda value, mask: wav2vec2(value, mask, do_normalize=False)):
-        (one, real), (two, all_real) = hear(value, mask), hear(silent, whole)
+    for prepare in (clap, lambda value, mask: wav2vec2(value, mask, do_normalize=False)):
+        (one, real), (two, all_real) = prepare(value, mask), prepare(silent, whole)
         np.testing.assert_array_equal(real, all_real)
         for name, x in one.items():
             np.testing.assert_array_equal(x, two[name])

@@ -160,13 +160,13 @@ def test_nothing_is_said_after_all_texts_have_ended(model):
     assert (said[:, 3:] == 0).all()
 
 
-def test_the_language_that_is_heard(model):
+def test_the_language_that_is_detected(model):
     logits = model(input_features=FEATURES, decoder_input_ids=np.full((3, 1), START)).logits[:, 0]
-    heard = np.where(logits[:, 4] >= logits[:, 5], 4, 5)
-    assert len(set(heard)) == 2
+    detected = np.where(logits[:, 4] >= logits[:, 5], 4, 5)
+    assert len(set(detected)) == 2
     found = generate(model, FEATURES, max_new_tokens=5)
     expected = [said_word_by_word(model, FEATURES, [START, word, NO_TIMES], 5) for word in (4, 5)]
-    expected = np.where(heard[:, None] == 4, *expected)
+    expected = np.where(detected[:, None] == 4, *expected)
     np.testing.assert_array_equal(found, trimmed(expected, Decoding(START, 1, (END,))))
 
 

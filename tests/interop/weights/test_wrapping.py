@@ -71,7 +71,7 @@ def test_any_wrapper_is_taken_off_and_what_lies_beside_is_left(tensors, words):
         assert x is tensors[name]
 
 
-def test_every_family_uses_the_step(tensors, tmp_path):
+def test_every_architecture_uses_the_step(tensors, tmp_path):
     words = ("state_dict", "module")
     folder = write(tmp_path / "it", prefixed(tensors, *words) | STATE)
     model = assert_is(folder, tensors, "state_dict.module", tmp_path)
@@ -124,7 +124,7 @@ def test_names_that_are_no_wrapper_stay(tensors, tmp_path):
         interop.load(folder)
 
 
-def test_a_file_of_no_family_shows_some_of_its_names(tmp_path):
+def test_a_file_of_no_architecture_shows_some_of_its_names(tmp_path):
     path = tmp_path / "it.safetensors"
     safetensors.write(path, {f"state_dict.layer{i}.weight": np.ones(2) for i in range(9)})
     with pytest.raises(UserError, match=r"'state_dict.layer0.weight', .*layer3.weight' is no mod"):

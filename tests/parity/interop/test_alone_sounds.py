@@ -186,7 +186,7 @@ def test_a_sound_is_embedded_as_if_alone(name, tmp_path):
     assert (cosines.min() if name == "resemblyzer" else cosines.max()) < 0.99999
 
 
-def test_the_sound_that_cannot_be_heard_is_named(tmp_path):
+def test_the_sound_that_cannot_be_read_is_named(tmp_path):
     path, _, _ = wav2vec2(tmp_path, "layer", True)
     model, (sound, *_) = mmjax.load(path, batch_size=1), sounds(RATE)
     broken = sound.copy()

@@ -208,7 +208,7 @@ def check_image(kind, pool, size, classes, seed, folder):
 @pytest.mark.parametrize("scanned", [False, True])
 @published.DRAWN
 @given(size=pictures(), words=encoders(), length=st.integers(1, 6), seed=st.integers(0, 9))
-def test_two_towers_equal_open_clips_reading_and_return(
+def test_two_backbones_equal_open_clips_reading_and_return(
     scanned, size, words, length, seed, tmp_path_factory
 ):
     folder, draw = tmp_path_factory.mktemp("siglip"), Draw(seed)

@@ -223,7 +223,7 @@ def inputs(folder):
     }
 
 
-def test_the_table_has_every_family():
+def test_the_table_has_every_architecture():
     assert set(TABLE) == {architecture.name for architecture in ARCHITECTURES}
 
 

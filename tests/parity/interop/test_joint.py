@@ -144,7 +144,7 @@ BUFFERS = ("_ids", "_index", "num_batches_tracked")  # of the class, whatever wa
 
 
 @pytest.mark.parametrize("name", ["clip", "siglip", "siglip2", "clap", "openai"])
-def test_one_tower_that_trained_apart_goes_back_alone(name, tmp_path):
+def test_one_backbone_that_trained_apart_goes_back_alone(name, tmp_path):
     """Without projections and a partner that did not train with it; or not at all."""
     case = models.CASES[name](tmp_path / "original")
     config = config_of(case, models.SIDE)

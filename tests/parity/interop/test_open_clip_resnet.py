@@ -98,7 +98,7 @@ def test_pictures_of_another_size_interpolate_the_positions(sides, tmp_path):
     published.assert_close(found, features(theirs, image))
 
 
-def test_gradients_of_the_image_tower_equal_torchs(tmp_path):
+def test_gradients_of_the_image_backbone_equal_torchs(tmp_path):
     """In evaluation, with respect to everything that trains."""
     theirs, image = build(CONFIG), inputs_of(CONFIG)["image"]
     weight = np.random.default_rng(1).normal(size=(2, CONFIG["embed_dim"])).astype("f")

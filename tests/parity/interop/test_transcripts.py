@@ -234,7 +234,7 @@ def test_words_are_those_of_transformers_for_each_sound_alone(whisper):
     assert model.transcribe(audio=values[::-1], **OPTIONS) == texts[::-1]
 
 
-def test_a_language_is_heard_once_and_the_words_are_as_many_as_the_file_says(whisper):
+def test_a_language_is_detected_once_and_the_words_are_as_many_as_the_file_says(whisper):
     (x,) = sounds(0.7)
     expected = whisper.write(x)[0]
     model = mmjax.load(whisper.folder)

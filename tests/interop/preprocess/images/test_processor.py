@@ -119,7 +119,7 @@ def test_the_same_said_otherwise(other):
     np.testing.assert_array_equal(image_processor(other)(x)["pixel_values"], expected)
 
 
-def test_open_clip_takes_the_size_of_its_tower():
+def test_open_clip_takes_the_size_of_its_backbone():
     config = {"model_cfg": {"vision_cfg": {"image_size": 96}}, "preprocess_cfg": {"size": 224}}
     assert image_processor(config)([noise(9, 9, 3)])["pixel_values"].shape == (1, 3, 96, 96)
 
