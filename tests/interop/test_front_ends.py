@@ -139,7 +139,7 @@ def test_claps_front_end_gives_what_its_extractor_does(fused, padding, monkeypat
     if fused:
         assert inputs["is_longer"].ravel().tolist() == [False] * 4 + [True] * 2
         np.testing.assert_array_equal(inputs["is_longer"], expected["is_longer"])
-    # A sound is prepared alike whatever stands beside it, and a batch of shorter ones has no longer.
+    # A sound is prepared alike whatever is beside it; a batch of shorter ones has no longer.
     alone, _ = clap(value[:2, :24_000], mask[:2, :24_000], fused=fused, padding=padding)
     np.testing.assert_allclose(alone["input_features"], found[:2], atol=5e-4)
     assert not fused or not alone["is_longer"].any()
