@@ -101,7 +101,7 @@ def input_names(module: nn.Module) -> tuple[str, ...]:
     return tuple(name for name in parameters if name not in FLAGS)
 
 
-class ArchitectureSpec(NamedTuple):
+class Spec(NamedTuple):
     """recognises: whether a checkpoint is of this architecture; build: its architecture.
 
     `build` takes the type of the computation, and raises UserError for a config that it cannot run.

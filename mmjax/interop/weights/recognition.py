@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mmjax.errors import UserError, decoding
-from mmjax.interop.architecture import Architecture, ArchitectureSpec, Checkpoint
+from mmjax.interop.architecture import Architecture, Checkpoint, Spec
 from mmjax.interop.architectures import ARCHITECTURES
 from mmjax.interop.formats.reading import shown as shortened
 from mmjax.interop.weights.wrapping import Reading, readings
@@ -26,7 +26,7 @@ class Candidate(NamedTuple):
     """
 
     reading: Reading
-    spec: ArchitectureSpec
+    spec: Spec
     architecture: Architecture | None
     error: UserError | None
     found: int = 0

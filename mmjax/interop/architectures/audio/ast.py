@@ -12,9 +12,9 @@ from mmjax.backbones.classifier import Classifier
 from mmjax.errors import UserError
 from mmjax.interop.architecture import (
     Architecture,
-    ArchitectureSpec,
     Checkpoint,
     Part,
+    Spec,
     has_type,
     input_names,
     strip,
@@ -145,4 +145,4 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     )
 
 
-SPEC = ArchitectureSpec("ast", has_type("audio-spectrogram-transformer"), build)
+SPEC = Spec("ast", has_type("audio-spectrogram-transformer"), build)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from mmjax.backbones.audio.speech import SpeakerBackbone
-from mmjax.interop.architecture import Architecture, ArchitectureSpec, Checkpoint, Part, input_names
+from mmjax.interop.architecture import Architecture, Checkpoint, Part, Spec, input_names
 from mmjax.interop.architectures.audio.silero import lstm
 from mmjax.interop.encoding import front_ends
 from mmjax.interop.weights.layout import dense
@@ -65,4 +65,4 @@ def recognises(checkpoint: Checkpoint) -> bool:
     return checkpoint.weights.keys() >= NEEDED
 
 
-SPEC = ArchitectureSpec("resemblyzer", recognises, build)
+SPEC = Spec("resemblyzer", recognises, build)

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float
 
 from mmjax.backbones.audio import speech
 from mmjax.errors import UserError
-from mmjax.interop.architecture import Architecture, ArchitectureSpec, Checkpoint, Part, input_names
+from mmjax.interop.architecture import Architecture, Checkpoint, Part, Spec, input_names
 from mmjax.interop.encoding import front_ends
 from mmjax.interop.weights.layout import Rule, Rules, convolution, same, transposed
 from mmjax.nn.audio.spectrogram import strided_mask
@@ -93,4 +93,4 @@ def recognises(checkpoint: Checkpoint) -> bool:
     return {normalise(name) for name in checkpoint.weights} >= NEEDED
 
 
-SPEC = ArchitectureSpec("silero", recognises, build)
+SPEC = Spec("silero", recognises, build)

@@ -6,19 +6,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mmjax.backbones.audio.wav2vec2 import (
-    Wav2Vec2Backbone,
-    frames_of,
-    real_frames,
-)
+from mmjax.backbones.audio.wav2vec2 import Wav2Vec2Backbone, frames_of, real_frames
 from mmjax.backbones.classifier import Classifier
 from mmjax.backbones.stack import check_heads
 from mmjax.errors import UserError
 from mmjax.interop.architecture import (
     Architecture,
-    ArchitectureSpec,
     Checkpoint,
     Part,
+    Spec,
     has_type,
     input_names,
     strip,
@@ -203,4 +199,4 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     return Architecture("wav2vec2", module, rules, shapes, normalise, {"audio": part}, inputs)
 
 
-SPEC = ArchitectureSpec("wav2vec2", has_type("wav2vec2"), build)
+SPEC = Spec("wav2vec2", has_type("wav2vec2"), build)

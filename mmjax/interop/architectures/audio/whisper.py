@@ -10,14 +10,7 @@ from mmjax.backbones.audio.whisper import WhisperBackbone, WhisperModel
 from mmjax.backbones.classifier import Classifier
 from mmjax.backbones.stack import check_heads
 from mmjax.backbones.text.decoder import TextDecoder
-from mmjax.interop.architecture import (
-    Architecture,
-    ArchitectureSpec,
-    Checkpoint,
-    Part,
-    has_type,
-    strip,
-)
+from mmjax.interop.architecture import Architecture, Checkpoint, Part, Spec, has_type, strip
 from mmjax.interop.architectures.blocks import repeated
 from mmjax.interop.architectures.settings import activation, settings
 from mmjax.interop.encoding import front_ends
@@ -222,4 +215,4 @@ def encoder_only(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     )
 
 
-SPEC = ArchitectureSpec("whisper", has_type("whisper"), build)
+SPEC = Spec("whisper", has_type("whisper"), build)

@@ -16,7 +16,7 @@ from flax.traverse_util import flatten_dict
 
 from mmjax.backbones.audio.whisper import WhisperModel
 from mmjax.errors import UserError, decoding
-from mmjax.interop.architecture import Architecture, ArchitectureSpec, Checkpoint
+from mmjax.interop.architecture import Architecture, Checkpoint, Spec
 from mmjax.interop.architectures.audio import whisper
 from mmjax.interop.formats import safetensors
 from mmjax.interop.formats.tensors import Weights
@@ -134,7 +134,7 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     return whisper.architecture("whisper_ct2", model, rules, normalise)
 
 
-SPEC = ArchitectureSpec("whisper_ct2", recognises, build)
+SPEC = Spec("whisper_ct2", recognises, build)
 
 
 def words_of(folder: Path) -> list[str]:

@@ -19,7 +19,7 @@ from mmjax.backbones.dual.dual import DualEncoder, Given, Projected
 from mmjax.backbones.text.transformer import TextBackbone
 from mmjax.backbones.vision.vit import VisionTransformer
 from mmjax.errors import UserError
-from mmjax.interop.architecture import Architecture, ArchitectureSpec, Checkpoint, Part
+from mmjax.interop.architecture import Architecture, Checkpoint, Part, Spec
 from mmjax.interop.weights.layout import Rule, Rules, prefixed, reshaped, same
 from mmjax.nn.layers.dense import Dense
 
@@ -234,12 +234,7 @@ def text_backbone(shapes: Shapes, dtype: Any) -> tuple[Projected, Rules]:
     words, width = inner.of("Embed_0/embedding", 2)
     length = inner.of("pos_embedding", 3)[1]
     backbone = TextBackbone(
-        **sizes,
-        **SETTINGS,
-        vocabulary_size=words,
-        positions=length,
-        pooling="final",
-        dtype=dtype,
+        **sizes, **SETTINGS, vocabulary_size=words, positions=length, pooling="final", dtype=dtype
     )
     rules += [
         *norm("transformer/norm", "Encoder_0/encoder_norm"),
@@ -292,4 +287,4 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     return Architecture("big_vision", module, rules, example, normalise, parts)
 
 
-SPEC = ArchitectureSpec("big_vision", recognises, build)
+SPEC = Spec("big_vision", recognises, build)

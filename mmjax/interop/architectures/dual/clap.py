@@ -7,14 +7,7 @@ from typing import Any
 from mmjax.backbones.audio.clap_audio import AsTokens
 from mmjax.backbones.dual.dual import DualEncoder, Given, MlpProjection, Projected
 from mmjax.backbones.text.transformer import TextBackbone
-from mmjax.interop.architecture import (
-    Architecture,
-    ArchitectureSpec,
-    Checkpoint,
-    Part,
-    has_type,
-    strip,
-)
+from mmjax.interop.architecture import Architecture, Checkpoint, Part, Spec, has_type, strip
 from mmjax.interop.architectures.dual.clap_audio import audio_backbone, spectrogram
 from mmjax.interop.architectures.settings import activation, section, settings
 from mmjax.interop.architectures.text import bert, roberta
@@ -114,4 +107,4 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     return Architecture("clap", module, rules, example, normalise("clap."), both)
 
 
-SPEC = ArchitectureSpec("clap", has_type("clap", "clap_audio_model", "clap_text_model"), build)
+SPEC = Spec("clap", has_type("clap", "clap_audio_model", "clap_text_model"), build)

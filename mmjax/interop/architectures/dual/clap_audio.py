@@ -43,10 +43,7 @@ AUDIO = {
     "enable_fusion": False,
     "aff_block_r": 4,
 }
-AUDIO_ONLY = {
-    "patch_embed_input_channels": 1,
-    "flatten_patch_embeds": True,
-}
+AUDIO_ONLY = {"patch_embed_input_channels": 1, "flatten_patch_embeds": True}
 
 
 def checked(config: Mapping[str, Any], where: str) -> SimpleNamespace:

@@ -4,7 +4,7 @@ from typing import Any
 
 from mmjax.backbones.text.transformer import TextBackbone
 from mmjax.backbones.vision.vit import VisionTransformer
-from mmjax.interop.architecture import Architecture, ArchitectureSpec, Checkpoint, has_type
+from mmjax.interop.architecture import Architecture, Checkpoint, Spec, has_type
 from mmjax.interop.architectures.blocks import modern_blocks
 from mmjax.interop.architectures.dual import dual
 from mmjax.interop.architectures.dual.dual import Side, text_transformer
@@ -83,4 +83,4 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     return dual.build("clip", checkpoint, SIDES, dtype, lead=1)
 
 
-SPEC = ArchitectureSpec("clip", has_type("clip", "clip_vision_model", "clip_text_model"), build)
+SPEC = Spec("clip", has_type("clip", "clip_vision_model", "clip_text_model"), build)

@@ -4,7 +4,7 @@ from typing import Any
 
 from mmjax.backbones.text.transformer import TextBackbone
 from mmjax.backbones.vision.vit import VisionTransformer
-from mmjax.interop.architecture import Architecture, ArchitectureSpec, Checkpoint, has_type
+from mmjax.interop.architecture import Architecture, Checkpoint, Spec, has_type
 from mmjax.interop.architectures.blocks import modern_blocks
 from mmjax.interop.architectures.dual import clip, dual
 from mmjax.interop.architectures.dual.dual import Side, text_transformer
@@ -84,6 +84,4 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     return dual.build("siglip", checkpoint, SIDES, dtype, bias=True)
 
 
-SPEC = ArchitectureSpec(
-    "siglip", has_type("siglip", "siglip_vision_model", "siglip_text_model"), build
-)
+SPEC = Spec("siglip", has_type("siglip", "siglip_vision_model", "siglip_text_model"), build)

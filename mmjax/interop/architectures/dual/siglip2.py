@@ -12,9 +12,9 @@ from mmjax.backbones.vision.naflex import NaFlexViT
 from mmjax.errors import UserError
 from mmjax.interop.architecture import (
     Architecture,
-    ArchitectureSpec,
     Checkpoint,
     Part,
+    Spec,
     has_type,
     input_names,
     strip,
@@ -139,6 +139,4 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     return Architecture("siglip2", model, rules, shapes | example(vision), normalise, parts)
 
 
-SPEC = ArchitectureSpec(
-    "siglip2", has_type("siglip2", "siglip2_vision_model", "siglip2_text_model"), build
-)
+SPEC = Spec("siglip2", has_type("siglip2", "siglip2_vision_model", "siglip2_text_model"), build)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from mmjax.backbones.dual.dual import DualEncoder, Given, Projected
 from mmjax.backbones.vision.modified_resnet import ModifiedResNet
 from mmjax.errors import UserError
-from mmjax.interop.architecture import Architecture, ArchitectureSpec, Checkpoint, Part
+from mmjax.interop.architecture import Architecture, Checkpoint, Part, Spec
 from mmjax.interop.architectures.dual.dual import picture
 from mmjax.interop.architectures.open_clip import openai as openai_clip
 from mmjax.interop.architectures.open_clip.resnet import resnet_backbone
@@ -141,4 +141,4 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     return Architecture("open_clip", model, rules, shapes, normalise, parts)
 
 
-SPEC = ArchitectureSpec("open_clip", recognises, build)
+SPEC = Spec("open_clip", recognises, build)

@@ -9,14 +9,7 @@ import jax.numpy as jnp
 
 from mmjax.backbones.text.transformer import TextBackbone
 from mmjax.errors import UserError
-from mmjax.interop.architecture import (
-    Architecture,
-    ArchitectureSpec,
-    Checkpoint,
-    Part,
-    has_type,
-    strip,
-)
+from mmjax.interop.architecture import Architecture, Checkpoint, Part, Spec, has_type, strip
 from mmjax.interop.architectures.blocks import repeated
 from mmjax.interop.architectures.settings import settings, transformer_sizes
 from mmjax.interop.architectures.text.heads import with_head
@@ -34,11 +27,7 @@ CONFIG = {
     "layer_norm_eps": 1e-12,
 }
 # What mmjax runs, of options that change the numbers.
-ONLY = {
-    "position_embedding_type": "absolute",
-    "is_decoder": False,
-    "add_cross_attention": False,
-}
+ONLY = {"position_embedding_type": "absolute", "is_decoder": False, "add_cross_attention": False}
 # The words of DistilBERT for the same.
 DISTILLED = {
     "dim": "hidden_size",
@@ -213,5 +202,5 @@ def build_distilled(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     return with_head(distilled(checkpoint, dtype), checkpoint, dtype)
 
 
-SPEC = ArchitectureSpec("bert", has_type("bert"), build)
-DISTILBERT = ArchitectureSpec("distilbert", has_type("distilbert"), build_distilled)
+SPEC = Spec("bert", has_type("bert"), build)
+DISTILBERT = Spec("distilbert", has_type("distilbert"), build_distilled)

@@ -7,7 +7,7 @@ from typing import Any
 
 from mmjax.backbones.text.transformer import TextBackbone
 from mmjax.errors import UserError
-from mmjax.interop.architecture import Architecture, ArchitectureSpec, Checkpoint, has_type
+from mmjax.interop.architecture import Architecture, Checkpoint, Spec, has_type
 from mmjax.interop.architectures.text import bert
 from mmjax.interop.architectures.text.heads import with_head
 from mmjax.interop.weights.layout import Rules
@@ -48,4 +48,4 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     return with_head(encoder(checkpoint, dtype), checkpoint, dtype)
 
 
-SPEC = ArchitectureSpec("roberta", has_type(*TYPES), build)
+SPEC = Spec("roberta", has_type(*TYPES), build)

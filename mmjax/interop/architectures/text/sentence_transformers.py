@@ -6,7 +6,7 @@ from typing import Any
 
 from mmjax.backbones.text.sentence import POOLINGS, Norm, Projection, SentenceBackbone
 from mmjax.errors import UserError
-from mmjax.interop.architecture import Architecture, ArchitectureSpec, Checkpoint
+from mmjax.interop.architecture import Architecture, Checkpoint, Spec
 from mmjax.interop.architectures.text import bert, roberta
 from mmjax.interop.architectures.text.bert import refuse_others
 from mmjax.interop.preprocess.options import refuse_unknown
@@ -187,4 +187,4 @@ def recognises(checkpoint: Checkpoint) -> bool:
     return checkpoint.path.is_dir() and bool(modules(checkpoint.path))
 
 
-SPEC = ArchitectureSpec("sentence_transformers", recognises, build)
+SPEC = Spec("sentence_transformers", recognises, build)

@@ -7,7 +7,7 @@ from typing import Any
 
 from mmjax.backbones.vision.vit import VisionTransformer
 from mmjax.errors import UserError
-from mmjax.interop.architecture import Architecture, ArchitectureSpec, Checkpoint, has_type, strip
+from mmjax.interop.architecture import Architecture, Checkpoint, Spec, has_type, strip
 from mmjax.interop.architectures.blocks import repeated
 from mmjax.interop.architectures.settings import activation, pair, settings
 from mmjax.interop.architectures.vision import vit
@@ -119,4 +119,4 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     return vit.with_classifier("dinov2", checkpoint, backbone, rules, c.num_channels, normalise)
 
 
-SPEC = ArchitectureSpec("dinov2", has_type("dinov2", "dinov2_with_registers"), build)
+SPEC = Spec("dinov2", has_type("dinov2", "dinov2_with_registers"), build)

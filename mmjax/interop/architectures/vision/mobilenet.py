@@ -11,7 +11,7 @@ from typing import Any
 
 from mmjax.backbones.vision.mobilenet import MobileNet
 from mmjax.errors import UserError
-from mmjax.interop.architecture import Architecture, ArchitectureSpec, Checkpoint
+from mmjax.interop.architecture import Architecture, Checkpoint, Spec
 from mmjax.interop.architectures.vision import resnet
 from mmjax.interop.formats.tensors import Weights
 from mmjax.interop.weights.layout import Rules
@@ -143,4 +143,4 @@ def recognises(checkpoint: Checkpoint) -> bool:
     return _torchvision(checkpoint) or _timm(checkpoint)
 
 
-SPEC = ArchitectureSpec("mobilenet", recognises, build)
+SPEC = Spec("mobilenet", recognises, build)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from mmjax.backbones.vision.resnet import ResNet
 from mmjax.encoders.image.pixels import IMAGENET_MEAN, IMAGENET_STD
 from mmjax.errors import UserError
-from mmjax.interop.architecture import Architecture, ArchitectureSpec, Checkpoint, Part, strip
+from mmjax.interop.architecture import Architecture, Checkpoint, Part, Spec, strip
 from mmjax.interop.architectures.blocks import classified
 from mmjax.interop.architectures.settings import settings
 from mmjax.interop.encoding.encoder import images
@@ -206,12 +206,7 @@ def by_names(*needed: str) -> Any:
 
 
 def with_classifier(
-    name: str,
-    backbone: Any,
-    rules: Rules,
-    names: Mapping[str, Any],
-    classifier: str,
-    naming: Any,
+    name: str, backbone: Any, rules: Rules, names: Mapping[str, Any], classifier: str, naming: Any
 ) -> Architecture:
     """The backbone, and its classifier if the file has one; `naming`: to normalised names."""
     encoder = backbone.clone(maps=False)
@@ -267,4 +262,4 @@ def recognises(checkpoint: Checkpoint) -> bool:
     return checkpoint.config.get("model_type") == "resnet" or _torchvision(checkpoint)
 
 
-SPEC = ArchitectureSpec("resnet", recognises, build)
+SPEC = Spec("resnet", recognises, build)

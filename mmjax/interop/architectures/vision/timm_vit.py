@@ -11,19 +11,11 @@ from typing import Any
 from mmjax.backbones.stack import check_heads
 from mmjax.backbones.vision.vit import VisionTransformer
 from mmjax.errors import UserError
-from mmjax.interop.architecture import Architecture, ArchitectureSpec, Checkpoint, Part
+from mmjax.interop.architecture import Architecture, Checkpoint, Part, Spec
 from mmjax.interop.architectures.blocks import classified, repeated
 from mmjax.interop.architectures.dual.dual import picture
 from mmjax.interop.architectures.vision import timm_names
-from mmjax.interop.weights.layout import (
-    Rules,
-    dense,
-    norm,
-    patches,
-    reshaped,
-    same,
-    side_by_side,
-)
+from mmjax.interop.weights.layout import Rules, dense, norm, patches, reshaped, same, side_by_side
 
 # By the pooling's name and whether a norm follows it.
 POOLINGS = {
@@ -209,4 +201,4 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     return Architecture("timm_vit", module, rules, shapes, normalise, parts, inputs)
 
 
-SPEC = ArchitectureSpec("timm_vit", recognises, build)
+SPEC = Spec("timm_vit", recognises, build)

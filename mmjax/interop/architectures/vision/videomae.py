@@ -5,7 +5,7 @@ from typing import Any
 
 from mmjax.backbones.vision.video_mae import VideoMae
 from mmjax.errors import UserError
-from mmjax.interop.architecture import Architecture, ArchitectureSpec, Checkpoint, has_type, strip
+from mmjax.interop.architecture import Architecture, Checkpoint, Spec, has_type, strip
 from mmjax.interop.architectures.blocks import repeated
 from mmjax.interop.architectures.settings import pair, settings, transformer_sizes
 from mmjax.interop.architectures.vision import vit, vivit
@@ -85,4 +85,4 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     return vivit.with_classifier("videomae", backbone, rules, names, normalise, inputs)
 
 
-SPEC = ArchitectureSpec("videomae", has_type("videomae"), build)
+SPEC = Spec("videomae", has_type("videomae"), build)

@@ -7,14 +7,7 @@ from typing import Any
 from mmjax.backbones.stack import check_heads
 from mmjax.backbones.vision.vit import VisionTransformer
 from mmjax.errors import UserError
-from mmjax.interop.architecture import (
-    Architecture,
-    ArchitectureSpec,
-    Checkpoint,
-    Part,
-    has_type,
-    strip,
-)
+from mmjax.interop.architecture import Architecture, Checkpoint, Part, Spec, has_type, strip
 from mmjax.interop.architectures.blocks import classified, repeated
 from mmjax.interop.architectures.dual.dual import picture
 from mmjax.interop.architectures.settings import (
@@ -154,4 +147,4 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     return with_classifier("vit", checkpoint, backbone, rules, c.num_channels, normalise)
 
 
-SPEC = ArchitectureSpec("vit", has_type("vit"), build)
+SPEC = Spec("vit", has_type("vit"), build)

@@ -9,14 +9,7 @@ import jax.numpy as jnp
 
 from mmjax.backbones.vision.vivit import Vivit
 from mmjax.errors import UserError
-from mmjax.interop.architecture import (
-    Architecture,
-    ArchitectureSpec,
-    Checkpoint,
-    Part,
-    has_type,
-    strip,
-)
+from mmjax.interop.architecture import Architecture, Checkpoint, Part, Spec, has_type, strip
 from mmjax.interop.architectures.blocks import classified, repeated
 from mmjax.interop.architectures.settings import activation, pair, settings, transformer_sizes
 from mmjax.interop.architectures.vision import vit
@@ -138,4 +131,4 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     return with_classifier("vivit", backbone, rules, names, normalise, inputs)
 
 
-SPEC = ArchitectureSpec("vivit", has_type("vivit"), build)
+SPEC = Spec("vivit", has_type("vivit"), build)
