@@ -46,6 +46,7 @@ def linear_scores(
     *,
     kinds: Mapping[str, str],
     targets: Mapping[str, Asked],
+    rows: int = ROWS,
 ) -> dict[str, Baselines]:
     """The score of each linear model, by task: of each modality, and of ALL.
 
@@ -56,8 +57,10 @@ def linear_scores(
         train, test: batches; those of training may be without end.
         kinds: of each modality.
         targets: what is asked, by task.
+        rows: of training that are different from each other; later ones are these again.
     """
-    known, asked = _read(train, kinds, targets), _read(test, kinds, targets)
+    known = _read(train, kinds, targets, min(rows, ROWS))
+    asked = _read(test, kinds, targets, ROWS)
     names = (*kinds, ALL) if len(kinds) > 1 else tuple(kinds)
     return {
         task: Baselines(
@@ -72,10 +75,11 @@ def _read(
     batches: Iterable[Mapping[str, np.ndarray]],
     kinds: Mapping[str, str],
     targets: Mapping[str, Asked],
+    most: int,
 ) -> dict[str, np.ndarray]:
-    """Features by modality, and targets with masks, of at most ROWS rows."""
+    """Features by modality, and targets with masks, of the first rows."""
     found: dict[str, list[np.ndarray]] = {}
-    for batch in _some(batches):
+    for batch in _some(batches, most):
         real = np.asarray(batch[MASK])
         for name, kind in kinds.items():
             value, mask = (np.asarray(batch[key]) for key in (name, f"{name}_mask"))
@@ -86,17 +90,19 @@ def _read(
         for target in targets.values():
             for key in (TARGETS + target.name, f"{TARGETS}{target.name}_mask"):
                 found.setdefault(key, []).append(np.asarray(batch[key])[real])
-    joined = {key: np.concatenate(parts)[:ROWS] for key, parts in found.items()}
+    joined = {key: np.concatenate(parts)[:most] for key, parts in found.items()}
     joined[ALL] = np.concatenate([joined[name] for name in kinds], axis=1)
     return joined
 
 
-def _some(batches: Iterable[Mapping[str, np.ndarray]]) -> Iterator[Mapping[str, np.ndarray]]:
+def _some(
+    batches: Iterable[Mapping[str, np.ndarray]], most: int
+) -> Iterator[Mapping[str, np.ndarray]]:
     count = 0
     for batch in batches:
         yield batch
         count += int(np.sum(batch[MASK]))
-        if count >= ROWS:
+        if count >= most:
             return
 
 

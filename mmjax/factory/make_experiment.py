@@ -223,9 +223,10 @@ def experiment(
 
     def baselines() -> dict[str, Baselines]:
         kinds = {name: kind_of(config, name) for name in modalities(config)}
-        train, test = train_data(), eval_data("test")
+        of = {"kinds": kinds, "targets": asked_of(questions)}
+        train, rows = train_data(), known.size(splits["train"])[1]
         try:
-            return linear_scores(train, test, kinds=kinds, targets=asked_of(questions))
+            return linear_scores(train, eval_data("test"), rows=rows, **of)
         finally:
             train.close()
 

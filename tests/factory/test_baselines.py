@@ -87,6 +87,28 @@ def test_the_penalty_is_about_the_best(features, noise, monkeypatch):
     assert max(alone) > 1.2 * min(alone)
 
 
+def test_the_rows_that_choose_the_penalty_are_not_those_of_an_earlier_epoch(monkeypatch):
+    """With more features than rows the weakest penalty fits what was seen."""
+
+    def rows(seed, epochs=1):
+        rng = np.random.default_rng(seed)
+        x, y = rng.normal(size=(BATCH, 100)).astype(np.float32), rng.normal(size=BATCH)
+        for _ in range(epochs):
+            yield {
+                "a": x,
+                "a_mask": np.ones(x.shape, bool),
+                "_mask": np.ones(BATCH, bool),
+                "targets/y": y,
+                "targets/y_mask": np.ones(BATCH, bool),
+            }
+
+    monkeypatch.setattr(baselines, "PENALTIES", (1.0, 1e6))
+    of = {"kinds": {"a": "vector"}, "targets": {"task": Asked("y", NUMBER)}}
+    once = linear_scores(rows(0), rows(1), **of)
+    assert linear_scores(rows(0, 6), rows(1), rows=BATCH, **of) == once
+    assert linear_scores(rows(0, 6), rows(1), **of) != once
+
+
 def test_one_class_and_few_rows_are_no_error():
     assert scores(lambda *_: np.zeros(BATCH, int), CATEGORY)[1]["a"] == 1.0
     _, found = scores(lambda a, _: a[:, 0] > 0, CATEGORY, labelled=0.06, count=BATCH)
