@@ -8,11 +8,11 @@ run at a time, each with fusions or tasks of its own.
 
 import argparse
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from experiments.training import names, train
 from mmjax import cli, factory
 from mmjax.models.decision import COMBINATIONS
 
@@ -63,11 +63,6 @@ def configure(task: str, fusion: str, seed: int) -> Any:
     return factory.checked(config)
 
 
-def names(text: str) -> list[str]:
-    """The words between commas."""
-    return [word for word in text.split(",") if word]
-
-
 def main() -> None:
     """Runs them all, one after the other."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -78,9 +73,6 @@ def main() -> None:
     arguments = parser.parse_args()
     cli.prepare_devices()
 
-    from rich.console import Console
-
-    from mmjax.train import run
     from mmjax.train.host.signals import Interrupts
     from mmjax.train.reporting.writers import read_metrics
 
@@ -92,13 +84,8 @@ def main() -> None:
                     if (directory / "confusion.png").exists():
                         continue
                     config = configure(task, fusion, int(seed))
-                    cli.use_compilation_cache(config.compilation_cache)
-                    begun = time.monotonic()
-                    path, experiment = factory.experiment(config, str(directory))
-                    with (path / "log.txt").open("w") as log:
-                        run.train(experiment, path, Console(file=log, width=100), interrupts)
+                    path, _, seconds = train(config, directory, interrupts)
                     accuracy = read_metrics(path)[-1]["test/accuracy/complete"]
-                    seconds = time.monotonic() - begun
                     print(f"{task} {fusion} {seed}: {accuracy:.4f}, {seconds:.0f} s", flush=True)
 
 

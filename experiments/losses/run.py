@@ -8,13 +8,13 @@ the stamps are, if they are not where configs/align.py looks for them.
 
 import argparse
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
+from experiments.training import names, train
 from mmjax import cli, factory
 
 CONFIG = Path(__file__).parents[2] / "configs" / "align.py"
@@ -76,11 +76,6 @@ def configure(loss: str, seed: int, stamps: str = "") -> ConfigDict:
     return factory.checked(config)
 
 
-def names(text: str) -> list[str]:
-    """The words between commas."""
-    return [word for word in text.split(",") if word]
-
-
 def main() -> None:
     """Runs them all, one after the other."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -91,9 +86,6 @@ def main() -> None:
     arguments = parser.parse_args()
     cli.prepare_devices()
 
-    from rich.console import Console
-
-    from mmjax.train import run
     from mmjax.train.host.signals import Interrupts
     from mmjax.train.reporting.writers import read_metrics
 
@@ -104,13 +96,8 @@ def main() -> None:
                 if (directory / "curves.png").exists():
                     continue
                 config = configure(loss, int(seed), arguments.stamps)
-                cli.use_compilation_cache(config.compilation_cache)
-                begun = time.monotonic()
-                path, experiment = factory.experiment(config, str(directory))
-                with (path / "log.txt").open("w") as log:
-                    run.train(experiment, path, Console(file=log, width=100), interrupts)
+                path, _, seconds = train(config, directory, interrupts)
                 found = read_metrics(path)[-1]["test/recall_at_10"]
-                seconds = time.monotonic() - begun
                 print(f"{loss} {seed}: recall@10 {found:.3f}, {seconds:.0f} s", flush=True)
 
 

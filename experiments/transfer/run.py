@@ -9,7 +9,6 @@ that is finished is not repeated: an interrupted study goes on where it stopped.
 import argparse
 import json
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from experiments.training import names, train
 from mmjax import cli, factory, interop, pretrained
 
 CONFIG = Path(__file__).parents[2] / "configs" / "align.py"
@@ -120,11 +120,6 @@ def configure(way: str, seed: int, weights: Path, stamps: str = "") -> ConfigDic
     return factory.checked(config)
 
 
-def names(text: str) -> list[str]:
-    """The words between commas."""
-    return [word for word in text.split(",") if word]
-
-
 def main() -> None:
     """Runs them all, one after the other."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -136,9 +131,6 @@ def main() -> None:
     arguments = parser.parse_args()
     cli.prepare_devices()
 
-    from rich.console import Console
-
-    from mmjax.train import run
     from mmjax.train.host.signals import Interrupts
     from mmjax.train.reporting.writers import read_metrics
 
@@ -149,12 +141,7 @@ def main() -> None:
                 if (directory / RESULT).exists():
                     continue
                 config = configure(way, int(seed), arguments.weights, arguments.stamps)
-                cli.use_compilation_cache(config.compilation_cache)
-                begun = time.monotonic()
-                path, experiment = factory.experiment(config, str(directory))
-                with (path / "log.txt").open("w") as log:
-                    run.train(experiment, path, Console(file=log, width=100), interrupts)
-                seconds = time.monotonic() - begun
+                path, experiment, seconds = train(config, directory, interrupts)
                 params = jax.eval_shape(
                     lambda e=experiment: e.model.init(jax.random.PRNGKey(0), dict(e.example))
                 )["params"]

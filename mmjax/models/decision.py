@@ -21,10 +21,7 @@ class WeightedAverage(nn.Module):
 
     @nn.compact
     def __call__(
-        self,
-        names: Sequence[str],
-        logits: Float[Array, "B M C"],
-        present: Bool[Array, "B M"],
+        self, names: Sequence[str], logits: Float[Array, "B M C"], present: Bool[Array, "B M"]
     ) -> Float[Array, "B C"]:
         """Logits [B M C] in the order of the names, and which are present -> logits [B C]."""
         zeros = nn.initializers.zeros
@@ -42,10 +39,7 @@ class Stacking(nn.Module):
 
     @nn.compact
     def __call__(
-        self,
-        names: Sequence[str],
-        logits: Float[Array, "B M C"],
-        present: Bool[Array, "B M"],
+        self, names: Sequence[str], logits: Float[Array, "B M C"], present: Bool[Array, "B M"]
     ) -> Float[Array, "B C"]:
         """Logits [B M C] in the order of the names, and which are present -> logits [B C]."""
         log_p = combine.log_probabilities(logits, present)

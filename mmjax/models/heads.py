@@ -1,5 +1,6 @@
 """Heads: from what a fusion or an encoder returns to the outputs of one task."""
 
+import dataclasses
 from typing import Any
 
 import flax.linen as nn
@@ -7,28 +8,36 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mmjax.nn.layers.dense import Dense
-from mmjax.nn.layers.options import activation, initialiser
+from mmjax.nn.layers.options import activation, initialiser, shared
 from mmjax.types import Fused
 
 
-class ClassificationHead(nn.Module):
-    """Dense layers over the fused vector -> logits.
+class DenseHead(nn.Module, kw_only=True):
+    """Dense layers over the fused vector.
 
     Attributes:
-        classes: C, number of classes.
         hidden: widths of the hidden layers.
         activation: activation of the hidden layers.
         kernel_init: initialiser of all kernels, a name in `mmjax.nn.layers.options.INITIALISERS`.
         dropout: share dropped of what enters each dense layer.
-        dtype: type of the computation; the logits are float32.
+        dtype: type of the computation; what comes out is float32.
     """
 
-    classes: int
     hidden: tuple[int, ...] = ()
     activation: str = "gelu"
     kernel_init: str = "lecun_normal"
     dropout: float = 0.0
     dtype: Any = jnp.float32
+
+
+class ClassificationHead(DenseHead):
+    """The fused vector -> logits.
+
+    Attributes:
+        classes: C, number of classes.
+    """
+
+    classes: int = dataclasses.field(kw_only=False)
 
     @nn.compact
     def __call__(self, fused: Fused, *, deterministic: bool = True) -> Float[Array, "B C"]:
@@ -44,24 +53,13 @@ class ClassificationHead(nn.Module):
         return logits(x).astype(jnp.float32)
 
 
-class RegressionHead(nn.Module):
-    """Dense layers over the fused vector -> a number.
-
-    Attributes:
-        hidden, activation, kernel_init, dropout, dtype: as of ClassificationHead.
-    """
-
-    hidden: tuple[int, ...] = ()
-    activation: str = "gelu"
-    kernel_init: str = "lecun_normal"
-    dropout: float = 0.0
-    dtype: Any = jnp.float32
+class RegressionHead(DenseHead):
+    """The fused vector -> a number."""
 
     @nn.compact
     def __call__(self, fused: Fused, *, deterministic: bool = True) -> Float[Array, " B"]:
         """Numbers [B], float32; raises UserError for an unknown activation."""
-        options = (self.hidden, self.activation, self.kernel_init, self.dropout, self.dtype)
-        dense = ClassificationHead(1, *options, name="dense")
+        dense = ClassificationHead(1, **shared(self, DenseHead), name="dense")
         return dense(fused, deterministic=deterministic)[:, 0]
 
 
