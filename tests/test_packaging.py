@@ -60,6 +60,22 @@ def names(requirements):
     return {re.match(r"[\w.-]+", line)[0].lower().replace("_", "-") for line in lines if line}
 
 
+EVERY = """
+import importlib, pkgutil
+import mmjax
+for found in pkgutil.walk_packages(mmjax.__path__, "mmjax."):
+    importlib.import_module(found.name)
+from jax._src import xla_bridge
+print(xla_bridge.backends_are_initialized())
+"""
+
+
+def test_no_import_finds_the_devices():
+    """Whoever imports mmjax may still say what devices there are to be."""
+    done = subprocess.run([sys.executable, "-c", EVERY], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "False", done.stderr
+
+
 def test_all_extras_are_what_the_requirements_say():
     extras = PROJECT["optional-dependencies"]
     parts = [part for name in EXTRAS for part in extras[name]]

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 Vector = Float[Array, " n"]
@@ -77,7 +78,7 @@ def least_norm(products: Matrix, linear: Vector) -> Vector:
     return simplex(lambda x: (products @ x + linear, products), len(linear))
 
 
-HALVINGS = 2.0 ** -jnp.arange(24)
+HALVINGS = 2.0 ** -np.arange(24.0, dtype=np.float32)
 
 
 def equal_power(products: Matrix, goals: Vector, power: float) -> Vector:
