@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from mmjax.tasks.task import Task
 from mmjax.train.loop import Schedule
 from mmjax.train.partition import Base
-from mmjax.train.weighting import LossWeighting, Weight
+from mmjax.train.weighting import FeatureLoss, LossWeighting, Weight
 from mmjax.types import Input
 
 
@@ -38,6 +38,7 @@ class Experiment:
     aggregator: of the gradients [tasks ...] of tasks, before the optimizer; None: of their sum.
     modulator: of the gradient, before the optimizer, by what each modality is good for alone.
     alone: the modalities whose losses alone are measured; without a modulator, also learned from.
+    feature_loss: of what encoders put out, beside those of the tasks; not with an aggregator.
     one_by_one: whether these gradients are computed one after the other.
     augment: (key, batch) -> batch, on the device.
     ema_decay: of the moving average of the parameters; 0 keeps none.
@@ -80,3 +81,4 @@ class Experiment:
     one_by_one: bool = False
     modulator: optax.GradientTransformation | None = None
     alone: tuple[str, ...] = ()
+    feature_loss: FeatureLoss | None = None

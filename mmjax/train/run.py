@@ -43,7 +43,8 @@ class Run:
         self.experiment, self.directory, self.console = experiment, directory, console
         self.put = functools.partial(sharding.put_batch, mesh=experiment.mesh)
         init = functools.partial(experiment.model.init, inputs=dict(experiment.example))
-        params = jax.eval_shape(init, jax.random.PRNGKey(0))["params"]
+        variables = jax.eval_shape(init, jax.random.PRNGKey(0))
+        params = variables["params"]
         self.optimizer, self.learning_rate = experiment.make_optimizer(params)
         self.trains, self.base = experiment.trains(params), experiment.base(params)
         if experiment.aggregator is not None:
@@ -53,6 +54,11 @@ class Run:
             self.optimizer = optax.chain(experiment.modulator, self.optimizer)
         learn_alone = experiment.modulator is None
         losses = len(experiment.tasks) + learn_alone * len(experiment.alone)
+        weighs = functools.partial(experiment.weighting.init, losses)
+        if experiment.feature_loss is not None:
+            apply = functools.partial(experiment.model.apply, inputs=dict(experiment.example))
+            outputs = jax.eval_shape(apply, variables)
+            weighs = functools.partial(experiment.feature_loss.init, outputs)
 
         def create() -> TrainState:
             variables = init(jax.random.PRNGKey(experiment.seed))
@@ -63,7 +69,7 @@ class Run:
                 experiment.seed,
                 ema=ema,
                 trains=self.trains,
-                weighting=experiment.weighting.init(losses),
+                weighting=weighs(),
             )
 
         shapes = jax.eval_shape(create)
@@ -87,6 +93,7 @@ class Run:
             one_by_one=experiment.one_by_one,
             alone=experiment.alone,
             learn_alone=learn_alone,
+            feature_loss=experiment.feature_loss,
         )
         self._train_step = jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))
         self._fits = False
