@@ -8,12 +8,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from mmjax.errors import UserError
-from mmjax.nn.layers.masking import NEG_INF
 from mmjax.train.weighting.contract import FeatureLoss
 from mmjax.types import MASK
 
 Prototypes = Float[Array, "C D"]
 PerModality = Float[Array, " M"]
+NO_CLASS = -1e30  # the logit of a class without a prototype: finite, so that no gradient is NaN
 
 
 class PmrState(NamedTuple):
@@ -77,7 +77,7 @@ def pmr(
             there = known & outputs[f"encoder/{name}_mask"]
             old, there_yet = state.prototypes[name], state.seen[name]
             counted = there & there_yet[labels]
-            log_p = jax.nn.log_softmax(jnp.where(there_yet, -distances(features, old), NEG_INF))
+            log_p = jax.nn.log_softmax(jnp.where(there_yet, -distances(features, old), NO_CLASS))
             of_true = jnp.take_along_axis(log_p, labels[:, None], axis=1)[:, 0]
             counts.append(jnp.sum(counted))
             scores.append(_mean(jnp.exp(of_true), counted))
