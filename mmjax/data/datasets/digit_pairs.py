@@ -16,6 +16,7 @@ from mmjax.data.sources.targets import Target
 from mmjax.errors import UserError
 
 NAME = "digit_pairs"
+LOUDNESS = 0.1  # root mean square of each recording without noise
 CLASSES = tuple(map(str, range(10)))
 # The pictures lie in the file sheet after sheet, of about 130 digits that begin in the same order,
 # as each writer filled them in: eight sheets, two and four.
@@ -39,7 +40,8 @@ def digit_pairs(
 
     The splits share no voice, and no sheet of pictures. Of the six voices in alphabetical order
     number `fold` is for the test, the next one for validation, and the others are for training.
-    Classes are uniform. Noise is drawn once for each picture and each recording.
+    Classes are uniform. Recordings are equally loud (a root mean square of 0.1, so that few samples
+    are beyond -1..1). Noise is drawn once for each picture and each recording.
 
     The recordings: git clone https://github.com/Jakobovski/free-spoken-digit-dataset DIR
 
@@ -119,13 +121,14 @@ def _pictures(blur: float, rng: np.random.Generator) -> tuple[np.ndarray, np.nda
 def _sounds(
     pieces: list[np.ndarray], samples: int, snr: float | None, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Recordings [n samples] with noise where they are real, and where they are."""
+    """Recordings [n samples], equally loud, with noise where they are real, and where they are."""
     values = np.zeros((len(pieces), samples), np.float32)
     for row, piece in zip(values, pieces, strict=True):
         row[: len(piece)] = piece[:samples]
     real = np.arange(samples) < np.array([len(piece) for piece in pieces])[:, None]
+    power = (values**2).sum(axis=1, keepdims=True) / real.sum(axis=1, keepdims=True)
+    values *= LOUDNESS / np.sqrt(power.clip(1e-12))
     if snr is not None:
-        power = (values**2).sum(axis=1, keepdims=True) / real.sum(axis=1, keepdims=True)
-        deviation = np.sqrt(power * 10 ** (-snr / 10))
-        values += real * deviation * rng.normal(size=values.shape).astype(np.float32)
+        noise = rng.normal(size=values.shape).astype(np.float32)
+        values += real * LOUDNESS * np.float32(10 ** (-snr / 20)) * noise
     return values, real
