@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 MODALITIES = ("audio", "image")
-NOISES: Mapping[str, float | None] = {"clean": None, "0 dB": 0.0, "-10 dB": -10.0}
+NOISES: Mapping[str, float | None] = {"clean": None, "10 dB": 10.0, "0 dB": 0.0}
 SEEDS = (0, 1, 2)
-STEPS, EVALUATIONS = 240, 6
+STEPS, EVALUATIONS = 200, 5
 RATES = (1e-3, 3e-3, 1e-2)
 WIDTH = 64
 BLUR = 0.3  # noise of the pictures, so that neither modality is perfect alone
@@ -26,13 +26,14 @@ def recipe(noise: str, seed: int, rate: float, steps: int = STEPS) -> ConfigDict
     config.modalities, config.width = MODALITIES, WIDTH
     config.data = ConfigDict({"name": "digit_pairs", "batch_size": 64})
     config.data.options = ConfigDict({"fold": fold(seed), "snr": NOISES[noise], "blur": BLUR})
+    config.data.options.update({"train": 2000, "validation": 500, "test": 1000})
     config.data.shapes = ConfigDict({"audio": (4800,), "image": (8, 8, 3)})
     config.encoders = ConfigDict()
     config.encoders.image = ConfigDict({"name": "cnn", "channels": (16, 32), "output": "flatten"})
     config.encoders.audio = ConfigDict(
         {
             "name": "autoencoder",  # its encoder: three convolutions over a log-mel spectrogram
-            "channels": (64, 64, 64),
+            "channels": (32, 32, 32),
             "convention": "whisper",
             "mel_bins": 40,
             "dropout": 0.2,

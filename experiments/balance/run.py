@@ -4,16 +4,17 @@ python experiments/balance/run.py RUNS [--noises=NAME,…] [--seeds=0,1,2] [--ro
 
 Each run is one line of RUNS/results.jsonl, and what is there is not repeated: an interrupted study
 goes on where it stopped. First come the models of one modality and plain joint training at three
-learning rates; the best on validation, over all seeds, is that of the rest.
+learning rates; the best on validation, over all noises and seeds, is that of the rest.
 """
 
 import argparse
 import functools
+import itertools
 import json
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +56,10 @@ class Results:
         """The lines that say this."""
         return [x for x in self.lines if all(x[key] == value for key, value in wanted.items())]
 
-    def rate(self, row: str, noise: str) -> float:
-        """The learning rate of the best validation accuracy, on average over seeds."""
+    def rate(self, row: str) -> float:
+        """The learning rate of the best validation accuracy, on average over noises and seeds."""
         mean = {
-            rate: np.mean([x["validation"] for x in self.of(row=row, noise=noise, rate=rate)])
-            for rate in RATES
+            rate: np.mean([x["validation"] for x in self.of(row=row, rate=rate)]) for rate in RATES
         }
         return max(mean, key=mean.get)
 
@@ -134,7 +134,7 @@ def blending_weights(results: Results, noise: str, seed: int) -> dict[float, tup
     where = {"noise": noise, "seed": seed}
     found = []
     for row in ("plain", *MODALITIES):
-        (line,) = results.of(row=row, rate=results.rate(row, noise), **where)
+        (line,) = results.of(row=row, rate=results.rate(row), **where)
         found.append({float(span): pair for span, pair in line["losses"].items()})
     weights = {}
     for span in SPANS:
@@ -173,7 +173,11 @@ def first(results: Results, work: Path, noise: str, seed: int) -> None:
 
 def place(runs: Path, key: Mapping[str, Any]) -> Path:
     """Where a model of one modality is kept."""
-    return runs / "alone" / "{noise}-{seed}-{row}-{rate}".format(**key).replace(" ", "")
+    return (
+        runs
+        / "alone"
+        / "{noise}-{seed}-{row}-{rate}".format(**key).replace(" ", "").replace(",", "-")
+    )
 
 
 def say(directory: Path, run: Run, variables: Any) -> None:
@@ -183,24 +187,49 @@ def say(directory: Path, run: Run, variables: Any) -> None:
     np.savez_compressed(directory / "said.npz", **said, **truth)
 
 
+def fuse(results: Results, key: Line, places: Iterable[str]) -> None:
+    """The mean of the log-probabilities of models of one modality each."""
+    key = key | {"strength": None, "rate": None}
+    if results.of(**key):
+        return
+    said = [np.load(Path(path) / "said.npz") for path in places]
+    right = {
+        split: sum(x[split] for x in said).argmax(axis=1) == said[0][f"{split} labels"]
+        for split in ("validation", "test")
+    }
+    found = {split: float(rows.mean()) for split, rows in right.items()}
+    results.add(key | found | {"losses": {}, "seconds": 0.0})
+
+
+def longest(results: Results, noise: str, seed: int) -> None:
+    """Each modality alone for as long as the longest joint training, and their late fusion."""
+    where, last = {"noise": noise, "seed": seed}, list(LONGER)[-1]
+    places = []
+    for name in MODALITIES:
+        rate = results.rate(name)
+        key: Line = where | {"row": f"{name}, {last}", "rate": rate, "strength": None}
+        places.append(place(results.runs, key))
+        if results.of(**key):
+            continue
+        config = recipe(noise, seed, rate, STEPS * LONGER[last])
+        config.modalities = (name,)
+        found, state, run = train(config, splits(noise, seed), places[-1], spans=False)
+        say(places[-1], run, state.eval_variables)
+        results.add(key | found)
+        print(json.dumps(results.lines[-1]), flush=True)
+    fuse(results, where | {"row": f"late fusion, {last}"}, map(str, places))
+
+
 def rest(results: Results, work: Path, noise: str, seed: int, rows: list[str]) -> None:
     """What needs the chosen learning rates: longer training, late fusion and all methods."""
     where = {"noise": noise, "seed": seed}
     teachers = {
-        name: str(place(results.runs, where | {"row": name, "rate": results.rate(name, noise)}))
+        name: str(place(results.runs, where | {"row": name, "rate": results.rate(name)}))
         for name in MODALITIES
     }
-    key: Line = where | {"row": "late fusion", "strength": None, "rate": None}
-    if "late fusion" in rows and not results.of(**key):
-        said = [np.load(Path(path) / "said.npz") for path in teachers.values()]
-        score = {
-            split: float(
-                np.mean(sum(x[split] for x in said).argmax(axis=1) == said[0][f"{split} labels"])
-            )
-            for split in ("validation", "test")
-        }
-        results.add(key | score | {"losses": {}, "seconds": 0.0})
-    rate = results.rate("plain", noise)
+    if "late fusion" in rows:
+        fuse(results, where | {"row": "late fusion"}, teachers.values())
+    rate = results.rate("plain")
     known = Known(teachers, blending_weights(results, noise, seed))
     for row, strength in wanted(rows):
         key = where | {"row": row, "strength": strength, "rate": rate}
@@ -229,11 +258,12 @@ def main() -> None:
     arguments = parser.parse_args()
     results, work = Results(arguments.runs), arguments.runs / "work"
     seeds = list(map(int, arguments.seeds))
-    for noise in arguments.noises:
-        for seed in seeds:
-            first(results, work, noise, seed)
-        for seed in seeds:
-            rest(results, work, noise, seed, arguments.rows)
+    for noise, seed in itertools.product(arguments.noises, seeds):
+        first(results, work, noise, seed)
+    for noise, seed in itertools.product(arguments.noises, seeds):
+        rest(results, work, noise, seed, arguments.rows)
+    for noise, seed in itertools.product(arguments.noises, seeds):
+        longest(results, noise, seed)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,16 @@ from methods import METHODS, MODALITIES, NOISES
 from run import LONGER, Line, Results
 from scipy.stats import ttest_rel
 
-BASES = ("image", "audio", "late fusion", "plain", *LONGER)
+LAST = list(LONGER)[-1]
+ALONE = (
+    "image",
+    "audio",
+    "late fusion",
+    *(f"{x}, {LAST}" for x in ("image", "audio", "late fusion")),
+)
+BASES = (*ALONE, "plain", *LONGER)
 NAMES = {"image": "image alone", "audio": "audio alone", "plain": "plain joint training"}
+NAMES |= {f"{x}, {LAST}": f"{x} alone, {LAST}" for x in MODALITIES}
 
 
 def seeds_of(results: Results) -> list[int]:
@@ -26,7 +34,8 @@ def seeds_of(results: Results) -> list[int]:
 
 
 def chosen(results: Results, row: str, noise: str, seeds: list[int]) -> tuple[Any, list[Line]]:
-    """The strength, or the learning rate, that is the best on validation, and its lines by seed."""
+    """The strength that is the best on validation at this noise, or the learning rate that is over
+    all noises, and the lines by seed."""
     by_option: dict[Any, list[Line]] = {}
     for line in results.of(row=row, noise=noise):
         option = line["strength"] if row in METHODS else line["rate"]
@@ -36,6 +45,7 @@ def chosen(results: Results, row: str, noise: str, seeds: list[int]) -> tuple[An
         for option, lines in by_option.items()
     }
     best = max(found, key=lambda option: mean(found[option], "validation"))
+    best = results.rate(row) if row in (*MODALITIES, "plain") else best
     return best, found[best]
 
 
@@ -126,7 +136,7 @@ def draw(results: Results, seeds: list[int], path: Path) -> None:
     for axes, noise in zip(panels, NOISES, strict=True):
         for place, row in enumerate(rows):
             _, lines = chosen(results, row, noise, seeds)
-            color = "tab:grey" if row in BASES[:3] else "tab:blue" if row in BASES else "tab:orange"
+            color = "tab:grey" if row in ALONE else "tab:blue" if row in BASES else "tab:orange"
             axes.plot(100 * tests(lines), [place] * len(lines), "o", color=color, alpha=0.4, ms=4)
             axes.plot(100 * tests(lines).mean(), place, "|", color=color, ms=14, mew=3)
             if row == "plain":
