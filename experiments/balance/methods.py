@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 
 MODALITIES = ("audio", "image")
 NOISES: Mapping[str, float | None] = {"clean": None, "10 dB": 10.0, "0 dB": 0.0}
+TUNED_AT = "10 dB"  # where learning rates are chosen
 SEEDS = (0, 1, 2)
 STEPS, EVALUATIONS = 200, 5
 RATES = (1e-3, 3e-3, 1e-2)

@@ -34,8 +34,8 @@ def seeds_of(results: Results) -> list[int]:
 
 
 def chosen(results: Results, row: str, noise: str, seeds: list[int]) -> tuple[Any, list[Line]]:
-    """The strength that is the best on validation at this noise, or the learning rate that is over
-    all noises, and the lines by seed."""
+    """The strength that is the best on validation at this noise, or the learning rate that was
+    chosen for all, and the lines by seed."""
     by_option: dict[Any, list[Line]] = {}
     for line in results.of(row=row, noise=noise):
         option = line["strength"] if row in METHODS else line["rate"]
@@ -44,8 +44,9 @@ def chosen(results: Results, row: str, noise: str, seeds: list[int]) -> tuple[An
         option: sorted((x for x in lines if x["seed"] in seeds), key=lambda x: x["seed"])
         for option, lines in by_option.items()
     }
+    tuned = row in (*MODALITIES, "plain")
     best = max(found, key=lambda option: mean(found[option], "validation"))
-    best = results.rate(row) if row in (*MODALITIES, "plain") else best
+    best = results.rate(row) if tuned else best
     return best, found[best]
 
 
