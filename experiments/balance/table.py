@@ -24,13 +24,16 @@ NAMES = {"image": "image alone", "audio": "audio alone", "plain": "plain joint t
 NAMES |= {f"{x}, {LAST}": f"{x} alone, {LAST}" for x in MODALITIES}
 
 
-def seeds_of(results: Results) -> list[int]:
-    """The seeds that all noises have all rows of."""
+def complete(results: Results) -> tuple[list[int], list[str]]:
+    """The seeds, and the rows that all of them have at all noises."""
     seeds = sorted({line["seed"] for line in results.lines})
-    rows = {line["row"] for line in results.lines}
-    return [
-        s for s in seeds if all(results.of(seed=s, noise=n, row=r) for n in NOISES for r in rows)
+    places = [(noise, seed) for noise in NOISES for seed in seeds]
+    rows = [
+        row
+        for row in (*BASES, *METHODS)
+        if all(results.of(row=row, noise=noise, seed=seed) for noise, seed in places)
     ]
+    return seeds, rows
 
 
 def chosen(results: Results, row: str, noise: str, seeds: list[int]) -> tuple[Any, list[Line]]:
@@ -66,18 +69,15 @@ def tests(lines: list[Line]) -> np.ndarray:
     return np.array([line["test"] for line in lines])
 
 
-def table(results: Results, seeds: list[int]) -> str:
+def table(results: Results, seeds: list[int], rows: list[str]) -> str:
     """A row for each way to train, columns by noise, and paired differences over all."""
-    picked = {
-        row: {noise: chosen(results, row, noise, seeds) for noise in NOISES}
-        for row in (*BASES, *METHODS)
-    }
+    picked = {row: {noise: chosen(results, row, noise, seeds) for noise in NOISES} for row in rows}
     scores = {
         row: np.concatenate([tests(lines) for _, lines in of.values()])
         for row, of in picked.items()
     }
-    heads = [f"{noise}" for noise in NOISES]
-    head = ["way to train", *heads, "less plain", "p", "less four times as long", "p", "chosen"]
+    head = ["way to train", *NOISES, "less plain", "p", "higher"]
+    head += ["less four times as long", "p", "higher", "chosen"]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for row, of in picked.items():
         cells = [NAMES.get(row, row if row in BASES else f"`{row}`")]
@@ -85,7 +85,9 @@ def table(results: Results, seeds: list[int]) -> str:
         for other in ("plain", "four times as long"):
             gaps = scores[row] - scores[other]
             same = row == other or not gaps.any()
-            cells += ["", ""] if same else [spread(gaps), probability(scores[row], scores[other])]
+            p = probability(scores[row], scores[other])
+            higher = f"{np.sum(gaps > 0)} of {len(gaps)}"
+            cells += [""] * 3 if same else [spread(gaps), p, higher]
         cells.append(", ".join(option(results, row, noise, x, seeds) for noise, x in of.items()))
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -106,9 +108,9 @@ def option(results: Results, row: str, noise: str, found: Any, seeds: list[int])
     return f"{best:g}" + "*" * worse
 
 
-def shares(results: Results, seeds: list[int]) -> str:
+def shares(results: Results, seeds: list[int], rows: list[str]) -> str:
     """What each modality is good for alone, of joint models as they are, and what a run takes."""
-    rows = ("plain", *LONGER, *METHODS)
+    rows = [row for row in rows if row not in ALONE]
     head = ["way to train"]
     head += [f"{name}, {noise}" for noise in NOISES for name in MODALITIES] + ["seconds"]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
@@ -122,14 +124,13 @@ def shares(results: Results, seeds: list[int]) -> str:
     return "\n".join(lines)
 
 
-def draw(results: Results, seeds: list[int], path: Path) -> None:
+def draw(results: Results, seeds: list[int], rows: list[str], path: Path) -> None:
     """A dot for each seed and a bar at their mean, a panel for each noise."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    rows = (*BASES, *METHODS)
     size = (4 * len(NOISES), 0.32 * len(rows) + 1.2)
     figure, panels = pyplot.subplots(
         1, len(NOISES), figsize=size, sharey=True, layout="constrained"
@@ -156,10 +157,10 @@ def main() -> None:
     parser.add_argument("--picture", type=Path)
     arguments = parser.parse_args()
     results = Results(arguments.runs)
-    seeds = seeds_of(results)
-    print(f"seeds {seeds}\n\n{table(results, seeds)}\n\n{shares(results, seeds)}")
+    seeds, rows = complete(results)
+    print(f"seeds {seeds}\n\n{table(results, seeds, rows)}\n\n{shares(results, seeds, rows)}")
     if arguments.picture:
-        draw(results, seeds, arguments.picture)
+        draw(results, seeds, rows, arguments.picture)
 
 
 if __name__ == "__main__":
