@@ -95,7 +95,8 @@ def table(results: Results, seeds: list[int], rows: list[str]) -> str:
 
 def probability(a: np.ndarray, b: np.ndarray) -> str:
     """Of a difference as large by chance, by a paired t-test."""
-    return f"{ttest_rel(a, b).pvalue:.3f}"
+    p = ttest_rel(a, b).pvalue
+    return f"{p:.3f}" if p >= 0.001 else "below 0.001"
 
 
 def option(results: Results, row: str, noise: str, found: Any, seeds: list[int]) -> str:
