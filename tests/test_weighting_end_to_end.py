@@ -17,6 +17,7 @@ SPECS = {
     "db_mtl": {"name": "db_mtl"},
     "famo": {"name": "famo"},
     "gradvac": {"name": "gradvac"},
+    "pmr": {"name": "pmr", "mu": 0.5},
     "uncertainty": {"name": "uncertainty"},
 }
 
@@ -41,7 +42,8 @@ def test_a_run_goes_on_bit_for_bit(name, tmp_path):
     restart.start(config, parts, stop=5)
     restart.start(config, parts)
     state = restart.assert_same_checkpoint(whole, parts, 8)
-    kept = state["weighting"] if name in factory.LOSS_WEIGHTINGS else state["opt_state"][0]
+    own = (*factory.LOSS_WEIGHTINGS, *factory.FEATURE_LOSSES)
+    kept = state["weighting"] if name in own else state["opt_state"][0]
     assert any(np.asarray(x).any() for x in jax.tree.leaves(kept))
 
 
@@ -74,7 +76,7 @@ def test_the_loss_of_each_modality_alone_is_that_of_the_model_given_no_other(nam
     assert all(x > 0 for x in jax.tree.leaves(moved))
 
 
-@pytest.mark.parametrize("name", ["mgda", "upgrad", "nash_mtl"])
+@pytest.mark.parametrize("name", ["mgda", "upgrad", "nash_mtl", "pmr"])
 def test_eight_devices_are_as_one(name, tmp_path):
     @functools.cache
     def losses(**mesh):

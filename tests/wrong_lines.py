@@ -39,6 +39,7 @@ VALUES = {
     "decision": ("avrage", "3"),
     "mixup": NO_NUMBER,
     "modality_dropout": (*NO_NUMBER, "1", "1.5"),
+    "teachers": ("3", "x", "{'z': 'runs/z'}", "{'a': 3}", "{'a': '/nothing/there'}"),
     "head": (*PART, "{'hidden': 16}", "{'classes': 3}", "{'dropout': 1.0}", "{'droput': 0.1}"),
     "model": ("{'name': 'pretrained', 'path': 'nowhere'}", "{'path': 3}", "3"),
     "alignment": ("{'embedding': 8}",),

@@ -31,7 +31,13 @@ from mmjax.factory.tables.names import (
     options_of,
 )
 from mmjax.factory.tables.tasks import TASKS
-from mmjax.factory.tables.weightings import AGGREGATORS, LOSS_WEIGHTINGS, MODULATORS, WEIGHTINGS
+from mmjax.factory.tables.weightings import (
+    AGGREGATORS,
+    FEATURE_LOSSES,
+    LOSS_WEIGHTINGS,
+    MODULATORS,
+    WEIGHTINGS,
+)
 from mmjax.factory.tuning import TUNINGS, model, trains
 
 __all__ = [
@@ -41,6 +47,7 @@ __all__ = [
     "DATASETS",
     "DTYPES",
     "ENCODERS",
+    "FEATURE_LOSSES",
     "FUSIONS",
     "KINDS",
     "LOSSES",

@@ -151,7 +151,7 @@ def experiment(
     c = config.data
     tasks(config)  # what it names is checked before any data are prepared
     parallel.check(config)
-    among = task_weights(config)
+    task_weights(config)
     rows = leading_sizes(config)
     mesh = sharding.make_mesh(**config.mesh, rows=rows)
     path = Path(directory).expanduser().absolute()
@@ -176,7 +176,7 @@ def experiment(
     slices = train.slices
     scales = feature_scales(config, path, train)
     made = Made(encode, scales, make_readers(config, encode, scales, kept))
-    built_tasks = tasks(config, questions)
+    built_tasks, among = tasks(config, questions), task_weights(config, questions)
     make = functools.partial(model, config, checkpoints=kept)
     classes = {name: len(words) for name, words in questions.vocabularies.items()}
     built_model = make(classes=classes, vocabulary_size=vocabulary_size)
@@ -247,6 +247,7 @@ def experiment(
         one_by_one=among.one_by_one,
         modulator=among.modulator,
         alone=among.alone,
+        feature_loss=among.feature_loss,
         augment=make_augment(config),
         ema_decay=config.optimizer.ema,
         seed=config.seed,

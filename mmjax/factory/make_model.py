@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from mmjax.errors import UserError
 from mmjax.factory.checkpoints import joint, pretrained
 from mmjax.factory.config.asked import asked
+from mmjax.factory.config.typed import typed
 from mmjax.factory.tables.encoders import ENCODERS
 from mmjax.factory.tables.fusions import FUSIONS
 from mmjax.factory.tables.kinds import KINDS
@@ -29,6 +30,7 @@ from mmjax.models.matching import Matcher
 from mmjax.models.transcriber import Transcriber
 from mmjax.types import Input
 
+TEACHERS = "config.teachers"
 # Fusions whose tokens are those of one modality, in their order, and the option that names it.
 ORDERED = {"cross_attention": "query", "film": "target"}
 
@@ -50,6 +52,22 @@ def modalities(config: ConfigDict) -> tuple[str, ...]:
         if name not in whole:
             lookup(dict.fromkeys(config.encoders), name, "config.modalities")
     return names
+
+
+def teachers(config: ConfigDict) -> dict[str, str]:
+    """The workdirs of config.teachers, by modality; each must be one of the config's.
+
+    Raises:
+        UserError: one that is not, or whose encoder is part of config.model, or what is no table.
+    """
+    found = config.get("teachers") or {}
+    if not isinstance(found, Mapping | ConfigDict):
+        raise UserError(f"{TEACHERS}={found!r}: give a table of workdirs by modality")
+    known = dict.fromkeys(name for name in config.modalities if name in config.encoders)
+    for name, path in found.items():
+        lookup(known, name, TEACHERS)
+        typed(path, str, f"{TEACHERS}.{name}")
+    return dict(found)
 
 
 def kind_of(config: ConfigDict, name: str) -> str:
@@ -83,16 +101,17 @@ def model(
     if len(encoders) < len(names):
         check_number("config", "width", config.width, None)
         given["width"] = config.width
-    for name in (name for name in names if name not in encoders):
+
+    def encoder(name: str) -> Any:
         spec, where, kind = config.encoders[name], f"config.encoders.{name}", kind_of(config, name)
         table = lookup(ENCODERS, kind, f"{where}.kind")
         rate = sample_rate(config, name)
         if name in given_weights:
-            made = pretrained.encoder(given_weights[name], spec, kind, where, **given, rate=rate)
-        else:
-            options = given | {"vocabulary_size": vocabulary_size, "sample_rate": rate}
-            made = construct(table, spec, where, **options)
-        encoders[name] = made
+            return pretrained.encoder(given_weights[name], spec, kind, where, **given, rate=rate)
+        options = given | {"vocabulary_size": vocabulary_size, "sample_rate": rate}
+        return construct(table, spec, where, **options)
+
+    encoders |= {name: encoder(name) for name in names if name not in encoders}
     counts = classes if isinstance(classes, Mapping) else dict.fromkeys(tasks, classes)
 
     def head(name: str) -> Any:
@@ -102,7 +121,9 @@ def model(
         return construct(table, spec, f"{task.where}.head", classes=counts[name], dtype=dtype)
 
     kind = next(iter(tasks.values())).type.model
-    return MODELS[kind](config, encoders, given, tuple(tasks), head, whole)
+    made = MODELS[kind](config, encoders, given, tuple(tasks), head, whole)
+    taught = {name: encoder(name) for name in teachers(config)}
+    return made.clone(teachers=taught) if taught else made
 
 
 def fused(

@@ -72,7 +72,8 @@ def check_pattern(pattern: str, where: str) -> None:
 
 def frozen(config: ConfigDict) -> tuple[str, ...]:
     """Regular expressions on paths of parameters that do not train, whatever the tuning."""
-    return (*config.optimizer.freeze, *pretrained.frozen(config), *joint.frozen(config))
+    taught = (f"^teachers_{name}/" for name in make_model.teachers(config))
+    return (*config.optimizer.freeze, *taught, *pretrained.frozen(config), *joint.frozen(config))
 
 
 def model(config: ConfigDict, **given: Any) -> nn.Module:

@@ -1,5 +1,6 @@
 """The model of tasks that answer about everything an example has: encoders -> fusion -> heads."""
 
+import dataclasses
 from collections.abc import Mapping
 
 import flax.linen as nn
@@ -48,15 +49,19 @@ def encode(
     return tokens
 
 
-def encoder_outputs(tokens: Mapping[str, Tokens]) -> dict[str, Array]:
+def encoder_outputs(tokens: Mapping[str, Tokens], whose: str = "encoder") -> dict[str, Array]:
     """What losses between encoders read: "encoder/NAME" [B D] and "encoder/NAME_mask" [B].
 
     The mean of the real tokens (zeros if there is none), and whether there is one.
+
+    Args:
+        tokens: by modality.
+        whose: what names begin with.
     """
     outputs = {}
     for name in tokens:
-        mean, outputs[f"encoder/{name}_mask"] = pool_tokens(tokens[name])
-        outputs[f"encoder/{name}"] = mean.astype(jnp.float32)
+        mean, outputs[f"{whose}/{name}_mask"] = pool_tokens(tokens[name])
+        outputs[f"{whose}/{name}"] = mean.astype(jnp.float32)
     return outputs
 
 
@@ -73,6 +78,8 @@ class FusedModel(nn.Module):
         mixup: alpha of the mixup of fused vectors in training (see nn.mixup); 0 mixes nothing.
         modality_dropout: the share of modalities that the fusion does not see in training, never
             all of an example (see nn.modality_dropout).
+        teachers: other encoders of some of the modalities, for losses to compare with; they run as
+            in evaluation, and nothing but these losses reads what they put out.
     """
 
     encoders: Mapping[str, nn.Module]
@@ -80,6 +87,7 @@ class FusedModel(nn.Module):
     heads: Mapping[str, nn.Module]
     mixup: float = 0.0
     modality_dropout: float = 0.0
+    teachers: Mapping[str, nn.Module] = dataclasses.field(default_factory=dict)
 
     @nn.compact
     def __call__(
@@ -88,6 +96,7 @@ class FusedModel(nn.Module):
         """The output of each head, and by the way to it what losses may read; float32.
 
             encoder/NAME: [B D], the mean of a modality's tokens; encoder/NAME_mask: [B]
+            teacher/NAME, teacher/NAME_mask: the same of its teacher, if it has one
             fusion/NAME: the fusion's extras
             mixup/permutation, mixup/lambda: int [B] and [B], where examples were mixed (stream
                 "sample"): the head saw lambda * own vector + (1 - lambda) * the other's
@@ -118,7 +127,14 @@ class FusedModel(nn.Module):
             name: head(fused, deterministic=deterministic) for name, head in self.heads.items()
         }
         floats = {name: value.astype(jnp.float32) for name, value in (extras | outputs).items()}
-        return floats | encoder_outputs(tokens) | mixed
+        return floats | encoder_outputs(tokens) | self._taught(inputs) | mixed
+
+    def _taught(self, inputs: Mapping[str, Input]) -> dict[str, Array]:
+        """The outputs of the teachers of what is given."""
+        given = {name: inputs[name] for name in self.teachers if name in inputs}
+        if not given:
+            return {}
+        return encoder_outputs(encode(self.teachers, given, deterministic=True), "teacher")
 
     def _dropped(self, tokens: Mapping[str, Tokens]) -> dict[str, Tokens]:
         """The tokens without the modalities that are dropped; losses between encoders see all."""

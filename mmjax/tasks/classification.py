@@ -78,6 +78,6 @@ CLASSIFICATION = TaskType(
     targets=("a class",),
     encode=of_classes,
     truth=("labels",),
-    keys=("decision", "fusion", "head", "mixup", "modality_dropout"),
+    keys=("decision", "fusion", "head", "mixup", "modality_dropout", "teachers"),
     needs=(("fusion", "decision"),),
 )

@@ -89,7 +89,7 @@ REGRESSION = TaskType(
     targets=("a number",),
     encode=scaled,
     truth=("targets", "truth"),
-    keys=("fusion", "head", "modality_dropout"),
+    keys=("fusion", "head", "modality_dropout", "teachers"),
     needs=(("fusion",),),
     reads={
         "predictions": "{name}",

@@ -5,13 +5,15 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
+import jax
 import optax
 from jax.sharding import Mesh
 
 from mmjax.tasks.task import Task
 from mmjax.train.loop import Schedule
-from mmjax.train.partition import Base
-from mmjax.train.weighting import LossWeighting, Weight
+from mmjax.train.partition import Base, Params
+from mmjax.train.weighting import FeatureLoss, LossWeighting, Weight
+from mmjax.train.weighting.shared import on_shared
 from mmjax.types import Input
 
 
@@ -38,6 +40,7 @@ class Experiment:
     aggregator: of the gradients [tasks ...] of tasks, before the optimizer; None: of their sum.
     modulator: of the gradient, before the optimizer, by what each modality is good for alone.
     alone: the modalities whose losses alone are measured; without a modulator, also learned from.
+    feature_loss: of what encoders put out, beside those of the tasks; not with an aggregator.
     one_by_one: whether these gradients are computed one after the other.
     augment: (key, batch) -> batch, on the device.
     ema_decay: of the moving average of the parameters; 0 keeps none.
@@ -82,3 +85,32 @@ class Experiment:
     one_by_one: bool = False
     modulator: optax.GradientTransformation | None = None
     alone: tuple[str, ...] = ()
+    feature_loss: FeatureLoss | None = None
+
+    def whole_optimizer(
+        self, params: Params, trains: Params | None
+    ) -> tuple[optax.GradientTransformation, Callable[[int], float]]:
+        """The optimizer with what comes before it, and the learning rate of a step.
+
+        Args:
+            params: or their shapes.
+            trains: see `trains`.
+        """
+        optimizer, learning_rate = self.make_optimizer(params)
+        if self.aggregator is not None:
+            optimizer = optax.chain(on_shared(self.aggregator, trains), optimizer)
+        if self.modulator is not None:
+            optimizer = optax.chain(self.modulator, optimizer)
+        return optimizer, learning_rate
+
+    def first_weighting(self, variables: Mapping[str, Any]) -> Any:
+        """The state of the weighting, or of the loss of features, before the first step.
+
+        Args:
+            variables: of the model, or their shapes.
+        """
+        if self.feature_loss is None:
+            learned = self.alone if self.modulator is None else ()
+            return self.weighting.init(len(self.tasks) + len(learned))
+        outputs = jax.eval_shape(self.model.apply, variables, inputs=dict(self.example))
+        return self.feature_loss.init(outputs)

@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import optax
 from clu.metrics import Metric
 from rich.console import Console
 
@@ -31,7 +30,6 @@ from mmjax.train.reporting.bar import Bar
 from mmjax.train.reporting.writers import Writer, read_metrics
 from mmjax.train.state import TrainState, create_state, with_variables
 from mmjax.train.step import eval_step, train_step
-from mmjax.train.weighting.shared import on_shared
 from mmjax.types import Batch
 
 Tuned = Mapping[str, Mapping[str, np.ndarray]]
@@ -44,16 +42,10 @@ class Run:
         self.experiment, self.directory, self.console = experiment, directory, console
         self.put = functools.partial(sharding.put_batch, mesh=experiment.mesh)
         init = functools.partial(experiment.model.init, inputs=dict(experiment.example))
-        params = jax.eval_shape(init, jax.random.PRNGKey(0))["params"]
-        self.optimizer, self.learning_rate = experiment.make_optimizer(params)
+        variables = jax.eval_shape(init, jax.random.PRNGKey(0))
+        params = variables["params"]
         self.trains, self.base = experiment.trains(params), experiment.base(params)
-        if experiment.aggregator is not None:
-            first = on_shared(experiment.aggregator, self.trains)
-            self.optimizer = optax.chain(first, self.optimizer)
-        if experiment.modulator is not None:
-            self.optimizer = optax.chain(experiment.modulator, self.optimizer)
-        learn_alone = experiment.modulator is None
-        losses = len(experiment.tasks) + learn_alone * len(experiment.alone)
+        self.optimizer, self.learning_rate = experiment.whole_optimizer(params, self.trains)
 
         def create() -> TrainState:
             variables = init(jax.random.PRNGKey(experiment.seed))
@@ -64,7 +56,7 @@ class Run:
                 experiment.seed,
                 ema=ema,
                 trains=self.trains,
-                weighting=experiment.weighting.init(losses),
+                weighting=experiment.first_weighting(variables),
             )
 
         shapes = jax.eval_shape(create)
@@ -82,7 +74,8 @@ class Run:
             per_task_gradients=experiment.aggregator is not None,
             one_by_one=experiment.one_by_one,
             alone=experiment.alone,
-            learn_alone=learn_alone,
+            learn_alone=experiment.modulator is None,
+            feature_loss=experiment.feature_loss,
         )
         self.put_training, self.whole = self._program.put, self._program.whole
         shardings = self._program.shardings

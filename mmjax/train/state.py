@@ -27,7 +27,8 @@ class TrainState:
     key: the root random key; each step folds its number into it.
     skipped: how many steps were not applied because a loss or gradient was not finite.
     skipped_in_a_row: how many of them came last.
-    weighting: the state of the weighting of tasks (see train.weighting); None if it has none.
+    weighting: the state of the weighting of tasks, or of a loss of features (see train.weighting);
+        None if it has none.
     """
 
     # Fields hold arrays, or in trees of the same form shapes, shardings and the like: hence Any.

@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 from mmjax.tasks.task import Task, inputs_of, prefix
 from mmjax.train.partition import Params, map_selected
 from mmjax.train.state import TrainState
-from mmjax.train.weighting import LossWeighting, Weight, shared, weight_at
+from mmjax.train.weighting import FeatureLoss, LossWeighting, Weight, shared, weight_at
 from mmjax.types import MASK, SLICE, Batch
 
 Tasks = Mapping[str, Task]
@@ -77,6 +77,7 @@ def train_step(
     one_by_one: bool = False,
     alone: Sequence[str] = (),
     learn_alone: bool = True,
+    feature_loss: FeatureLoss | None = None,
 ) -> tuple[TrainState, dict[str, clu_metrics.Metric]]:
     """One update. If the loss or a gradient is not finite, the update is not applied but counted.
 
@@ -102,6 +103,8 @@ def train_step(
             which weighting and optimizer see as they do these.
         learn_alone: whether it is; else no gradient is taken of it, and the optimizer is given
             these losses [M] as `alone`, by keyword.
+        feature_loss: one more loss, with one backward pass for all and weights that have no state:
+            `state.weighting` is its own.
 
     Returns:
         The state after, and metrics as clu metrics, ready to be merged over steps. Where there are
@@ -139,7 +142,11 @@ def train_step(
         losses += [sum(losses_of(params, {name: inputs[name]})[0]) for name in alone]
         learned = losses if learn_alone else losses[: len(tasks)]
         weighed, weighting_state = weigh(weighting, learned, state.weighting)
-        return weighed, (losses, *found, weighting_state)
+        if feature_loss is not None:
+            outputs, *_ = found
+            added, weighting_state = feature_loss.value(outputs, batch, state.step, weighting_state)
+            weighed = [*weighed, added]
+        return weighed, (losses, *found, weighting_state, weighed[-1])
 
     def loss_fn(params):
         weighed, aux = losses_fn(params)
@@ -158,7 +165,7 @@ def train_step(
         (loss, aux), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
     # Each device's gradient is as many times its rows' share in that of all: see `parallel`.
     grads = exchange.mean(grads)
-    all_losses, outputs, rows, model_state, weighting_state = aux
+    all_losses, outputs, rows, model_state, weighting_state, last_loss = aux
     model_state = exchange.mean(model_state)
     task_losses, of_alone = all_losses[: len(tasks)], all_losses[len(tasks) :]
     if alone and not learn_alone:
@@ -211,6 +218,8 @@ def train_step(
     one = finite[None]
     for name, value in zip(alone, of_alone, strict=True):
         metrics[f"alone/{name}"] = average(value[None], one)
+    if feature_loss is not None:
+        metrics["feature_loss"] = average(last_loss[None], one)
     metrics["loss"] = average(loss[None], one)
     metrics["grad_norm"] = average(grad_norm[None], one)
     metrics["examples"] = clu_metrics.LastValue(batch[MASK].sum().astype(jnp.float32))

@@ -30,6 +30,7 @@ def test_each_name_of_the_table_is_of_its_kind(name):
     assert isinstance(found.weighting, weighting.LossWeighting)
     assert is_aggregator == isinstance(found.aggregator, optax.GradientTransformation)
     assert (found.modulator is not None) == (name in factory.MODULATORS)
+    assert (found.feature_loss is not None) == (name in factory.FEATURE_LOSSES)
     assert bool(found.alone) == (name in (*factory.MODULATORS, "mmpareto"))
 
 
@@ -82,6 +83,19 @@ def test_a_name_may_be_an_import_path():
     assert found.aggregator.init(None).expected.shape == (2, 2)
     found = task_weights(config_with("mmjax.train.weighting:uncertainty"))
     assert found.aggregator is None
+    found = task_weights(config_with({"name": "mmjax.train.weighting:pmr", "alpha": 0.5}))
+    assert isinstance(found.feature_loss, weighting.FeatureLoss)
+    assert not found.alone
+
+
+def test_a_loss_of_features_needs_modalities_and_a_task_of_classes():
+    config = config_with({"name": "pmr", "alone": True}, name="fusion:tiny")
+    assert task_weights(config).alone == config.modalities
+    with pytest.raises(UserError, match="needs a task that is asked for a class"):
+        task_weights(config_with("pmr", name="fusion:tags"))
+    config.modalities = config.modalities[:1]
+    with pytest.raises(UserError, match="config.modalities has one"):
+        task_weights(config)
 
 
 @pytest.mark.parametrize(
@@ -99,6 +113,9 @@ def test_a_name_may_be_an_import_path():
         ({"name": "ogm_ge", "one_by_one": True}, "is for aggregators"),
         ({"name": "famo", "alone": 1}, "config.weighting.alone=1: give True or False"),
         ({"name": "ogm_ge", "modalities": ("a",)}, "unknown 'modalities'"),
+        ({"name": "pmr", "classes": 3}, r"config.weighting \(pmr\): unknown 'classes'"),
+        ({"name": "pmr", "momentum": 1.0}, r"config.weighting \(pmr\): momentum=1.0: give 0 or"),
+        ({"name": "pmr", "one_by_one": True}, "is for aggregators"),
         ("mmjax.types:Tokens", "config.weighting.x is missing|must give a LossWeighting"),
         ("optax:constant_schedule", "config.weighting.value is missing"),
         ({"name": "optax:constant_schedule", "value": 1.0}, "must give a LossWeighting"),

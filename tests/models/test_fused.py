@@ -233,6 +233,25 @@ def test_mistakes_are_told_in_one_line(given, message):
         model("multiply").init(jax.random.key(0), dict.fromkeys(given, image))
 
 
+def test_a_teacher_runs_beside_and_changes_nothing_else():
+    text = MODELS["concat"][1]
+    given = inputs(content(), presence())
+    built = model("concat").clone(teachers={"text": text.clone(dropout=0.5)})
+    variables = parameters(built, given)
+    found = built.apply(variables, given, deterministic=False, rngs={"dropout": jax.random.key(0)})
+    own = {k: v for k, v in variables["params"].items() if k != "teachers_text"}
+    alone = model("concat").apply({"params": own}, given)
+    assert found.keys() - alone.keys() == {"teacher/text", "teacher/text_mask"}
+    for name, value in alone.items():
+        np.testing.assert_array_equal(found[name], value)
+    taught = {**own, "encoders_text": variables["params"]["teachers_text"]}
+    expected = model("concat").apply({"params": taught}, given)
+    np.testing.assert_array_equal(found["teacher/text"], expected["encoder/text"])
+    np.testing.assert_array_equal(found["teacher/text_mask"], expected["encoder/text_mask"])
+    without = built.apply(variables, {"image": given["image"]})
+    assert "teacher/text" not in without
+
+
 def test_modality_dropout_hides_a_modality_from_the_fusion_in_training_only():
     """At a rate near 1 the fusion sees one modality, and answers as if the other were not there."""
     built = model("concat").clone(modality_dropout=0.999)

@@ -119,8 +119,13 @@ def spoken_numbers(
     return splits
 
 
-def find_folder(root: Path, given: str = "") -> Path:
+def find_folder(root: Path, given: str = "", name: str = NAME) -> Path:
     """The folder of the recordings: the given one, or the one below the data directory.
+
+    Args:
+        root: the data directory.
+        given: the folder, or the one that it is in; "" for the one below `root`.
+        name: of the data set, for errors.
 
     Raises:
         UserError: there are none.
@@ -130,7 +135,7 @@ def find_folder(root: Path, given: str = "") -> Path:
         if any(folder.glob("*.wav")):
             return folder
     raise UserError(
-        f"data set {NAME}: no recordings in {place}; run: git clone"
+        f"data set {name}: no recordings in {place}; run: git clone"
         f" https://github.com/Jakobovski/{FOLDER} {place}"
     )
 

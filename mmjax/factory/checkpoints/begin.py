@@ -8,16 +8,20 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
 from mmjax.errors import UserError
-from mmjax.factory.checkpoints import delta, warm_start
+from mmjax.factory.checkpoints import delta, teachers, warm_start
 from mmjax.factory.config.typed import plain
 from mmjax.factory.make_training import rates
 from mmjax.train.checkpoints import changes, workdir
 
 
 def check_source(config: ConfigDict, path: Path) -> None:
-    """Raises a UserError if a run that begins has nothing to begin from at config.init_from."""
+    """Raises a UserError if a run that begins has nothing to begin from at config.init_from, or
+    teachers that it cannot learn from."""
     source = config.init_from
-    if not source or workdir.has_checkpoints(path):
+    if not (source or config.teachers) or workdir.has_checkpoints(path):
+        return
+    teachers.check(config)
+    if not source:
         return
     if config.train.delta_checkpoints:
         raise UserError(
@@ -41,7 +45,8 @@ def first_variables(
 ) -> tuple[dict[str, Any], list[str]]:
     """What a run starts with instead of drawn values, and lines that say where it came from.
 
-    `config.init_from` comes before the checkpoints of pretrained encoders.
+    `config.init_from` comes before the checkpoints of pretrained encoders, and before all of them
+    what `config.teachers` says of the teachers.
 
     Args:
         config, path: of the run, and its workdir.
@@ -52,11 +57,13 @@ def first_variables(
         UserError: nothing in `config.init_from` fits.
     """
     tree, notes = delta.first_variables(config, path)
-    if not config.init_from:
-        return tree, notes
-    names = warm_start.names_in(path, reads_words=reads_words)
-    warm, said = warm_start.taken(config, make, example, names)
-    return unflatten_dict({**flatten_dict(tree), **flatten_dict(warm)}), [*notes, *said]
+    found = flatten_dict(tree)
+    if config.init_from:
+        names = warm_start.names_in(path, reads_words=reads_words)
+        warm, said = warm_start.taken(config, make, example, names)
+        found, notes = found | flatten_dict(warm), [*notes, *said]
+    taught, said = teachers.first_variables(config, path)
+    return unflatten_dict(found | taught), [*notes, *said]
 
 
 def notes_on(config: ConfigDict, path: Path, found: Sequence[changes.Change]) -> tuple[str, ...]:

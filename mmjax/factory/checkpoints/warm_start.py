@@ -60,7 +60,7 @@ def taken(
     """
     path, old, of = Path(config.init_from).expanduser(), new, ""
     if workdir.has_checkpoints(path):
-        given, step = _trained(path)
+        given, step = trained(path, "config.init_from")
         old, of = names_in(path, reads_words=bool(new.words)), f" (step {step})"
     else:
         given = _published(config, path)
@@ -141,21 +141,25 @@ def names_in(path: Path, *, reads_words: bool) -> Names:
     return Names({task: tuple(names) for task, names in found.items()}, words)
 
 
-def _trained(path: Path) -> tuple[Flat, int]:
+def trained(path: Path, where: str) -> tuple[Flat, int]:
     """The variables in the best checkpoint of a workdir, averages before what they are of.
+
+    Args:
+        path: of the workdir.
+        where: the config key that names it, for errors.
 
     Raises:
         UserError: it cannot be read, or keeps only what trained.
     """
     if (path / delta.FILE).exists():
         raise UserError(
-            f"config.init_from={path}: it was trained with config.train.delta_checkpoints, and its"
+            f"{where}={path}: it was trained with config.train.delta_checkpoints, and its"
             " checkpoints lack the rest of the model; name a run that keeps all"
         )
     checkpoints = Checkpoints(path)
     step = checkpoints.best_step()
     if step is None:
-        raise UserError(f"config.init_from={path}: nothing was trained in it yet")
+        raise UserError(f"{where}={path}: nothing was trained in it yet")
     reader = ocp.PyTreeCheckpointer()
     stored = reader.metadata(checkpoints.directory / str(step) / "state").item_metadata.tree
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])

@@ -98,6 +98,7 @@ KEYS: Mapping[str, Key] = {
     "decision": Key(str, "combines a decision for each modality", "", names=("", *COMBINATIONS)),
     "mixup": Key(float, "alpha of the mixup of fused vectors", 0.0, least=0),
     "modality_dropout": Key(float, "share of modalities dropped in training", 0.0, 0, below=1),
+    "teachers": Key(Part, "workdirs whose encoders are learned from, by modality", {}),
     "model": Key(Part, "a published dual encoder, such as CLIP", ABSENT),
     "alignment": Key(Part, "projections into the shared space, such as {'embedding': 64}", ABSENT),
     "matching": Key(Part, "a fusion that recognises matching pairs", ABSENT),

@@ -198,7 +198,7 @@ def children(tree: Mapping[str, Any], path: Path) -> dict[str, Any] | None:
             return dict.fromkeys((*names, *ENCODERS), dict)
         case ("data", "shapes"):
             return dict.fromkeys(names, tuple[int, ...])
-        case ("data", "columns"):
+        case ("data", "columns") | ("teachers",):
             return dict.fromkeys(names, str)
         case _ if is_list(path):
             known = node if isinstance(node, Mapping) else ()

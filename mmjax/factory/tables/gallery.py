@@ -14,7 +14,12 @@ from mmjax.factory.tables.encoders import ENCODERS
 from mmjax.factory.tables.fusions import FUSIONS
 from mmjax.factory.tables.losses import LOSSES, PENALTIES
 from mmjax.factory.tables.metrics import DATASET_METRICS, ROW_METRICS, TEXT_METRICS
-from mmjax.factory.tables.weightings import AGGREGATORS, LOSS_WEIGHTINGS, MODULATORS
+from mmjax.factory.tables.weightings import (
+    AGGREGATORS,
+    FEATURE_LOSSES,
+    LOSS_WEIGHTINGS,
+    MODULATORS,
+)
 from mmjax.interop.architectures import ARCHITECTURES
 
 BEGIN, END = "<!-- {} -->", "<!-- end of {} -->"
@@ -106,6 +111,7 @@ def weightings() -> str:
         "loss weighting": LOSS_WEIGHTINGS,
         "gradient aggregator": AGGREGATORS,
         "modulator of modalities": MODULATORS,
+        "loss of features": FEATURE_LOSSES,
     }
     return "\n\n".join(table(entries, kind) for kind, entries in kinds.items())
 

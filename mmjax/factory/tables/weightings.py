@@ -1,10 +1,11 @@
-"""The tables of ways to weigh tasks, or modalities, against each other, of three kinds.
+"""The tables of ways to weigh tasks, or modalities, against each other, of four kinds.
 
 A loss weighting, a `LossWeighting`, follows the losses and takes one backward pass. An aggregator,
 an optax transformation of gradients [tasks ...], takes one for each task. A modulator, an optax
-transformation of a single gradient, is told what each modality is good for alone. What an import
-path names is of the kind of what it returns; a transformation with the option `modalities` that
-is no aggregator of the table is a modulator.
+transformation of a single gradient, is told what each modality is good for alone. A feature loss,
+a `FeatureLoss`, is added to the losses of the tasks. What an import path names is of the kind of
+what it returns; with the option `target` it is a feature loss, and with `modalities` alone, if no
+aggregator of the table, a modulator.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +13,7 @@ from collections.abc import Callable, Mapping
 import optax
 
 from mmjax.train import weighting
-from mmjax.train.weighting import LossWeighting
+from mmjax.train.weighting import FeatureLoss, LossWeighting
 
 LOSS_WEIGHTINGS: Mapping[str, Callable[..., LossWeighting]] = {
     "dwa": weighting.dwa,
@@ -48,12 +49,11 @@ MODULATORS: Mapping[str, Callable[..., optax.GradientTransformation]] = {
     "agm": weighting.agm,
     "ogm_ge": weighting.ogm_ge,
 }
-WEIGHTINGS: Mapping[str, Callable[..., LossWeighting | optax.GradientTransformation]] = {
-    **LOSS_WEIGHTINGS,
-    **AGGREGATORS,
-    **MODULATORS,
-}
-GIVEN = ("modalities", "tasks", "weights")  # options that the rest of a config says
+FEATURE_LOSSES: Mapping[str, Callable[..., FeatureLoss]] = {"pmr": weighting.pmr}
+WEIGHTINGS: Mapping[str, Callable[..., LossWeighting | optax.GradientTransformation | FeatureLoss]]
+WEIGHTINGS = {**LOSS_WEIGHTINGS, **AGGREGATORS, **MODULATORS, **FEATURE_LOSSES}
+# Options that the rest of a config says.
+GIVEN = ("classes", "modalities", "target", "tasks", "weights")
 # Of aggregators: gradients one after the other. Of all but modulators: each modality alone is a
 # further task.
 ONE_BY_ONE, ALONE = "one_by_one", "alone"

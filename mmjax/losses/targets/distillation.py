@@ -42,8 +42,12 @@ def feature(
         features: the student's, already mapped to the teacher's shape if theirs differ.
         normalise: divide both by their lengths first: 1 - the cosine. Zeros stay zeros.
 
+    That of UMT, whose teachers each saw one modality, is 2 / D times this one: a mean over D
+    features.
+
     References:
         Romero et al. 2015, https://arxiv.org/abs/1412.6550
+        Du et al. 2023, https://arxiv.org/abs/2305.01233 (UMT)
     """
     student, target = (
         x.astype(jnp.float32).reshape(len(x), -1)

@@ -4,8 +4,10 @@ Within a task a weight is a number or a function of the step (`schedules`). Amon
 `LossWeighting` (`losses`), whose weights may follow the losses, with one backward pass for all
 tasks; or a gradient aggregator (`gradients`), an optax transformation whose input has an axis of
 tasks in front, which begins the chain of an optimizer: `optax.chain(pcgrad(), optax.adamw(1e-3))`.
+A `FeatureLoss` is one more loss, of what encoders put out, and has a state (`modalities`).
 """
 
+from mmjax.train.weighting.contract import FeatureLoss as FeatureLoss
 from mmjax.train.weighting.contract import LossWeighting as LossWeighting
 from mmjax.train.weighting.contract import scaled as scaled
 from mmjax.train.weighting.gradients.alignment import aligned_mtl as aligned_mtl
@@ -37,6 +39,7 @@ from mmjax.train.weighting.modalities.blending import gradient_blending as gradi
 from mmjax.train.weighting.modalities.modulation import agm as agm
 from mmjax.train.weighting.modalities.modulation import ogm_ge as ogm_ge
 from mmjax.train.weighting.modalities.pareto import mmpareto as mmpareto
+from mmjax.train.weighting.modalities.prototypes import pmr as pmr
 from mmjax.train.weighting.schedules import Weight as Weight
 from mmjax.train.weighting.schedules import cosine as cosine
 from mmjax.train.weighting.schedules import exponential as exponential

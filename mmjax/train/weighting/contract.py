@@ -1,10 +1,10 @@
-"""What a weighting of tasks by their losses is."""
+"""What a weighting of tasks by their losses is, and a loss of features that has a state."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 Losses = Float[Array, " tasks"]
 
@@ -25,6 +25,23 @@ class LossWeighting(NamedTuple):
     init: Callable[[int], Any]
     update: Callable[[Losses, Any], tuple[Losses, Any]]
     observe: Callable[[Losses, Losses, Any], Any] | None = None
+
+
+class FeatureLoss(NamedTuple):
+    """A loss of what encoders put out, beside those of the tasks, that has a state.
+
+    No gradient flows through the state, which is in the checkpoints as that of a weighting is.
+
+    init: what the model puts out, or its shapes, by name -> the state, a pytree.
+    value: (what the model puts out, the batch, the step, the state) -> (the loss, the next state).
+        Both are over all rows of the batch, on however many devices it lies.
+    """
+
+    init: Callable[[Mapping[str, Any]], Any]
+    value: Callable[
+        [Mapping[str, Array], Mapping[str, Array], Int[Array, ""], Any],
+        tuple[Float[Array, ""], Any],
+    ]
 
 
 def present(losses: Losses) -> Bool[Array, " tasks"]:
