@@ -4,6 +4,7 @@ Small data are soon learned by heart, so a model of them adds up what each modal
 `sum`, as a linear model does), and smooths labels.
 """
 
+import logging
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -11,11 +12,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mmjax.data.own.inputs import Wanted
+from mmjax.data.readers import sides
 from mmjax.data.readers.lengths import seconds_of
+from mmjax.errors import UserError
 from mmjax.factory.tables.names import SAMPLE_RATE
 
 MAX_WORDS, MAX_SECONDS, MAX_STEPS = 64, 10.0, 512  # of one example
-IMAGE_SIZE, FRAMES = 64, 8
+IMAGE_SIZE, MIN_SIDE, FRAMES = 64, 16, 8
+_logger = logging.getLogger(__name__)
 
 
 class Size(NamedTuple):
@@ -73,8 +77,25 @@ class Choice(NamedTuple):
     shape: tuple[int, ...] = ()
 
 
+def _measured(measure: Callable[[Any], Any], values: list[Any], default: Any) -> list[Any]:
+    """Of each value that can be read; what cannot is counted when it is used."""
+    found = []
+    for value in values:
+        try:
+            found.append(measure(value))
+        except UserError as error:
+            _logger.debug("%s", error)
+    return found or [default]
+
+
+def _side(measure: Callable[[Any], int], seen: Seen) -> int:
+    """A multiple of MIN_SIDE pixels, which small pictures are not made larger than."""
+    side = np.percentile(_measured(measure, seen.values, IMAGE_SIZE), 75)
+    return int(np.clip(MIN_SIDE * math.ceil(side / MIN_SIDE), MIN_SIDE, IMAGE_SIZE))
+
+
 def _audio(seen: Seen) -> Choice:
-    lengths = [seconds_of(value, SAMPLE_RATE) for value in seen.values] or [1.0]
+    lengths = _measured(lambda value: seconds_of(value, SAMPLE_RATE), seen.values, 1.0)
     seconds = min(float(np.percentile(lengths, 95)), MAX_SECONDS)
     encoder = {
         "name": "resnet",
@@ -88,7 +109,9 @@ def _audio(seen: Seen) -> Choice:
 
 def _image(seen: Seen) -> Choice:
     shape = {"patch_size": 4, "channels": (64, 128), "output": "grid"}
-    return Choice({"name": "cnn", **shape, "dropout": seen.size.dropout})
+    side = _side(sides.of_image, seen)
+    size = () if side == IMAGE_SIZE else (side, side, 3)
+    return Choice({"name": "cnn", **shape, "dropout": seen.size.dropout}, size)
 
 
 def _series(seen: Seen) -> Choice:
@@ -112,7 +135,8 @@ def _vector(seen: Seen) -> Choice:
 def _video(seen: Seen) -> Choice:
     frame = {"patch_size": 4, "channels": (32, 64)}
     encoder = {"name": "frames", "frame_options": frame, "dropout": seen.size.dropout}
-    return Choice(encoder, (FRAMES, IMAGE_SIZE, IMAGE_SIZE, 3))
+    side = _side(sides.of_video, seen)
+    return Choice(encoder, (FRAMES, side, side, 3))
 
 
 # Of a kind of input, the encoder that suits it.

@@ -5,6 +5,7 @@ import json
 
 import jax
 import numpy as np
+import PIL.Image
 import pytest
 from ml_collections import ConfigDict
 
@@ -16,6 +17,7 @@ from mmjax.factory.automatic import filled_by_data, task_of
 from mmjax.factory.by_size import SIZES, size_of
 from mmjax.factory.config.asked import asked
 from mmjax.factory.config.typed import plain
+from mmjax.factory.make_model import shape_of
 from tests.data.own.readers import mp4, png, wav
 from tests.interop import fakes
 
@@ -172,6 +174,23 @@ def test_what_was_set_stays(folder):
     assert own["fusion"] == given["fusion"]
     assert "options" not in own["optimizer"]
     shapes(found)
+
+
+@pytest.mark.parametrize(("pixels", "side"), [(4, 16), (20, 32), (64, 64), (200, 64)])
+def test_small_pictures_are_not_made_large(tmp_path, pixels, side):
+    """And what cannot be read is counted later: it says nothing of the size."""
+    rows = ["photo,label"]
+    for i in range(8):
+        shape = (pixels, pixels // 2, 3)
+        PIL.Image.fromarray(np.zeros(shape, np.uint8)).save(tmp_path / f"{i}.png")
+        rows.append(f"{i}.png,{'ab'[i % 2]}")
+    (tmp_path / "0.png").write_bytes(b"\x89PNG no more")
+    (tmp_path / "a.csv").write_text("\n".join(rows))
+    data = {"name": "own", "files": str(tmp_path / "a.csv"), "target": "label"}
+    config, splits = factory.filled(ConfigDict({"data": data}))
+    assert shape_of(factory.checked(config), "photo") == (side, side, 3)
+    given = ConfigDict({"data": data | {"image_size": 24}})
+    assert shape_of(factory.checked(filled_by_data(given, splits)), "photo") == (24, 24, 3)
 
 
 def test_a_checkpoint_gets_what_it_takes(folder, tmp_path):
