@@ -28,8 +28,7 @@ class Size(NamedTuple):
     below: rows.
     epochs: passes over the rows.
     width: D of tokens and fused vectors.
-    fusion, text: parts of a config.
-    channels: of the first maps of sounds.
+    fusion, text, audio: parts of a config.
     dropout: of encoders.
     label_smoothing: of the cross-entropy.
     weight_decay: of AdamW.
@@ -40,7 +39,7 @@ class Size(NamedTuple):
     width: int
     fusion: Mapping[str, Any]
     text: Mapping[str, Any]
-    channels: int
+    audio: Mapping[str, Any]
     dropout: float
     label_smoothing: float
     weight_decay: float
@@ -50,10 +49,12 @@ _WORDS = {"name": "bag_of_words", "layers": 1}
 _SENTENCES = {"name": "transformer", "layers": 2, "dropout": 0.1}
 _SUM = {"name": "sum", "dropout": 0.2}
 _TRANSFORMER = {"name": "transformer", "layers": 2, "dropout": 0.1}
+_CONVOLUTIONS = {"name": "autoencoder", "channels": (64, 64, 64)}  # its encoder: three of stride 2
+_RESNET = {"name": "resnet", "norm": "group"}
 SIZES = (
-    Size(5_000, 40, 64, _SUM, _WORDS, 32, 0.1, 0.1, 0.05),
-    Size(100_000, 15, 128, _TRANSFORMER, _SENTENCES, 64, 0.1, 0.0, 0.05),
-    Size(math.inf, 4, 128, _TRANSFORMER, _SENTENCES, 64, 0.1, 0.0, 0.05),
+    Size(5_000, 40, 64, _SUM, _WORDS, _CONVOLUTIONS, 0.1, 0.1, 0.05),
+    Size(100_000, 15, 128, _TRANSFORMER, _SENTENCES, _RESNET, 0.1, 0.0, 0.05),
+    Size(math.inf, 4, 128, _TRANSFORMER, _SENTENCES, _RESNET, 0.1, 0.0, 0.05),
 )
 
 
@@ -97,13 +98,7 @@ def _side(measure: Callable[[Any], int], seen: Seen) -> int:
 def _audio(seen: Seen) -> Choice:
     lengths = _measured(lambda value: seconds_of(value, SAMPLE_RATE), seen.values, 1.0)
     seconds = min(float(np.percentile(lengths, 95)), MAX_SECONDS)
-    encoder = {
-        "name": "resnet",
-        "norm": "group",
-        "stem": "small",
-        "channels": seen.size.channels,
-        "dropout": seen.size.dropout,
-    }
+    encoder = dict(seen.size.audio) | {"dropout": seen.size.dropout}
     return Choice(encoder, (max(math.ceil(seconds * 10), 4) * SAMPLE_RATE // 10,))
 
 
