@@ -14,6 +14,7 @@ from mmjax import cli
 from mmjax.data.datasets.controlled import controlled
 from mmjax.data.datasets.digit_arithmetic import digit_arithmetic
 from mmjax.data.datasets.digit_halves import digit_halves
+from mmjax.data.datasets.digit_triples import digit_triples
 from mmjax.data.datasets.easy_vqa.sources import easy_vqa
 from mmjax.data.datasets.shapes import shapes
 from mmjax.data.datasets.spoken_digits import RATE as SPOKEN_DIGITS_RATE
@@ -31,6 +32,7 @@ DATASETS = {
     "controlled": controlled,
     "digit_arithmetic": digit_arithmetic,
     "digit_halves": digit_halves,
+    "digit_triples": digit_triples,
     "easy_vqa": easy_vqa,
     "mixture": mixture,
     "own": own,
@@ -40,7 +42,11 @@ DATASETS = {
     "written_numbers": written_numbers,
 }
 # Of the sounds of data sets that have no option `sample_rate`, in Hz.
-SAMPLE_RATES = {"digit_arithmetic": SPOKEN_DIGITS_RATE, "spoken_numbers": SPOKEN_NUMBERS_RATE}
+SAMPLE_RATES = {
+    "digit_arithmetic": SPOKEN_DIGITS_RATE,
+    "digit_triples": SPOKEN_NUMBERS_RATE,
+    "spoken_numbers": SPOKEN_NUMBERS_RATE,
+}
 SAMPLE_RATE = 16_000  # Hz, where neither a config nor the data set says it
 OPTIMIZERS = {"adamw": optimizer.adamw, "sgd": optimizer.sgd}
 
