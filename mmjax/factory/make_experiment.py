@@ -121,6 +121,7 @@ def drawn_as(config: ConfigDict, train: Split, questions: Questions) -> np.ndarr
     several = config.data.get("questions_per_image", 0)
     examples = handling(train).size(train)[1]
     one_each = target is not None and target.type == CATEGORY and target.mask is None
+    one_each = one_each and name not in questions.slices
     if several or not one_each or len(target.values) != examples:
         raise UserError(
             f"config.data.resample={rule!r}: a row must have one label; for questions, set"

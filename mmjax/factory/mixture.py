@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from mmjax.data.pipeline.mixture import Mixture, proportions
@@ -170,3 +171,13 @@ def scales(config: ConfigDict, split: MixtureSplit) -> dict[str, Scale]:
         of_part = handling(part).scales(config, part)
         found = of_part | found
     return found
+
+
+def slice_ids(split: MixtureSplit, target: str) -> np.ndarray:
+    """The slice of each example of the part that has a target."""
+    first = 0
+    for part in split.parts.values():
+        if target in handling(part).targets(part):
+            return first + handling(part).slice_ids(part, target)
+        first += len(part.slices)
+    raise KeyError(target)

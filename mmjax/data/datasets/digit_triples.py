@@ -28,6 +28,7 @@ MODALITIES = ("image", "audio", "text")
 TASKS = {"image": "written", "audio": "spoken", "text": "read"}  # what each is asked for
 SPLITS = ("train", "validation", "test")
 DIGITS = tuple(map(str, range(10)))
+SIDE = 8  # of a picture in the file, in pixels
 FOLDS = 6  # as many as there are voices
 SECONDS = 0.8  # of speech: the longest 2 % of the recordings are cut
 
@@ -45,13 +46,14 @@ class Items(NamedTuple):
     folds: np.ndarray
 
 
-def pictures() -> Items:
-    """uint8 [16 16 3], every pixel doubled; a fold is a sixth of the file, so about two writers."""
+def pictures(size: int) -> Items:
+    """uint8 [size size 3], with pixels repeated; a fold is a sixth of the file, about two
+    writers."""
     from sklearn.datasets import load_digits  # half a second that other data sets need not pay
 
     digits = load_digits()
     small = (digits.images * (255 / 16)).round().astype(np.uint8)
-    large = small.repeat(2, 1).repeat(2, 2)[..., None].repeat(3, -1)
+    large = small.repeat(size // SIDE, 1).repeat(size // SIDE, 2)[..., None].repeat(3, -1)
     part = {"values": large, "masks": np.ones(len(large), bool)}
     return Items(part, digits.target, np.arange(len(large)) * FOLDS // len(large))
 
@@ -91,11 +93,12 @@ def digit_triples(
     seed: int = 0,
     modalities: Sequence[str] = MODALITIES,
     fold: int = 0,
+    image_size: int = 16,
     recordings_in: str = "",
     train: int = 0,
 ) -> dict[str, Arrays]:
-    """The splits train, validation and test: image uint8 [16 16 3], audio float32 [6400] at 8 kHz,
-    text, letters with spaces between them; the targets written, spoken and read are their digits.
+    """The splits train, validation and test: image uint8 [size size 3], audio float32 [6400] at 8
+    kHz, text, letters with spaces between them; targets written, spoken and read, their digits.
 
     Each split holds a sixth of the writers, voices and languages, training four sixths. A word that
     is spelled the same in a language of training is no word of the other splits. In validation and
@@ -108,6 +111,7 @@ def digit_triples(
         seed: of what goes together in an example.
         modalities: of an example, some of MODALITIES. One: nothing is put together.
         fold: whose sixth the test is, 0 to 5; the next is for validation.
+        image_size: the side of pictures in pixels, a multiple of 8.
         recordings_in: DIR above; "" for "free-spoken-digit-dataset" in the data directory.
         train: examples of training, drawn at random; 0: as many as make up the largest modality,
             each item of which comes once.
@@ -124,8 +128,10 @@ def digit_triples(
             f"{NAME}: fold={fold}, train={train}: give a fold of 0 to {FOLDS - 1}, and 0 examples"
             " or more"
         )
+    if image_size < SIDE or image_size % SIDE:
+        raise UserError(f"{NAME}: image_size={image_size}: give a multiple of {SIDE}")
     readers: Mapping[str, Callable[[], Items]] = {
-        "image": pictures,
+        "image": lambda: pictures(image_size),
         "audio": lambda: recordings(dir, recordings_in),
         "text": words,
     }

@@ -115,6 +115,7 @@ def test_no_spelling_is_of_two_numbers():
         ({"modalities": ("image", "adio")}, "did you mean 'audio'"),
         ({"modalities": ()}, "There is: audio, image, text"),
         ({"modalities": "text", "fold": 6}, "fold of 0 to 5"),
+        ({"modalities": "image", "image_size": 12}, "multiple of 8"),
         ({"modalities": "text", "train": -1}, "0 examples or more"),
     ],
 )
