@@ -226,7 +226,13 @@ def of_slice(task: Task, number: int) -> Task:
     """
 
     def narrowed(batch: Batch) -> Batch:
-        return {**batch, MASK: batch[MASK] & (batch[SLICE] == number)}
+        only = batch[SLICE] == number  # of targets, too: examples may be mixed with others
+        known = {
+            key: mask & only.reshape(-1, *[1] * (mask.ndim - 1))
+            for key, mask in batch.items()
+            if key == MASK or (key.startswith(TARGETS) and key.endswith("_mask"))
+        }
+        return {**batch, **known}
 
     return dataclasses.replace(
         task,

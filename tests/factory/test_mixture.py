@@ -1,6 +1,7 @@
 """config.data.name = "mixture": several data sets train one model, each on its own tasks."""
 
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -82,3 +83,15 @@ def test_a_negative_weight_is_refused():
     config, made = factory.checked(config_of()), Made({}, {}, {})
     with pytest.raises(UserError, match="0 or more"):
         handling(split).examples(config, split, config.modalities, made, True)
+
+
+def test_a_task_is_asked_of_a_slice_of_a_part(tmp_path):
+    config = config_of()
+    config.tasks.odd.slice = "xor complete"
+    path, _ = factory.experiment(factory.checked(config), str(tmp_path / "run"))
+    counts = json.loads((path / "class_counts.json").read_text())
+    assert counts["odd"]["examples"] == 96  # training has that slice only
+    assert counts["label"]["examples"] == 32
+    split = mixture(parts=PARTS)["test"]
+    names = np.array(split.slices)[handling(split).slice_ids(split, "odd")]
+    np.testing.assert_array_equal(names == "xor complete", np.arange(32) < 8)
