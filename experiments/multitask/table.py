@@ -1,0 +1,161 @@
+"""The tables and the picture of this study, from the lines that run.py and cost.py wrote.
+
+PYTHONPATH=. python experiments/multitask/table.py RESULTS.jsonl [COST.jsonl]
+"""
+
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from methods import EQUAL, GRADIENTS, GRID, LOSSES, METHODS, MODALITIES, OTHERS, SUITES
+
+TUNED = "fixed, tuned"
+Runs = Mapping[str, Mapping[int, Any]]  # by method and seed
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The lines of a file."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def accuracy(line: Mapping[str, Any], suite: str, split: str = "test") -> np.ndarray:
+    """Of each task; NaN of those that a run has not."""
+    found, method = line[split], line["method"]
+    own = {method.removeprefix("only "): found.get("accuracy", np.nan)}
+    return np.array([own.get(t, found.get(f"{t}/accuracy", np.nan)) for t in SUITES[suite]])
+
+
+def of_suite(lines: list[dict[str, Any]], suite: str) -> tuple[Runs, str]:
+    """The runs of a suite, and which fixed weights are the best on validation over all seeds.
+
+    The three models of one task each count as one run, "alone".
+    """
+    runs: dict[str, dict[int, Any]] = defaultdict(dict)
+    for line in lines:
+        if line["suite"] == suite and line["method"] != "linear":
+            runs[line["method"]][line["seed"]] = line
+    fixed = [EQUAL, *(f"fixed {weights}" for weights in GRID)]
+    score = {
+        name: np.mean([accuracy(x, suite, "validation") for x in runs[name].values()])
+        for name in fixed
+        if len(runs.get(name, ())) == len(runs[EQUAL])
+    }
+    return runs, max(score, key=score.__getitem__)
+
+
+def scores(runs: Runs, suite: str) -> dict[str, np.ndarray]:
+    """By method [seeds tasks] of the test."""
+    found = {
+        method: np.array([accuracy(of[seed], suite) for seed in sorted(of)])
+        for method, of in runs.items()
+        if not method.startswith("only ")
+    }
+    alone = [runs[f"only {task}"] for task in SUITES[suite] if f"only {task}" in runs]
+    seeds = [set(of) for of in alone]
+    if len(alone) == len(SUITES[suite]) and all(s == seeds[0] for s in seeds):
+        parts = [np.array([accuracy(of[s], suite) for s in sorted(of)]) for of in alone]
+        found["alone"] = np.nansum(parts, axis=0)
+    return found
+
+
+def kind(method: str) -> str:
+    """What a method looks at."""
+    kinds = {**dict.fromkeys(LOSSES, "losses"), **dict.fromkeys(GRADIENTS, "gradients")}
+    return (kinds | dict.fromkeys((*MODALITIES, "mmpareto"), "modalities")).get(method, "")
+
+
+def cell(values: np.ndarray, digits: int = 1) -> str:
+    """The mean over seeds in percent."""
+    return f"{100 * np.mean(values):.{digits}f}"
+
+
+def table(lines: list[dict[str, Any]], costs: Mapping[str, Any], suite: str) -> str:
+    """A row for each method: accuracy of each task, their mean, and beside the tuned weights."""
+    runs, best = of_suite(lines, suite)
+    found = scores(runs, suite)
+    base = found[best].mean(axis=1)
+    tasks = SUITES[suite]
+    titles = [
+        "method",
+        "looks at",
+        *tasks,
+        "mean",
+        "beside tuned",
+        "lowest, highest",
+        "time",
+        "MiB",
+    ]
+    rows = ["| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
+    baselines = [
+        line["test"] for line in lines if (line["suite"], line["method"]) == (suite, "linear")
+    ]
+    for name in sorted({key.partition("/")[2] for of in baselines for key in of}):
+        values = [[of[f"{t}/{name}"] for t in tasks] for of in baselines]
+        mean = np.mean(values, axis=0)
+        rows.append(f"| *{name}* | | {' | '.join(map(cell, mean))} | {cell(mean)} | | | | |")
+    order = ["alone", *OTHERS[suite], EQUAL, *METHODS[suite]]
+    for method in dict.fromkeys(name for name in order if name in found):
+        values = found[method]
+        each = " | ".join(cell(values[:, i]) for i in range(len(tasks)))
+        beside = spread = ""
+        if len(values) == len(base):
+            difference = 100 * (values.mean(axis=1) - base)
+            beside = f"{difference.mean():+.1f}"
+            spread = f"{difference.min():+.1f}, {difference.max():+.1f}"
+        cost = costs.get(method, {})
+        time = f"{cost['ratio']:.2f}" if cost else ""
+        memory = f"{cost['temporary'] / 2**20:.0f}" if cost else ""
+        shown = f"{method} (tuned)" if method == best else method
+        rows.append(
+            f"| `{shown}` | {kind(method)} | {each} | {cell(values)} | {beside} | {spread} |"
+            f" {time} | {memory} |"
+        )
+    return "\n".join(rows)
+
+
+def draw(lines: list[dict[str, Any]], file: Path) -> None:
+    """The mean accuracy over tasks: a dot for each seed, a bar for their mean."""
+    suites = [s for s in SUITES if any(x["suite"] == s and x["method"] == EQUAL for x in lines)]
+    figure = Figure(figsize=(6 * len(suites), 8.5), layout="constrained")
+    for axis, suite in zip(np.atleast_1d(figure.subplots(1, len(suites))), suites, strict=True):
+        runs, best = of_suite(lines, suite)
+        found = scores(runs, suite)
+        ordered = sorted(found, key=lambda name: found[name].mean())
+        colors = {"losses": "tab:blue", "gradients": "tab:orange", "modalities": "tab:green"}
+        for place, name in enumerate(ordered):
+            of_seeds = 100 * found[name].mean(axis=1)
+            color = colors.get(kind(name), "0.3")
+            axis.plot(of_seeds, np.full(len(of_seeds), place), ".", color=color, alpha=0.5)
+            axis.plot([of_seeds.mean()], [place], "|", color=color, markersize=12, mew=2.5)
+        labels = [f"{name} (tuned)" if name == best else name for name in ordered]
+        axis.set_yticks(range(len(ordered)), labels, fontsize=7)
+        axis.axvline(100 * found[best].mean(), color="0.6", linewidth=0.8)
+        axis.set_xlabel("test accuracy, mean over the tasks (%)")
+        axis.set_title(suite, fontsize=10)
+        axis.grid(axis="y", linewidth=0.3)
+    for name, color in colors.items():
+        axis.plot([], [], "|", color=color, markersize=10, mew=2.5, label=f"looks at {name}")
+    axis.plot([], [], "|", color="0.3", markersize=10, mew=2.5, label="fixed, or no weighting")
+    axis.legend(fontsize=7, loc="lower right")
+    figure.savefig(file, dpi=80)
+
+
+def main(results: str, costs: str = "") -> None:
+    """Prints a table for each suite and draws the picture beside this file."""
+    lines = read(Path(results))
+    measured: dict[str, dict[str, Any]] = defaultdict(dict)
+    for line in read(Path(costs)) if costs else ():
+        measured[line["suite"]][line["method"]] = line
+    for suite in SUITES:
+        if any(line["suite"] == suite and line["method"] == EQUAL for line in lines):
+            print(f"\n### {suite}\n\n{table(lines, measured[suite], suite)}")
+    draw(lines, Path(__file__).parent / "weightings.png")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
