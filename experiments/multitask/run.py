@@ -67,7 +67,12 @@ class Trainer:
             trained = time.monotonic()
             found = {"skipped": skipped, "steps": config.train.steps}
             for split in ("validation", "test"):
-                found[split] = run.evaluate(state.eval_variables, split).metrics
+                result = run.evaluate(state.eval_variables, split)
+                found[split] = result.metrics
+            found["majority"] = {
+                name: task.baselines(result.rows[name])["majority class"]
+                for name, task in experiment.tasks.items()
+            }
         return found | {
             "start_seconds": round(compiled - begun, 1),
             "train_seconds": round(trained - compiled, 1),

@@ -80,22 +80,13 @@ def table(lines: list[dict[str, Any]], costs: Mapping[str, Any], suite: str) -> 
     found = scores(runs, suite)
     base = found[best].mean(axis=1)
     tasks = SUITES[suite]
-    titles = [
-        "method",
-        "looks at",
-        *tasks,
-        "mean",
-        "beside tuned",
-        "lowest, highest",
-        "time",
-        "MiB",
-    ]
+    titles = ["method", "looks at", *tasks, "mean", "beside tuned", "of seeds", "time", "MiB"]
     rows = ["| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
-    baselines = [
-        line["test"] for line in lines if (line["suite"], line["method"]) == (suite, "linear")
-    ]
-    for name in sorted({key.partition("/")[2] for of in baselines for key in of}):
-        values = [[of[f"{t}/{name}"] for t in tasks] for of in baselines]
+    simple = [x["test"] for x in lines if (x["suite"], x["method"]) == (suite, "linear")]
+    for of, run in zip(simple, runs[EQUAL].values(), strict=False):
+        of |= {f"{task}/most frequent class": x for task, x in run["majority"].items()}
+    for name in sorted({key.partition("/")[2] for of in simple for key in of}, reverse=True):
+        values = [[of[f"{t}/{name}"] for t in tasks] for of in simple]
         mean = np.mean(values, axis=0)
         rows.append(f"| *{name}* | | {' | '.join(map(cell, mean))} | {cell(mean)} | | | | |")
     order = ["alone", *OTHERS[suite], EQUAL, *METHODS[suite]]
