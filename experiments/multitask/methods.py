@@ -111,8 +111,8 @@ OTHERS: Mapping[str, Mapping[str, Callable[[], ConfigDict]]] = {
 }
 METHODS: Mapping[str, tuple[str, ...]] = {
     suite: (
-        *(EQUAL, *others, *LOSSES, *GRADIENTS, *MODALITIES),
-        *(f"fixed {weights}" for weights in GRID),
+        *(EQUAL, *(f"fixed {weights}" for weights in GRID)),
+        *(*others, *LOSSES, *GRADIENTS, *MODALITIES),
     )
     for suite, others in OTHERS.items()
 }
