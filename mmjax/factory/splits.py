@@ -107,7 +107,10 @@ def _array_scales(config: ConfigDict, split: Arrays) -> dict[str, scaling.Scale]
 def _questions(
     config: ConfigDict, split: Source, names: tuple[str, ...], made: Made, train: bool
 ) -> QuestionExamples:
-    count = config.data.questions_per_image or (0 if train else FLAT_EVALUATION)
+    if "batch_size" in config.data:  # of examples, so each question has its own image
+        count = 0
+    else:
+        count = config.data.questions_per_image or (0 if train else FLAT_EVALUATION)
     return QuestionExamples(split, names, count, made.encode)
 
 
