@@ -11,15 +11,19 @@ from mmjax import cli
 CONFIGS = Path(__file__).parents[2] / "configs"
 EQUAL = "equal"
 GRID = ("4,1,1", "1,4,1", "1,1,4", "1,4,4", "4,1,4", "4,4,1")
-LOSSES = ("dwa", "famo", "gls", "imtl_l", "rlw", "scheduled", "stch", "uncertainty")
+LOSSES = (
+    *("dwa", "famo", "famo, next batch", "gls", "imtl_l", "rlw", "scheduled", "stch"),
+    "uncertainty",
+)
 GRADIENTS = (
     *("aligned_mtl", "cagrad", "db_mtl", "dual_projection", "fairgrad", "graddrop", "gradnorm"),
     *("gradvac", "imtl_g", "mean", "mgda", "mmpareto", "nash_mtl", "pcgrad", "rgw", "sum"),
     "upgrad",
 )
 MODALITIES = ("agm", "ogm_ge")  # and mmpareto: they weigh modalities
-# From equal weights to none but the last task's: the first column of the grid, as a schedule.
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "famo, next batch": {"same_batch": False},  # which needs no second forward pass
+    # From one of the grid to equal weights.
     "scheduled": {"start": (1.0, 1.0, 4.0), "end": (1.0, 1.0, 1.0), "shape": "linear"},
 }
 
@@ -132,7 +136,8 @@ def configure(suite: str, method: str, seed: int) -> ConfigDict:
             with config.unlocked():
                 config.tasks[task].weight = len(given) * weight / sum(given)
     elif method not in OTHERS[suite] and method != EQUAL:
-        config.weighting = ConfigDict({"name": method, **OPTIONS.get(method, {})})
+        name = method.partition(",")[0]
+        config.weighting = ConfigDict({"name": name, **OPTIONS.get(method, {})})
         if method == "scheduled":
             config.weighting.steps = config.train.steps
     return config
