@@ -114,7 +114,7 @@ def group_of(method: str) -> tuple[str, ...]:
     fixed = (EQUAL, *(f"fixed {weights}" for weights in GRID))
     groups = (
         (*fixed, *(name for name in LOSSES if name != "famo")),
-        tuple(name for name in GRADIENTS if name != "mmpareto"),
+        GRADIENTS,
     )
     return next((group for group in groups if method in group), ())
 

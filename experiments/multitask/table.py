@@ -66,7 +66,7 @@ def scores(runs: Runs, suite: str) -> dict[str, np.ndarray]:
 def kind(method: str) -> str:
     """What a method looks at."""
     kinds = {**dict.fromkeys(LOSSES, "losses"), **dict.fromkeys(GRADIENTS, "gradients")}
-    return (kinds | dict.fromkeys((*MODALITIES, "mmpareto"), "modalities")).get(method, "")
+    return (kinds | dict.fromkeys(MODALITIES, "modalities")).get(method, "")
 
 
 def cell(values: np.ndarray, digits: int = 1) -> str:
