@@ -1,7 +1,7 @@
 """Trains every weighting of tasks, and every way to mix them, on small sizes of two recipes.
 
-PYTHONPATH=. python experiments/multitask/run.py RESULTS.jsonl [--suites=trimodal,vqa]
-    [--methods=NAME,…] [--seeds=0,1,2]
+PYTHONPATH=. python experiments/multitask/run.py RESULTS.jsonl [--suites="trimodal;vqa"]
+    [--methods="NAME;…"] [--seeds="0;1;2"]
 
 Each run adds a line to RESULTS.jsonl; what is there is not run again. Nothing else is kept.
 """
@@ -22,8 +22,8 @@ from mmjax import cli
 
 
 def names(text: str) -> list[str]:
-    """The words between commas."""
-    return [word for word in text.split(",") if word]
+    """What stands between semicolons."""
+    return [name for name in text.split(";") if name]
 
 
 class Prepared(NamedTuple):
