@@ -257,3 +257,23 @@ def test_an_unknown_slice_is_one_line(tmp_path):
     splits = controlled(task="xor", classes=2, train=64, validation=32, test=32)
     with pytest.raises(UserError, match=r"config.slice .controlled.: .*did you mean 'complete'"):
         with_targets(factory.checked(config), tmp_path, splits)
+
+
+def test_kinds_of_question_are_tasks_of_their_own(tmp_path):
+    config = module_of(ROOT / "configs" / "vqa.py").get_config("types")
+    config.data.name, config.data.image_size = "shapes", 16
+    config.data.options = {"train": 16, "validation": 4, "test": 8}
+    config.data.images_per_batch, config.compilation_cache = 4, ""
+    _, experiment = factory.experiment(factory.checked(config), str(tmp_path / "run"))
+    (batch, *_) = experiment.eval_data("test")
+    names = np.array(experiment.slices)[batch["slice"]]
+    seen = jax.tree.map(jnp.asarray, dict(batch))
+    outputs = {name: jnp.zeros((len(names), 13)) for name in experiment.tasks}
+    masks = {
+        name: np.asarray(next(iter(task.losses(outputs, seen).values())).mask)
+        for name, task in experiment.tasks.items()
+    }
+    assert set(masks) == {"yes_no", "color", "shape"}
+    for name, mask in masks.items():
+        np.testing.assert_array_equal(mask, batch["_mask"] & (names == name))
+    np.testing.assert_array_equal(sum(masks.values()), batch["_mask"])
