@@ -4,7 +4,8 @@ PYTHONPATH=. python experiments/multitask/cost.py SUITE COST.jsonl [ROUNDS] [MET
 
 All programs are compiled first. In each round every method makes a step, in an order of its own,
 with a plain step right before it: what else the machine does falls on both alike. The ratio is the
-median over the rounds of step / plain step. Memory is what XLA plans for a step besides its
+median over the rounds of step / plain step. That of "equal", the plain step compiled once more, is
+what measuring adds: table.py divides by it. Memory is what XLA plans for a step besides its
 arguments (`memory_analysis`, temporaries).
 """
 

@@ -99,7 +99,7 @@ def table(lines: list[dict[str, Any]], costs: Mapping[str, Any], suite: str) -> 
             beside = f"{difference.mean():+.1f}"
             spread = f"{difference.min():+.1f}, {difference.max():+.1f}"
         cost = costs.get(method, {})
-        time = f"{cost['ratio']:.2f}" if cost else ""
+        time = f"{cost['ratio'] / costs[EQUAL]['ratio']:.2f}" if cost else ""
         memory = f"{cost['temporary'] / 2**20:.0f}" if cost else ""
         shown = f"{method} (tuned)" if method == best else method
         rows.append(
