@@ -48,19 +48,20 @@ def of_suite(lines: list[dict[str, Any]], suite: str) -> tuple[Runs, str]:
     return runs, max(score, key=score.__getitem__)
 
 
-def scores(runs: Runs, suite: str) -> dict[str, np.ndarray]:
-    """By method [seeds tasks] of the test."""
+def scores(runs: Runs, suite: str) -> dict[str, dict[int, np.ndarray]]:
+    """By method and seed the accuracy of each task on the test."""
     found = {
-        method: np.array([accuracy(of[seed], suite) for seed in sorted(of)])
+        method: {seed: accuracy(line, suite) for seed, line in sorted(of.items())}
         for method, of in runs.items()
         if not method.startswith("only ")
     }
-    alone = [runs[f"only {task}"] for task in SUITES[suite] if f"only {task}" in runs]
-    seeds = [set(of) for of in alone]
-    if len(alone) == len(SUITES[suite]) and all(s == seeds[0] for s in seeds):
-        parts = [np.array([accuracy(of[s], suite) for s in sorted(of)]) for of in alone]
-        found["alone"] = np.nansum(parts, axis=0)
-    return found
+    alone = [runs.get(f"only {task}", {}) for task in SUITES[suite]]
+    found["alone"] = {
+        seed: np.nansum([accuracy(of[seed], suite) for of in alone], axis=0)
+        for seed in runs[EQUAL]
+        if all(seed in of for of in alone)
+    }
+    return {method: of for method, of in found.items() if of}
 
 
 def kind(method: str) -> str:
@@ -78,7 +79,7 @@ def table(lines: list[dict[str, Any]], costs: Mapping[str, Any], suite: str) -> 
     """A row for each method: accuracy of each task, their mean, and beside the tuned weights."""
     runs, best = of_suite(lines, suite)
     found = scores(runs, suite)
-    base = found[best].mean(axis=1)
+    base = {seed: of.mean() for seed, of in found[best].items()}
     tasks = SUITES[suite]
     titles = ["method", "looks at", *tasks, "mean", "beside tuned", "of seeds", "time", "MiB"]
     rows = ["| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
@@ -91,13 +92,14 @@ def table(lines: list[dict[str, Any]], costs: Mapping[str, Any], suite: str) -> 
         rows.append(f"| *{name}* | | {' | '.join(map(cell, mean))} | {cell(mean)} | | | | |")
     order = ["alone", *OTHERS[suite], EQUAL, *METHODS[suite]]
     for method in dict.fromkeys(name for name in order if name in found):
-        values = found[method]
+        seeds = [seed for seed in found[method] if seed in base]
+        values = np.array([found[method][seed] for seed in seeds])
         each = " | ".join(cell(values[:, i]) for i in range(len(tasks)))
-        beside = spread = ""
-        if len(values) == len(base):
-            difference = 100 * (values.mean(axis=1) - base)
-            beside = f"{difference.mean():+.1f}"
-            spread = f"{difference.min():+.1f}, {difference.max():+.1f}"
+        difference = 100 * np.array([found[method][seed].mean() - base[seed] for seed in seeds])
+        beside = f"{difference.mean():+.1f}"
+        spread = f"{difference.min():+.1f}, {difference.max():+.1f}"
+        if len(seeds) < len(base):
+            spread += f" ({len(seeds)})"
         cost = costs.get(method, {})
         time = f"{cost['ratio'] / costs[EQUAL]['ratio']:.2f}" if cost else ""
         memory = f"{cost['temporary'] / 2**20:.0f}" if cost else ""
@@ -116,16 +118,17 @@ def draw(lines: list[dict[str, Any]], file: Path) -> None:
     for axis, suite in zip(np.atleast_1d(figure.subplots(1, len(suites))), suites, strict=True):
         runs, best = of_suite(lines, suite)
         found = scores(runs, suite)
-        ordered = sorted(found, key=lambda name: found[name].mean())
+        mean = {name: 100 * np.mean([*of.values()], axis=1) for name, of in found.items()}
+        ordered = sorted(mean, key=lambda name: mean[name].mean())
         colors = {"losses": "tab:blue", "gradients": "tab:orange", "modalities": "tab:green"}
         for place, name in enumerate(ordered):
-            of_seeds = 100 * found[name].mean(axis=1)
+            of_seeds = mean[name]
             color = colors.get(kind(name), "0.3")
             axis.plot(of_seeds, np.full(len(of_seeds), place), ".", color=color, alpha=0.5)
             axis.plot([of_seeds.mean()], [place], "|", color=color, markersize=12, mew=2.5)
         labels = [f"{name} (tuned)" if name == best else name for name in ordered]
         axis.set_yticks(range(len(ordered)), labels, fontsize=7)
-        axis.axvline(100 * found[best].mean(), color="0.6", linewidth=0.8)
+        axis.axvline(mean[best].mean(), color="0.6", linewidth=0.8)
         axis.set_xlabel("test accuracy, mean over the tasks (%)")
         axis.set_title(suite, fontsize=10)
         axis.grid(axis="y", linewidth=0.3)
