@@ -10,7 +10,7 @@ from mmjax import cli
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 EQUAL = "equal"
-GRID = ("4,1,1", "1,4,1", "1,1,4", "1,4,4", "4,1,4", "4,4,1", "16,1,1", "1,16,1", "1,1,16")
+GRID = ("4,1,1", "1,4,1", "1,1,4", "1,4,4", "4,1,4", "4,4,1")
 LOSSES = (
     *("dwa", "famo", "famo, next batch", "gls", "imtl_l", "rlw", "scheduled", "stch"),
     "uncertainty",

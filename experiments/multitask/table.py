@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from methods import EQUAL, GRADIENTS, GRID, LOSSES, METHODS, MODALITIES, OTHERS, SUITES
 
-TUNED = "fixed, tuned"
+LOWEST = 12  # points below tuned weights that the picture still shows
 Runs = Mapping[str, Mapping[int, Any]]  # by method and seed
 
 
@@ -130,6 +130,11 @@ def draw(lines: list[dict[str, Any]], file: Path) -> None:
             axis.plot(of_seeds, np.full(len(of_seeds), place), ".", color=color, alpha=0.5)
             axis.plot([of_seeds.mean()], [place], "|", color=color, markersize=12, mew=2.5)
         labels = [f"{name} (tuned)" if name == best else name for name in ordered]
+        low = max(-LOWEST, min(x.min() for x in mean.values()))
+        axis.set_xlim(low - 0.5, max(x.max() for x in mean.values()) + 0.5)
+        for place, name in enumerate(ordered):
+            if mean[name].mean() < low:
+                axis.text(low, place, f"{mean[name].mean():+.0f}", fontsize=7, va="center")
         axis.set_yticks(range(len(ordered)), labels, fontsize=7)
         axis.axvline(0, color="0.6", linewidth=0.8)
         axis.set_xlabel("test accuracy, mean over tasks, less that of tuned fixed weights (points)")
