@@ -137,7 +137,7 @@ def draw(lines: list[dict[str, Any]], file: Path) -> None:
                 axis.text(low, place, f"{mean[name].mean():+.0f}", fontsize=7, va="center")
         axis.set_yticks(range(len(ordered)), labels, fontsize=7)
         axis.axvline(0, color="0.6", linewidth=0.8)
-        axis.set_xlabel("test accuracy, mean over tasks, less that of tuned fixed weights (points)")
+        axis.set_xlabel("points of test accuracy beside tuned fixed weights")
         axis.set_title(suite, fontsize=10)
         axis.grid(axis="y", linewidth=0.3)
     for name, color in colors.items():
