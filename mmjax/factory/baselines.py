@@ -14,7 +14,7 @@ from mmjax.data.sources.targets import CATEGORIES, CATEGORY, NUMBER
 from mmjax.factory.make_tasks import Questions
 from mmjax.factory.tables.kinds import KINDS
 from mmjax.train.experiment import Baselines
-from mmjax.types import MASK, TARGETS
+from mmjax.types import MASK, SLICE, TARGETS
 
 ROWS = 4000  # of training and of the test that are read, at the most
 ALL = "all"
@@ -23,11 +23,13 @@ METRICS = {CATEGORIES: "exact_match", CATEGORY: "accuracy", NUMBER: "rmse"}
 
 
 class Asked(NamedTuple):
-    """A target: its name, its type, and the unit that a number is given in."""
+    """A target: its name, its type, the unit that a number is given in, and the number of the only
+    slice whose examples are asked."""
 
     name: str
     type: str
     unit: float = 1.0
+    slice: int | None = None
 
 
 def asked_of(questions: Questions) -> dict[str, Asked]:
@@ -36,7 +38,8 @@ def asked_of(questions: Questions) -> dict[str, Asked]:
     for task, target in questions.given["train"].items():
         if target.type in METRICS:
             unit = questions.vocabularies[task][1] if target.type == NUMBER else 1.0
-            found[task] = Asked(questions.names[task], target.type, unit)
+            number = questions.slices.get(task)
+            found[task] = Asked(questions.names[task], target.type, unit, number)
     return found
 
 
@@ -81,14 +84,15 @@ def _read(
     found: dict[str, list[np.ndarray]] = {}
     for batch in _some(batches, most):
         real = np.asarray(batch[MASK])
+        found.setdefault(SLICE, []).append(np.asarray(batch[SLICE])[real])
         for name, kind in kinds.items():
             value, mask = (np.asarray(batch[key]) for key in (name, f"{name}_mask"))
             rows = KINDS[kind].simple(value, mask)
             index = batch.get(f"{name}_index")
             rows = rows if index is None else rows[np.asarray(index)]
             found.setdefault(name, []).append(rows[real])
-        for target in targets.values():
-            for key in (TARGETS + target.name, f"{TARGETS}{target.name}_mask"):
+        for name in dict.fromkeys(target.name for target in targets.values()):
+            for key in (TARGETS + name, f"{TARGETS}{name}_mask"):
                 found.setdefault(key, []).append(np.asarray(batch[key])[real])
     joined = {key: np.concatenate(parts)[:most] for key, parts in found.items()}
     joined[ALL] = np.concatenate([joined[name] for name in kinds], axis=1)
@@ -110,7 +114,10 @@ def _score(target: Asked, name: str, known: Mapping[str, Any], asked: Mapping[st
     from sklearn.preprocessing import StandardScaler
 
     key = TARGETS + target.name
-    there, wanted = known[f"{key}_mask"], asked[f"{key}_mask"]
+    there, wanted = (
+        rows[f"{key}_mask"] & (target.slice is None or rows[SLICE] == target.slice)
+        for rows in (known, asked)
+    )
     scaler = StandardScaler().fit(known[name][there])
     train, test = (scaler.transform(x) for x in (known[name][there], asked[name][wanted]))
     score = MODELS[target.type](train, known[key][there], test, asked[key][wanted])

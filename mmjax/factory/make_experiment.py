@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,26 +20,21 @@ from mmjax.factory.baselines import asked_of, linear_scores
 from mmjax.factory.checkpoints import begin, delta, joint, pretrained
 from mmjax.factory.config.asked import asked
 from mmjax.factory.config.check import checked
-from mmjax.factory.config.stored import completed, stored_config
+from mmjax.factory.config.stored import completed
 from mmjax.factory.config.typed import plain
 from mmjax.factory.make_model import example_inputs, kind_of, modalities, texts
 from mmjax.factory.make_readers import make_readers, text_encoders
 from mmjax.factory.make_tasks import Questions, check_outputs, tasks, with_targets
 from mmjax.factory.make_training import make_augment, make_optimizer, make_schedule
 from mmjax.factory.make_weighting import task_weights
+from mmjax.factory.minutes import with_stored_steps, within_minutes
 from mmjax.factory.splits import Made, Split, handling, named
 from mmjax.factory.tables.names import DATASETS, construct, entry, options_of
 from mmjax.factory.tuning import model, trains
 from mmjax.train import sharding
-from mmjax.train.budget import affordable_steps
 from mmjax.train.checkpoints import workdir
 from mmjax.train.experiment import Baselines, Experiment
 
-# Keys that count steps, besides train.steps.
-OF_STEPS = (
-    *(("train", key) for key in ("log_every", "eval_every", "checkpoint_every")),
-    ("optimizer", "warmup_steps"),
-)
 Scales = Mapping[str, scaling.Scale]
 # Keys of config.data that a data set gets where it has an option of that name.
 OF_DATA = ("cache", "columns", "dir", "files", "image_size", "target")
@@ -121,6 +115,7 @@ def drawn_as(config: ConfigDict, train: Split, questions: Questions) -> np.ndarr
     several = config.data.get("questions_per_image", 0)
     examples = handling(train).size(train)[1]
     one_each = target is not None and target.type == CATEGORY and target.mask is None
+    one_each = one_each and name not in questions.slices
     if several or not one_each or len(target.values) != examples:
         raise UserError(
             f"config.data.resample={rule!r}: a row must have one label; for questions, set"
@@ -270,31 +265,3 @@ def experiment(
         make = functools.partial(make_optimizer, config)
         found = dataclasses.replace(found, make_optimizer=make, schedule=make_schedule(config))
     return path, found
-
-
-def within_minutes(config: ConfigDict, experiment: Experiment, path: Path) -> ConfigDict:
-    """A config with no more steps than fit into config.train.minutes; intervals shrink as much."""
-    affordable = affordable_steps(experiment, path, 60 * config.train.minutes)
-    if affordable >= config.train.steps:
-        return config
-    share = affordable / config.train.steps
-    config = ConfigDict(config)
-    config.train.steps = affordable
-    for part, key in OF_STEPS:
-        if config[part][key]:
-            config[part][key] = max(1, math.ceil(config[part][key] * share))
-    return config
-
-
-def with_stored_steps(config: ConfigDict, directory: str) -> ConfigDict:
-    """A config with the steps of a run that goes on, where its time was measured once."""
-    path = Path(directory).expanduser()
-    if not (config.train.minutes and workdir.has_config(path) and workdir.has_checkpoints(path)):
-        return config
-    stored = stored_config(path)
-    if stored.train.minutes != config.train.minutes:
-        return config
-    config = ConfigDict(config)
-    for part, key in (("train", "steps"), *OF_STEPS):
-        config[part][key] = stored[part][key]
-    return config

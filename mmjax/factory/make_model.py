@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from mmjax.errors import UserError
 from mmjax.factory.checkpoints import joint, pretrained
-from mmjax.factory.config.asked import asked
+from mmjax.factory.config.asked import Asked, asked
 from mmjax.factory.config.typed import typed
 from mmjax.factory.tables.encoders import ENCODERS
 from mmjax.factory.tables.fusions import FUSIONS
@@ -24,7 +24,7 @@ from mmjax.factory.tables.names import (
 from mmjax.models.aligned import AlignedModel
 from mmjax.models.critic import Critic
 from mmjax.models.decision import COMBINATIONS, DecisionModel
-from mmjax.models.fused import FusedModel
+from mmjax.models.fused import FusedModel, trunk_name
 from mmjax.models.heads import Projection
 from mmjax.models.matching import Matcher
 from mmjax.models.transcriber import Transcriber
@@ -68,6 +68,13 @@ def teachers(config: ConfigDict) -> dict[str, str]:
         lookup(known, name, TEACHERS)
         typed(path, str, f"{TEACHERS}.{name}")
     return dict(found)
+
+
+def read_by(config: ConfigDict, task: Asked) -> tuple[str, ...]:
+    """The modalities that a task reads: its own, sorted, or all of the config."""
+    names = modalities(config)
+    own = task.get("modalities") if task.path else ()
+    return tuple(sorted(own)) if own and {*own} != {*names} else names
 
 
 def kind_of(config: ConfigDict, name: str) -> str:
@@ -145,7 +152,15 @@ def fused(
     fusion = construct(FUSIONS, config.fusion, "config.fusion", **given)
     heads = {name: head(name) for name in tasks}
     options = {key: config.get(key, 0.0) for key in ("mixup", "modality_dropout")}
-    return FusedModel(encoders=encoders, fusion=fusion, heads=heads, **options)
+    of_task = {name: read_by(config, task) for name, task in asked(config).items()}
+    reads = {name: names for name, names in of_task.items() if names != modalities(config)}
+    trunks = {
+        trunk_name(names): construct(FUSIONS, config.fusion, "config.fusion", **given)
+        for names in reads.values()
+    }
+    return FusedModel(
+        encoders=encoders, fusion=fusion, heads=heads, reads=reads, trunks=trunks, **options
+    )
 
 
 def sequence(

@@ -16,13 +16,13 @@ from mmjax.errors import UserError, decoding
 from mmjax.factory.bind import Counts, bind, entries
 from mmjax.factory.checkpoints import joint
 from mmjax.factory.config.asked import Asked, asked
-from mmjax.factory.make_model import modalities
+from mmjax.factory.make_model import read_by
 from mmjax.factory.splits import handling
 from mmjax.factory.tables.losses import LOSSES
 from mmjax.factory.tables.metrics import DATASET_METRICS, METRICS, ROW_METRICS
 from mmjax.factory.tables.names import entry, is_path, lookup
 from mmjax.tasks.keyed import KeyedFunction
-from mmjax.tasks.task import Question, Task, check_type
+from mmjax.tasks.task import Question, Task, check_type, of_slice
 from mmjax.train.checkpoints import workdir
 
 _logger = logging.getLogger(__name__)
@@ -36,12 +36,14 @@ class Questions:
     vocabularies: what its values stand for: class names, characters, a scale.
     counts: of the examples of each class in the training split, where there are classes.
     given: the targets as the data set has them, by split and task.
+    slices: the number of the only slice whose examples a task is asked of, if it says one.
     """
 
     names: Mapping[str, str]
     vocabularies: Mapping[str, Sequence[Any]]
     counts: Mapping[str, Counts]
     given: Mapping[str, Mapping[str, Target]]
+    slices: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 def tasks(
@@ -69,7 +71,7 @@ def _task(
     questions: Questions | None,
     vocabularies: Mapping[str, Any],
 ) -> Task:
-    inputs = modalities(config)
+    inputs = read_by(config, task)
     target = task.get("target") or name
     counts = None
     if questions is not None:
@@ -111,7 +113,9 @@ def _task(
         dataset_metrics=bound(DATASET_METRICS, those_of(DATASET_METRICS), where),
         vocabulary=vocabularies.get(name) or (),
     )
-    return task.type.make(question)
+    made = task.type.make(question)
+    only = None if questions is None else questions.slices.get(name)
+    return made if only is None else of_slice(made, only)
 
 
 def with_targets(
@@ -130,7 +134,7 @@ def with_targets(
     made, questions, targets = _encoded(config, splits, stored)
     vocabularies = questions.vocabularies
     workdir.write_json(path / workdir.LABELS_FILE, workdir.for_file(vocabularies or {"": []}))
-    counts = class_counts(path, targets, made)
+    counts = class_counts(path, targets, made, questions)
     return made, dataclasses.replace(questions, counts=counts)
 
 
@@ -149,7 +153,8 @@ def _encoded(
     """The splits with the targets as a batch has them, all but the counts of the questions, and the
     targets of the training split by task."""
     given = {split: handling(data).targets(data) for split, data in splits.items()}
-    names, vocabularies, chosen = {}, {}, {split: {} for split in splits}
+    names, vocabularies, slices = {}, {}, {}
+    chosen: dict[str, dict[str, Target]] = {split: {} for split in splits}
     encoded: dict[str, dict[str, Target]] = {split: {} for split in splits}
     for name, task in asked(config).items():
         known = given["train"]
@@ -159,6 +164,11 @@ def _encoded(
             where = f"{task.where}.target={names[name]!r} ({config.data.name})"
             check_type(values["train"].type, task.type.targets, where)
             values, vocabularies[name] = task.type.encode(values, stored.get(name))
+        if task.get("slice"):
+            known_slices = splits["train"].slices
+            where = f"{task.where}.slice ({config.data.name})"
+            lookup(dict.fromkeys(known_slices), task.get("slice"), where)
+            slices[name] = known_slices.index(task.get("slice"))
         for split, target in values.items():
             encoded[split][names[name]] = target
             chosen[split][name] = given[split][names[name]]
@@ -166,7 +176,7 @@ def _encoded(
         split: handling(data).with_targets(data, encoded[split]) for split, data in splits.items()
     }
     train = {name: encoded["train"].get(target) for name, target in names.items()}
-    return made, Questions(names, vocabularies, {}, chosen), train
+    return made, Questions(names, vocabularies, {}, chosen, slices), train
 
 
 def _target_of(config: ConfigDict, task: Asked, known: Mapping[str, Target], data: Any) -> str:
@@ -205,7 +215,10 @@ def stored_vocabularies(path: Path, names: Collection[str]) -> dict[str, list]:
 
 
 def class_counts(
-    path: Path, targets: Mapping[str, Target | None], splits: Mapping[str, Any]
+    path: Path,
+    targets: Mapping[str, Target | None],
+    splits: Mapping[str, Any],
+    questions: Questions,
 ) -> dict[str, Counts]:
     """Of each task with classes the examples of each in training, counted at the first start."""
     file = path / workdir.COUNTS_FILE
@@ -216,7 +229,11 @@ def class_counts(
         train = splits["train"]
         found = {}
         for name in names:
-            counts, examples = resampling.class_counts(train, targets[name])
+            asked_here = None
+            if name in questions.slices:
+                ids = handling(train).slice_ids(train, questions.names[name])
+                asked_here = ids == questions.slices[name]
+            counts, examples = resampling.class_counts(train, targets[name], asked_here)
             found[name] = {"classes": counts.tolist(), "examples": examples}
         workdir.write_json(file, workdir.for_file(found))
     return stored_counts(file, names)

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from mmjax.data.pipeline.mixture import Mixture, proportions
@@ -54,7 +55,8 @@ def mixture(
 ) -> dict[str, MixtureSplit]:
     """Several data sets: {"digits": {"name": "written_numbers", "weight": 2.0, ...options}, ...}.
 
-    An example has the modalities and targets of its own data set; the rest is missing by mask. For
+    An example has the modalities and targets of its own data set; the rest is missing by mask. Of
+    questions about images each is an example, with config.data.batch_size of them in a batch. For
     all targets at once (joint training) choose a data set whose examples have them all.
 
     Args:
@@ -84,9 +86,6 @@ def mixture(
         names = dict(options.pop("targets", {}))
         where = f"config.data.options.parts.{name}"
         splits = construct(DATASETS, ConfigDict(options), where, **given)
-        if any(isinstance(rows, Source) for rows in splits.values()):
-            what = "its rows are images with several questions each, which cannot be mixed"
-            raise UserError(f"{where}: {what}: choose another data set")
         for split, rows in splits.items():
             found.setdefault(split, {})[name] = _with_names(rows, names, where)
         for target in handling(found["train"][name]).targets(found["train"][name]):
@@ -105,12 +104,15 @@ def _with_names(split: Any, names: Mapping[str, str], where: str) -> Any:
     """A split whose targets have other names."""
     if not names:
         return split
-    known = getattr(split, "targets", None)
+    is_source = isinstance(split, Source)  # which has one
+    known = [split.target] if is_source else getattr(split, "targets", None)
     for name in names:
         if name not in (known or ()):
             raise UserError(
                 f"{where}.targets: no target {name!r}; {nearest(name, list(known or ()))}"
             )
+    if is_source:
+        return dataclasses.replace(split, target=names[split.target])
     targets = {names.get(name, name): target for name, target in known.items()}
     return dataclasses.replace(split, targets=targets)
 
@@ -170,3 +172,13 @@ def scales(config: ConfigDict, split: MixtureSplit) -> dict[str, Scale]:
         of_part = handling(part).scales(config, part)
         found = of_part | found
     return found
+
+
+def slice_ids(split: MixtureSplit, target: str) -> np.ndarray:
+    """The slice of each example of the part that has a target."""
+    first = 0
+    for part in split.parts.values():
+        if target in handling(part).targets(part):
+            return first + handling(part).slice_ids(part, target)
+        first += len(part.slices)
+    raise KeyError(target)

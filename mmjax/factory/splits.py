@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from mmjax.data.own.examples import TableExamples, TableSplit
 from mmjax.data.own.stored import Known
-from mmjax.data.pipeline import scaling
+from mmjax.data.pipeline import resampling, scaling
 from mmjax.data.pipeline.checks import check_shape
 from mmjax.data.pipeline.examples import MODALITIES, QuestionExamples
 from mmjax.data.sources.arrays import ArrayExamples, Arrays
@@ -54,6 +54,8 @@ class Handling(NamedTuple):
     examples: (config, split, modalities, Made, whether for training) -> what makes batches.
     check: (config, split); raises UserError where the model does not take its values.
     scales: (config, split) -> the scales of its features.
+    slice_ids: (split, target) -> int, of each of the examples that the target is of, the index into
+        the slices of the split.
     size: records and examples.
     columns: what a workdir keeps of the columns of a table; None of what is none.
     """
@@ -67,6 +69,7 @@ class Handling(NamedTuple):
     examples: Callable[[ConfigDict, Any, tuple[str, ...], Made, bool], Any]
     check: Callable[[ConfigDict, Any], None]
     scales: Callable[[ConfigDict, Any], dict[str, scaling.Scale]]
+    slice_ids: Callable[[Any, str], np.ndarray]
     size: Callable[[Any], tuple[int, int]]
     columns: Callable[[Any], Known | None] = lambda _: None
 
@@ -104,7 +107,10 @@ def _array_scales(config: ConfigDict, split: Arrays) -> dict[str, scaling.Scale]
 def _questions(
     config: ConfigDict, split: Source, names: tuple[str, ...], made: Made, train: bool
 ) -> QuestionExamples:
-    count = config.data.questions_per_image or (0 if train else FLAT_EVALUATION)
+    if "batch_size" in config.data:  # of examples, so each question has its own image
+        count = 0
+    else:
+        count = config.data.questions_per_image or (0 if train else FLAT_EVALUATION)
     return QuestionExamples(split, names, count, made.encode)
 
 
@@ -142,6 +148,7 @@ SPLITS: Mapping[type, Handling] = MappingProxyType(
             ),
             check=_check_arrays,
             scales=_array_scales,
+            slice_ids=lambda split, _: split.slice_ids,
             size=lambda split: (len(split), len(split)),
         ),
         Source: Handling(
@@ -156,6 +163,7 @@ SPLITS: Mapping[type, Handling] = MappingProxyType(
             examples=_questions,
             check=_check_images,
             scales=lambda *_: {},
+            slice_ids=lambda split, _: resampling.row_slices(split),
             size=lambda split: (len(split.records), sum(map(len, questions_of(split)))),
         ),
         TableSplit: Handling(
@@ -168,6 +176,7 @@ SPLITS: Mapping[type, Handling] = MappingProxyType(
             examples=_table_examples,
             check=lambda *_: None,  # its values are decoded to what the model takes
             scales=lambda _, split: dict(split.scales),
+            slice_ids=lambda split, _: split.slice_ids,
             size=lambda split: (len(split), len(split)),
             columns=lambda split: Known(
                 dict(split.inputs), {name: split.columns[name] for name in split.targets}
@@ -204,6 +213,7 @@ SPLITS: Mapping[type, Handling] = MappingProxyType(
                 handling(part).check(config, part) for part in split.parts.values()
             ],
             scales=mixture.scales,
+            slice_ids=mixture.slice_ids,
             size=lambda split: tuple(
                 map(sum, zip(*(handling(p).size(p) for p in split.parts.values()), strict=True))
             ),

@@ -12,7 +12,9 @@ from mmjax.fusion.pooling.pooled import pool_tokens
 from mmjax.nn.layers.ids import check_ids
 from mmjax.nn.layers.mixup import mixup
 from mmjax.nn.layers.modality_dropout import kept_modalities
-from mmjax.types import Input, Tokens
+from mmjax.types import Fused, Input, Tokens
+
+Names = tuple[str, ...]
 
 
 def share_rows(tokens: Tokens, index: Int[Array, " B"] | None) -> Tokens:
@@ -65,6 +67,20 @@ def encoder_outputs(tokens: Mapping[str, Tokens], whose: str = "encoder") -> dic
     return outputs
 
 
+def trunk_name(modalities: Names) -> str:
+    """What the fusion of some of the modalities is called in `FusedModel.trunks`."""
+    return "_".join(sorted(modalities))
+
+
+def read_by(tokens: Mapping[str, Tokens], names: Names) -> dict[str, Tokens]:
+    """The tokens of some modalities; of none that are there a masked one in each row."""
+    there = {name: tokens[name] for name in names if name in tokens}
+    if there:
+        return there
+    other = next(iter(tokens.values()))
+    return {names[0]: Tokens(jnp.zeros_like(other.x[:, :1]), jnp.zeros_like(other.mask[:, :1]))}
+
+
 class FusedModel(nn.Module):
     """Encoders, a fusion and heads, each injected: it names no modality and no task.
 
@@ -80,6 +96,9 @@ class FusedModel(nn.Module):
             all of an example (see nn.modality_dropout).
         teachers: other encoders of some of the modalities, for losses to compare with; they run as
             in evaluation, and nothing but these losses reads what they put out.
+        reads: by output, the modalities that its head reads, if not all of them.
+        trunks: the fusions behind which these heads stand, by `trunk_name` of the modalities: heads
+            that read the same share one. What heads that read other modalities share is encoders.
     """
 
     encoders: Mapping[str, nn.Module]
@@ -88,6 +107,8 @@ class FusedModel(nn.Module):
     mixup: float = 0.0
     modality_dropout: float = 0.0
     teachers: Mapping[str, nn.Module] = dataclasses.field(default_factory=dict)
+    reads: Mapping[str, Names] = dataclasses.field(default_factory=dict)
+    trunks: Mapping[str, nn.Module] = dataclasses.field(default_factory=dict)
 
     @nn.compact
     def __call__(
@@ -97,16 +118,44 @@ class FusedModel(nn.Module):
 
             encoder/NAME: [B D], the mean of a modality's tokens; encoder/NAME_mask: [B]
             teacher/NAME, teacher/NAME_mask: the same of its teacher, if it has one
-            fusion/NAME: the fusion's extras
+            fusion/NAME: the extras of the fusion of all modalities
             mixup/permutation, mixup/lambda: int [B] and [B], where examples were mixed (stream
                 "sample"): the head saw lambda * own vector + (1 - lambda) * the other's
 
         An encoder runs once for each row of its input, however many examples share the row.
 
         Raises:
-            UserError: an input that no encoder takes, none at all, or what the parts raise.
+            UserError: an input that no encoder takes, none at all, mixup or dropped modalities
+                beside trunks, or what the parts raise.
         """
+        if self.reads and (self.mixup > 0 or self.modality_dropout > 0):
+            raise UserError(
+                "config.mixup and config.modality_dropout are of what all tasks read, and some read"
+                f" less ({', '.join(self.reads)}): leave them out"
+            )
         tokens = encode(self.encoders, inputs, deterministic=deterministic)
+        fused: dict[str, Fused] = {}
+        for names in self.reads.values():
+            place = trunk_name(names)
+            if place not in fused:
+                seen = read_by(tokens, names)
+                fused[place] = self.trunks[place](seen, deterministic=deterministic)
+        given = {name: fused[trunk_name(names)] for name, names in self.reads.items()}
+        extras, mixed = {}, {}
+        if self.heads.keys() - self.reads.keys():
+            shared, extras, mixed = self._shared(tokens, deterministic)
+            given = dict.fromkeys(self.heads, shared) | given
+        outputs = {
+            name: head(given[name], deterministic=deterministic)
+            for name, head in self.heads.items()
+        }
+        floats = {name: value.astype(jnp.float32) for name, value in (extras | outputs).items()}
+        return floats | encoder_outputs(tokens) | self._taught(inputs) | mixed
+
+    def _shared(
+        self, tokens: Mapping[str, Tokens], deterministic: bool
+    ) -> tuple[Fused, dict[str, Array], dict[str, Array]]:
+        """What the heads of all modalities read, the fusion's extras, and what was mixed."""
         seen = tokens
         if self.modality_dropout > 0 and not deterministic:
             seen = self._dropped(tokens)
@@ -123,11 +172,7 @@ class FusedModel(nn.Module):
             )
             fused = fused._replace(pooled=pooled)
             mixed = {"mixup/permutation": permutation, "mixup/lambda": lam}
-        outputs = {
-            name: head(fused, deterministic=deterministic) for name, head in self.heads.items()
-        }
-        floats = {name: value.astype(jnp.float32) for name, value in (extras | outputs).items()}
-        return floats | encoder_outputs(tokens) | self._taught(inputs) | mixed
+        return fused, extras, mixed
 
     def _taught(self, inputs: Mapping[str, Input]) -> dict[str, Array]:
         """The outputs of the teachers of what is given."""

@@ -218,6 +218,30 @@ def make_task(
     )
 
 
+def of_slice(task: Task, number: int) -> Task:
+    """The task, asked of the examples of one slice only; others count as if they were not there.
+
+    Args:
+        number: of the slice, as in a batch's `slice`.
+    """
+
+    def narrowed(batch: Batch) -> Batch:
+        only = batch[SLICE] == number  # of targets, too: examples may be mixed with others
+        known = {
+            key: mask & only.reshape(-1, *[1] * (mask.ndim - 1))
+            for key, mask in batch.items()
+            if key == MASK or (key.startswith(TARGETS) and key.endswith("_mask"))
+        }
+        return {**batch, **known}
+
+    return dataclasses.replace(
+        task,
+        losses=lambda outputs, batch: task.losses(outputs, narrowed(batch)),
+        metrics=lambda outputs, batch: task.metrics(outputs, narrowed(batch)),
+        keep=lambda outputs, batch: task.keep(outputs, narrowed(batch)),
+    )
+
+
 def known_rows(rows: Arrays, target: str) -> np.ndarray:
     """Which rows of an evaluation have a target."""
     key = BATCH + TARGETS + target

@@ -24,6 +24,7 @@ def batches(seed, target, *, labelled=1.0, count=ROWS):
             "b": b,
             "b_mask": np.ones((BATCH, 3), bool),
             "_mask": np.arange(BATCH) < BATCH - 3,
+            "slice": np.zeros(BATCH, int),
             "targets/y": np.where(there.reshape(-1, *[1] * (y.ndim - 1)), y, 7),
             "targets/y_mask": there,
         }
@@ -71,6 +72,7 @@ def test_the_penalty_is_about_the_best(features, noise, monkeypatch):
                 "a": x,
                 "a_mask": np.ones(x.shape, bool),
                 "_mask": np.ones(BATCH, bool),
+                "slice": np.zeros(BATCH, int),
                 "targets/y": x[:, :3].sum(1) + noise * rng.normal(size=BATCH),
                 "targets/y_mask": np.ones(BATCH, bool),
             }
@@ -98,6 +100,7 @@ def test_the_rows_that_choose_the_penalty_are_not_those_of_an_earlier_epoch(monk
                 "a": x,
                 "a_mask": np.ones(x.shape, bool),
                 "_mask": np.ones(BATCH, bool),
+                "slice": np.zeros(BATCH, int),
                 "targets/y": y,
                 "targets/y_mask": np.ones(BATCH, bool),
             }
@@ -113,3 +116,30 @@ def test_one_class_and_few_rows_are_no_error():
     assert scores(lambda *_: np.zeros(BATCH, int), CATEGORY)[1]["a"] == 1.0
     _, found = scores(lambda a, _: a[:, 0] > 0, CATEGORY, labelled=0.06, count=BATCH)
     assert 0 <= found[ALL] <= 1
+
+
+def sliced(seed):
+    """Of the slice 0 the label is the sign of x, of the slice 1 its opposite, but half unknown."""
+    random = np.random.default_rng(seed)
+    x, slices = random.normal(size=(400, 1)).astype(np.float32), random.integers(0, 2, 400)
+    return [
+        {
+            "x": x,
+            "x_mask": np.ones((400, 1), bool),
+            "slice": slices,
+            "_mask": np.arange(400) < 390,
+            "targets/sign": ((x[:, 0] > 0) ^ (slices == 1)).astype(np.int32),
+            "targets/sign_mask": (slices == 0) | (np.arange(400) % 2 == 0),
+        }
+    ]
+
+
+@pytest.mark.parametrize("asked", [0, 1, None])
+def test_a_task_of_a_slice_is_compared_on_its_examples(asked):
+    target = Asked("sign", CATEGORY, slice=asked)
+    found = linear_scores(sliced(0), sliced(1), kinds={"x": "vector"}, targets={"t": target})
+    score = found["t"].scores["linear, x"]
+    if asked is None:  # two thirds are of the slice 0
+        assert score == pytest.approx(2 / 3, abs=0.08)
+    else:
+        assert score > 0.9

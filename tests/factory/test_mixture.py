@@ -1,6 +1,7 @@
 """config.data.name = "mixture": several data sets train one model, each on its own tasks."""
 
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -67,7 +68,10 @@ def test_all_rows_of_all_parts_are_evaluated_once(tmp_path):
             {"parts": {"it": XOR | {"targets": {"lable": "x"}}}},
             "'lable'; did you mean 'label'",
         ),
-        ({"parts": {"it": {"name": "shapes"}}}, "several questions"),
+        (
+            {"parts": {"it": {"name": "shapes", "targets": {"lable": "x"}}}},
+            "'lable'; did you mean 'label'",
+        ),
         ({"parts": {"it": {"name": "controled"}}}, "did you mean 'controlled'"),
         ({"parts": PARTS, "strategy": "mixd"}, "did you mean 'mixed'"),
     ],
@@ -82,3 +86,61 @@ def test_a_negative_weight_is_refused():
     config, made = factory.checked(config_of()), Made({}, {}, {})
     with pytest.raises(UserError, match="0 or more"):
         handling(split).examples(config, split, config.modalities, made, True)
+
+
+def test_a_task_is_asked_of_a_slice_of_a_part(tmp_path):
+    config = config_of()
+    config.tasks.odd.slice = "xor complete"
+    path, _ = factory.experiment(factory.checked(config), str(tmp_path / "run"))
+    counts = json.loads((path / "class_counts.json").read_text())
+    assert counts["odd"]["examples"] == 96  # training has that slice only
+    assert counts["label"]["examples"] == 32
+    split = mixture(parts=PARTS)["test"]
+    names = np.array(split.slices)[handling(split).slice_ids(split, "odd")]
+    np.testing.assert_array_equal(names == "xor complete", np.arange(32) < 8)
+
+
+def with_questions(**data):
+    """Questions about images beside rows of vectors."""
+    config = cli.load_config(f"{ROOT}/configs/vqa.py:tiny")
+    parts = {
+        "asked": {"name": "shapes", "train": 8, "validation": 4, "test": 4, "image_size": 16},
+        "xor": XOR | {"targets": {"label": "odd", "total": "odd_total"}},
+    }
+    parts["asked"]["targets"] = {"label": "answer"}
+    config.modalities = ("image", "text", "a", "b", "c")
+    config.data = ConfigDict({"name": "mixture", "options": {"parts": parts}, "text_length": 9})
+    config.data.update({"image_size": 16, "shapes": dict.fromkeys("abc", (16,)), **data})
+    vectors = {name: {"kind": "vector", "name": "mlp"} for name in "abc"}
+    config.encoders = ConfigDict({**config.encoders, **vectors})
+    task = {"name": "classification", "losses": ("cross_entropy",), "metrics": ("accuracy",)}
+    names = ("answer", "odd")
+    config.tasks = ConfigDict({name: {**task, "target": name} for name in names})
+    for key in ("task", "losses", "metrics", "head", "augment"):
+        del config[key]
+    config.train.monitor, config.compilation_cache = "val/answer/accuracy", ""
+    return factory.checked(config)
+
+
+def test_questions_about_images_are_mixed_one_by_one(tmp_path):
+    _, experiment = factory.experiment(with_questions(batch_size=16), str(tmp_path / "run"))
+    for split in ("train", "test"):
+        batches = experiment.train_data() if split == "train" else experiment.eval_data(split)
+        found = list(itertools.islice(batches, 12))
+        for batch in found:
+            real, asked = batch["_mask"], batch["targets/answer_mask"]
+            assert "image_index" not in batch
+            np.testing.assert_array_equal(batch["image_mask"], asked)
+            np.testing.assert_array_equal(batch["text_mask"].any(axis=1), asked)
+            np.testing.assert_array_equal(batch["targets/odd_mask"], real & ~asked)
+        assert any(batch["targets/answer_mask"].any() for batch in found)
+    assert experiment.slices[:3] == ("asked yes_no", "asked color", "asked shape")
+    questions = experiment.sizes["test"][1] - 4 * 8
+    batches = experiment.eval_data("test")
+    assert sum(int(batch["targets/answer_mask"].sum()) for batch in batches) == questions
+
+
+def test_images_with_several_questions_each_are_not_mixed(tmp_path):
+    config = with_questions(images_per_batch=4, questions_per_image=2)
+    with pytest.raises(UserError, match=r"image_index. cannot be mixed: give config.data.batch_"):
+        factory.experiment(config, str(tmp_path / "run"))

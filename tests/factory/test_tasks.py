@@ -1,6 +1,7 @@
 """config.tasks: several tasks by name, what they may say, and what becomes of it."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -111,6 +112,19 @@ def with_top(**more):
         (changed(losses=()), "config.tasks.total.losses is empty"),
         (changed(head={"hiden": (3,)}), "config.tasks.total.head.* unknown 'hiden'"),
         (changed(head="classification"), "config.tasks.total.head.name: unknown 'classification'"),
+        (changed(modalities=("a", "d")), "config.tasks.total.modalities: unknown 'd'"),
+        (
+            with_top(tasks={"a": {"name": "regression", "losses": ("l2",), "modalities": ("a",)}}),
+            "config.modalities: no task reads 'b'",
+        ),
+        (
+            with_top(
+                tasks={"t": {"name": "alignment", "losses": ("info_nce",), "modalities": ("a",)}},
+                alignment={"embedding": 4},
+                fusion={},
+            ),
+            "config.tasks.t.modalities: 'alignment' has no fusion",
+        ),
         (with_top(losses=("l2",)), "config.losses is of a single task"),
         (with_top(task="regression"), "config.task is of a single task"),
         (with_top(decision="average"), "config.decision fuses the decisions of one task"),
@@ -191,3 +205,75 @@ def test_a_recipe_of_one_task_becomes_one_of_several_on_a_command_line():
     assert asked(factory.checked(config)).keys() == {"label"}
     with pytest.raises(UserError, match="config.dtype: unknown 'None'"):
         factory.checked(factory.overridden(recipe("tiny"), [("dtype", "None")]))
+
+
+def test_a_task_reads_its_modalities_through_a_trunk_of_its_own():
+    config = recipe()
+    config.tasks.label.modalities = ("c", "a")
+    config.tasks.total.modalities = ("a", "b", "c")  # all, so through the fusion that is there
+    config = factory.checked(config)
+    assert factory.tasks(config)["label"].modalities == ("a", "c")
+    assert factory.tasks(config)["total"].modalities == ("a", "b", "c")
+    model = factory.model(config, classes={"label": 5, "total": 1}, vocabulary_size=0)
+    assert model.reads == {"label": ("a", "c")}
+    inputs = factory.example_inputs(config)
+    made = jax.eval_shape(model.init, jax.random.PRNGKey(0), inputs)["params"]
+    assert {"fusion", "trunks_a_c"} <= set(made)
+    assert {"project_a", "project_c"} <= set(made["trunks_a_c"])
+    assert "project_b" not in made["trunks_a_c"]
+
+
+def of_slices():
+    config = recipe("tiny")
+    config.slice = "complete"
+    return config
+
+
+def test_a_task_is_asked_of_a_slice(tmp_path):
+    splits = controlled(task="xor", classes=2, train=64, validation=32, test=32)
+    test = splits["test"]  # all four slices, where training has one
+    splits = dict.fromkeys(splits, test)
+    config = factory.checked(of_slices())
+    _, questions = with_targets(config, tmp_path, splits)
+    assert questions.slices == {"label": test.slices.index("complete")}
+    chosen = test.slice_ids == test.slices.index("complete")
+    found = np.bincount(test.targets["label"].values[chosen], minlength=2)
+    np.testing.assert_array_equal(questions.counts["label"].classes, found)
+    (task,) = factory.tasks(config, questions).values()
+    batch = {
+        "_mask": jnp.ones(len(test), bool),
+        "slice": jnp.asarray(test.slice_ids),
+        "targets/label": jnp.asarray(test.targets["label"].values),
+        "targets/label_mask": jnp.ones(len(test), bool),
+    }
+    outputs = {"label": jnp.zeros((len(test), 2))}
+    (rows,) = task.losses(outputs, batch).values()
+    np.testing.assert_array_equal(rows.mask, chosen)
+
+
+def test_an_unknown_slice_is_one_line(tmp_path):
+    config = of_slices()
+    config.slice = "compleet"
+    splits = controlled(task="xor", classes=2, train=64, validation=32, test=32)
+    with pytest.raises(UserError, match=r"config.slice .controlled.: .*did you mean 'complete'"):
+        with_targets(factory.checked(config), tmp_path, splits)
+
+
+def test_kinds_of_question_are_tasks_of_their_own(tmp_path):
+    config = module_of(ROOT / "configs" / "vqa.py").get_config("types")
+    config.data.name, config.data.image_size = "shapes", 16
+    config.data.options = {"train": 16, "validation": 4, "test": 8}
+    config.data.images_per_batch, config.compilation_cache = 4, ""
+    _, experiment = factory.experiment(factory.checked(config), str(tmp_path / "run"))
+    (batch, *_) = experiment.eval_data("test")
+    names = np.array(experiment.slices)[batch["slice"]]
+    seen = jax.tree.map(jnp.asarray, dict(batch))
+    outputs = {name: jnp.zeros((len(names), 13)) for name in experiment.tasks}
+    masks = {
+        name: np.asarray(next(iter(task.losses(outputs, seen).values())).mask)
+        for name, task in experiment.tasks.items()
+    }
+    assert set(masks) == {"yes_no", "color", "shape"}
+    for name, mask in masks.items():
+        np.testing.assert_array_equal(mask, batch["_mask"] & (names == name))
+    np.testing.assert_array_equal(sum(masks.values()), batch["_mask"])

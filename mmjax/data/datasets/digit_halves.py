@@ -1,6 +1,6 @@
 """Handwritten digits cut in two: which lower half belongs to which upper half? No download.
 
-1,797 digits of 8 x 8 pixels from 43 writers, which come with scikit-learn (the test half of
+1,797 digits of 8 x 8 pixels from 13 writers, which come with scikit-learn (the test half of
 "Optical recognition of handwritten digits", https://doi.org/10.24432/C50P49). Two halves of one
 image are the classic pair of views for methods that align modalities (Andrew et al. 2013,
 https://proceedings.mlr.press/v28/andrew13.html).

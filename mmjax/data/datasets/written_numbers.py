@@ -1,6 +1,6 @@
 """Handwritten numbers of two to four digits, to be read. No download.
 
-1,797 digits of 8 x 8 pixels from 43 writers, which come with scikit-learn (the test half of
+1,797 digits of 8 x 8 pixels from 13 writers, which come with scikit-learn (the test half of
 "Optical recognition of handwritten digits", https://doi.org/10.24432/C50P49), side by side.
 """
 

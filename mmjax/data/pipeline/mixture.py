@@ -98,7 +98,10 @@ class Mixture:
                     )
         indexed = [entry for entry in self._blank if entry.endswith("_index")]
         if indexed:
-            raise UserError(f"{name}: rows that share an input ({indexed[0]}) cannot be mixed")
+            raise UserError(
+                f"{name}: rows that share an input ({indexed[0]}) cannot be mixed: give"
+                " config.data.batch_size in place of config.data.images_per_batch"
+            )
 
     def train_length(self) -> int:
         """Examples of all parts; alternating, as many as fill the last batch."""

@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int, Num
+from jaxtyping import Bool, Float, Int, Num
 
 from mmjax.data.sources.source import Source
 from mmjax.data.sources.targets import Target
@@ -25,11 +25,26 @@ def row_labels(split: Any, target: Target) -> Num[np.ndarray, "examples ..."]:
     return np.concatenate([np.zeros(0, int), *answers])
 
 
-def class_counts(split: Any, target: Target) -> tuple[Num[np.ndarray, " C"], int]:
-    """The examples for which each class is right, and all that are labelled."""
+def row_slices(source: Source) -> Int[np.ndarray, " examples"]:
+    """The slice of each question of a source, as `row_labels` has them."""
+    records = (source.read(index, ("questions",)) for index in range(len(source.records)))
+    types = [np.asarray(r["questions"]["type"], int) for r in records if r is not None]
+    return np.concatenate([np.zeros(0, int), *types])
+
+
+def class_counts(
+    split: Any, target: Target, chosen: Bool[np.ndarray, " examples"] | None = None
+) -> tuple[Num[np.ndarray, " C"], int]:
+    """The examples for which each class is right, and all that are labelled.
+
+    Args:
+        split: of the data set.
+        target: what is asked.
+        chosen: which examples are looked at; None: all.
+    """
     labels = row_labels(split, target)
-    if target.mask is not None:
-        labels = labels[target.mask]
+    known = np.ones(len(labels), bool) if target.mask is None else target.mask
+    labels = labels[known if chosen is None else known & chosen]
     if labels.ndim == 2:
         return np.sum(labels, axis=0, dtype=np.float64), len(labels)
     return np.bincount(labels, minlength=len(target.classes)), len(labels)

@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
+from mmjax.errors import UserError
 from mmjax.factory.config.keys import TASK_KEYS
-from mmjax.factory.tables.names import entry
+from mmjax.factory.tables.names import entry, lookup
 from mmjax.factory.tables.tasks import TASKS
 from mmjax.tasks.task import TaskType
 
@@ -65,3 +66,25 @@ def _named(config: Config) -> Iterator[tuple[str, Asked]]:
 def tasks_of(key: str) -> list[str]:
     """The tasks that a part of a config is for; [] for a key of every task."""
     return [name for name, kind in TASKS.items() if key in kind.keys]
+
+
+def check_read(config: Config) -> None:
+    """Checks the modalities that tasks read, where some read less than all.
+
+    Raises:
+        UserError: one that the config has not, one that no task reads, or a task without a fusion.
+    """
+    known, read = config["modalities"], set()
+    for task in asked(config).values():
+        own = task.get("modalities") if task.path else ()
+        for name in own:
+            lookup(dict.fromkeys(known), name, f"{task.where}.modalities")
+        if own and "fusion" not in task.type.keys:
+            raise UserError(
+                f"{task.where}.modalities: {task.kind!r} has no fusion to read some of them"
+                " through: leave it out"
+            )
+        read |= {*(own or known)}
+    for name in known:
+        if name not in read:
+            raise UserError(f"config.modalities: no task reads {name!r}: leave it out")

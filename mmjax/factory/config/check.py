@@ -9,7 +9,7 @@ from mmjax import cli
 from mmjax.errors import UserError
 from mmjax.factory.checkpoints import pretrained
 from mmjax.factory.config import typed
-from mmjax.factory.config.asked import asked, tasks_of
+from mmjax.factory.config.asked import asked, check_read, tasks_of
 from mmjax.factory.config.filled import filled, missing
 from mmjax.factory.config.keys import (
     GROUPS,
@@ -254,6 +254,7 @@ def _together(tree: Mapping[str, Any]) -> None:
             part = part_at(tree, (first,))
             choices = "" if part.unnamed else cli.nearest("", list(part.table))
             raise UserError(f"config.{first} is missing: {choices or KEYS[first].about}")
+    check_read(tree)
     models = {task.type.model: name for name, task in tasks.items()}
     if len(models) > 1:
         one, other = list(models.values())[:2]

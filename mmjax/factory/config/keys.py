@@ -54,6 +54,7 @@ def _count(about: str, default: Any = REQUIRED, least: int = 1) -> Key:
 # Of a task: of the only one they stand beside `task`, of each of several in config.tasks.NAME.
 ONE_TASK: Mapping[str, Key] = {
     "target": Key(str, "of the data set, which is to be answered; '': the first", ""),
+    "slice": Key(str, "of the data set: only its examples are asked; '': all", ""),
     "losses": Key(Part, "the losses, by label, or a tuple of names", ABSENT),
     "metrics": Key(Part, "the metrics, by label, or a tuple of names", {}),
     "head": Key(Part, "from fused vectors or tokens to scores or numbers", {}),
@@ -61,6 +62,7 @@ ONE_TASK: Mapping[str, Key] = {
 TASK_KEYS: Mapping[str, Key] = {
     "name": Key(str, "what is asked of the model", names=TASKS, open=True),
     "weight": Key(float, "of its loss beside those of other tasks", 1.0, least=0),
+    "modalities": Key(Names, "that it reads, through a fusion of their own; (): all", ()),
     **ONE_TASK,
 }
 KEYS: Mapping[str, Key] = {

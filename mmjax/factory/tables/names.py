@@ -15,6 +15,7 @@ from mmjax.data.datasets.controlled import controlled
 from mmjax.data.datasets.digit_arithmetic import digit_arithmetic
 from mmjax.data.datasets.digit_halves import digit_halves
 from mmjax.data.datasets.digit_pairs import digit_pairs
+from mmjax.data.datasets.digit_triples import digit_triples
 from mmjax.data.datasets.easy_vqa.sources import easy_vqa
 from mmjax.data.datasets.shapes import shapes
 from mmjax.data.datasets.spoken_digits import RATE as SPOKEN_DIGITS_RATE
@@ -33,6 +34,7 @@ DATASETS = {
     "digit_arithmetic": digit_arithmetic,
     "digit_halves": digit_halves,
     "digit_pairs": digit_pairs,
+    "digit_triples": digit_triples,
     "easy_vqa": easy_vqa,
     "mixture": mixture,
     "own": own,
@@ -45,6 +47,7 @@ DATASETS = {
 SAMPLE_RATES = {
     "digit_arithmetic": SPOKEN_DIGITS_RATE,
     "digit_pairs": SPOKEN_NUMBERS_RATE,
+    "digit_triples": SPOKEN_NUMBERS_RATE,
     "spoken_numbers": SPOKEN_NUMBERS_RATE,
 }
 SAMPLE_RATE = 16_000  # Hz, where neither a config nor the data set says it

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from mmjax.data.pipeline import loader
-from mmjax.data.pipeline.resampling import class_counts, draw_probabilities, row_labels
+from mmjax.data.pipeline.resampling import (
+    class_counts,
+    draw_probabilities,
+    row_labels,
+    row_slices,
+)
 from mmjax.data.sources.arrays import ArrayExamples, Arrays
 from mmjax.data.sources.targets import Target
 from mmjax.errors import UserError
@@ -97,6 +102,23 @@ def test_counts_of_labels_of_targets_and_of_questions():
     np.testing.assert_array_equal(row_labels(source, names), asked)
     counts = np.bincount(asked, minlength=len(source.class_names))
     np.testing.assert_array_equal(class_counts(source, names)[0], counts)
+
+
+def test_counts_of_some_of_the_questions_only():
+    source = fakes.make()
+    names = Target(np.zeros(0, int), source.class_names)
+    flat = fakes.examples(source, questions_per_image=0)
+    batch = flat.batch([flat.eval_row(i) for i in range(flat.eval_length())])
+    np.testing.assert_array_equal(row_slices(source), batch["slice"])
+    for number in range(len(source.slices)):
+        chosen = batch["slice"] == number
+        counts, examples = class_counts(source, names, chosen)
+        asked = batch["targets/label"][chosen]
+        np.testing.assert_array_equal(counts, np.bincount(asked, minlength=len(counts)))
+        assert examples == chosen.sum()
+    known = Target(LABELS, TARGET.classes, np.arange(500) < 410)
+    counts, examples = class_counts(split(known), known, np.arange(500) >= 400)
+    assert (counts.tolist(), examples) == ([0, 10, 0, 0], 10)
 
 
 def test_an_unknown_rule_is_one_line():
