@@ -22,7 +22,7 @@ GRADIENTS = (
 MODALITIES = ("mmpareto", "agm", "ogm_ge")  # what each modality is good for alone
 LONGER = ", 3 x the steps"
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
-    "famo, next batch": {"same_batch": False},  # which needs no second forward pass
+    "famo": {"same_batch": True},  # which needs a second forward pass
     # From one of the grid to equal weights.
     "scheduled": {"start": (1.0, 1.0, 4.0), "end": (1.0, 1.0, 1.0), "shape": "linear"},
 }

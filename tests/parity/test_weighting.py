@@ -183,7 +183,7 @@ def test_weights_are_the_gradients_of_theirs(ours, theirs, rate):
 
 
 def test_famo_follows_theirs():
-    theirs, ours = scalarization.FAMO(3), weighting.famo()
+    theirs, ours = scalarization.FAMO(3), weighting.famo(same_batch=True)
     state = ours.init(3)
     for before, after in zip(LOSSES, LOSSES[::-1], strict=True):
         values = torch.tensor(before, requires_grad=True)

@@ -140,7 +140,7 @@ CASES = {
         in_one_space(),
         functools.partial(batch_of, real=11),
     ),
-    "famo": Case(TWO, how=weighting.famo()),
+    "famo": Case(TWO, how=weighting.famo(same_batch=True)),
     "uncertainty": Case(TWO, how=weighting.uncertainty()),
     "pcgrad": Case(TWO, **PCGRAD),
     "one_by_one": Case(ONE, first=weighting.mgda(), options=ONE_BY_ONE),

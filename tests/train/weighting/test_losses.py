@@ -12,8 +12,8 @@ from tests.train.toy import same
 SCHEDULED = {"start": (1.0, 0.5, 0.0), "end": (0.0, 0.5, 2.0), "begin": 1, "steps": 2}
 EACH = {
     "dwa": weighting.dwa(window=2),
-    "famo": weighting.famo(),
-    "famo_next": weighting.famo(same_batch=False),
+    "famo": weighting.famo(same_batch=True),
+    "famo_next": weighting.famo(),
     "fixed": weighting.fixed([1.0, 1.0, 1.0]),
     "gls": weighting.gls(),
     "imtl_l": weighting.imtl_l(),
@@ -148,7 +148,7 @@ def test_dwa_leaves_out_batches_without_a_task():
             ),
         ),
         (
-            weighting.famo(),
+            weighting.famo(same_batch=True),
             lambda x: jnp.log(x + 1e-8).sum() / 3 / (1 / (3 * (LOSSES + 1e-8))).sum(),
         ),
     ],
@@ -196,20 +196,22 @@ def famo_oracle(losses, after, rate=0.025, decay=1e-3):
 def test_famo_is_its_oracle_with_the_same_batch_and_with_the_next():
     rng = np.random.default_rng(0)
     losses, after = np.exp(rng.normal(size=(2, 12, 3)))
-    how = weighting.famo()
+    how = weighting.famo(same_batch=True)
     state, found = how.init(3), []
     for before, then in zip(losses, after, strict=True):
         weights, state = how.update(jnp.asarray(before, jnp.float32), state)
         state = how.observe(jnp.asarray(before, jnp.float32), jnp.asarray(then, jnp.float32), state)
         found.append(weights)
     np.testing.assert_allclose(found, famo_oracle(losses, after), rtol=1e-4)
-    found, _ = run(weighting.famo(same_batch=False), jnp.asarray(losses, jnp.float32))
+    found, _ = run(weighting.famo(), jnp.asarray(losses, jnp.float32))
     expected = famo_oracle(losses, np.concatenate([losses[1:], losses[:1]]))
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize(
-    "how", [weighting.famo(), weighting.uncertainty(learning_rate=0.1)], ids=["famo", "uncertainty"]
+    "how",
+    [weighting.famo(same_batch=True), weighting.uncertainty(learning_rate=0.1)],
+    ids=["famo", "uncertainty"],
 )
 def test_it_works_in_a_loop_of_plain_optax(how):
     """Two quadratics, one thirty times as steep, with minima apart: both are heard.
@@ -250,7 +252,7 @@ def test_a_scaled_weighting_is_the_weighting_of_scaled_losses():
     np.testing.assert_allclose(found, factors * inner)
     assert same(state, expected)
     assert how.observe is None
-    famo = weighting.scaled(weighting.famo(), [2.0, 1.0, 0.5])
+    famo = weighting.scaled(weighting.famo(same_batch=True), [2.0, 1.0, 0.5])
     state = famo.observe(LOSSES, LOSSES / jnp.array([1.0, 2.0, 3.0]), famo.init(3))
     assert state.logits[0] > state.logits[2]
 

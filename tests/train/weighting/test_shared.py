@@ -185,7 +185,7 @@ def test_an_aggregator_is_given_the_losses(make):
 
 def test_famo_looks_at_the_same_batch_after_the_update():
     """The logits follow the losses that the new parameters have on the batch."""
-    how, optimizer = weighting.famo(), optax.sgd(0.5)
+    how, optimizer = weighting.famo(same_batch=True), optax.sgd(0.5)
     state, metrics = step_of(optimizer, how)
     before = [float(metrics[f"{name}/loss"].compute()) for name in NAMES]
     _, later = step_of(
@@ -199,7 +199,9 @@ def test_famo_looks_at_the_same_batch_after_the_update():
     assert not same(state.weighting, how.init(2))
 
 
-@pytest.mark.parametrize("how", [weighting.famo(), weighting.uncertainty(), weighting.gls()])
+@pytest.mark.parametrize(
+    "how", [weighting.famo(same_batch=True), weighting.uncertainty(), weighting.gls()]
+)
 def test_a_task_absent_from_a_whole_batch_leaves_the_other_its_gradient(how):
     state, _ = step_of(optax.sgd(1.0), how, batch_of(absent=("two",)))
     assert int(state.skipped) == 0

@@ -81,7 +81,7 @@ def famo(
     learning_rate: float = 0.025,
     weight_decay: float = 1e-3,
     lowest: float = 0.0,
-    same_batch: bool = True,
+    same_batch: bool = False,
 ) -> LossWeighting:
     """FAMO: all log-losses are to fall equally fast; no gradient of a single task is needed.
 
@@ -94,8 +94,8 @@ def famo(
         learning_rate: of the logits.
         weight_decay: of the logits, added to their gradient.
         lowest: what no loss falls below; it is taken off.
-        same_batch: compares losses of one batch before and after, with another forward pass;
-            else those of one batch and the next, for nothing.
+        same_batch: compares losses of one batch before and after, as the paper does, with another
+            forward pass; else those of one batch and the next, which costs nothing.
     """
     optimizer = optax.chain(optax.add_decayed_weights(weight_decay), optax.adam(learning_rate))
 
