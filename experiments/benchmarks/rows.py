@@ -73,7 +73,7 @@ def make(folder: Path, count: int) -> None:
                     tar.addfile(about, io.BytesIO(content))
 
 
-def ours(files: Any) -> Callable[[Path, Path], Iterator[Any]]:
+def ours(files: Any, target: str = "label") -> Callable[[Path, Path], Iterator[Any]]:
     """The pipeline of `mmjax --config=own`."""
 
     def start(folder: Path, scratch: Path) -> Iterator[Any]:
@@ -82,9 +82,9 @@ def ours(files: Any) -> Callable[[Path, Path], Iterator[Any]]:
         config = cli.load_config("own")
         config.data.files = files(folder)
         config.data.dir = str(scratch)
-        config.data.target = "label"
+        config.data.target = target
         config.data.batch_size = BATCH
-        config.data.shapes = {"note": (LENGTH,)}
+        config.data.text_length = LENGTH
         config.train.minutes = 0.0
         chosen, splits = factory.filled(config)
         _, experiment = factory.experiment(
@@ -158,7 +158,7 @@ def web_dataset(folder: Path, scratch: Path) -> Iterator[Any]:
 PIPELINES = {
     "mmjax, CSV": ours(lambda folder: str(folder / "rows.csv")),
     "mmjax, ArrayRecord": ours(lambda folder: str(folder / "records")),
-    "mmjax, tar": ours(lambda folder: str(folder / "rows-*.tar")),
+    "mmjax, tar": ours(lambda folder: str(folder / "rows-*.tar"), "json.label"),
     "torch DataLoader, pandas": torch_loader,
     "Grain, ArrayRecord": plain_grain,
     "WebDataset, tar": web_dataset,

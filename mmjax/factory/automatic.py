@@ -5,6 +5,7 @@ rows is a table: `by_size.SIZES`.
 """
 
 import math
+import os
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -26,6 +27,7 @@ from mmjax.factory.tables.kinds import KINDS
 
 MAX_IDS = 128  # of a text, by the tokenizer of a checkpoint
 MIN_STEPS = 200
+MAX_THREADS = 8  # that decode files
 LOOKED_AT = 64  # rows by which lengths are chosen
 NO_ALIGNMENT = "no target, and one modality only: nothing to learn; set config.data.target"
 OF_ONE = ("losses", "metrics", "head")  # keys that may stand outside of config.tasks
@@ -90,6 +92,8 @@ def filled_by_data(config: ConfigDict, splits: Mapping[str, TableSplit]) -> Conf
         usual = KINDS[seen.wanted.kind].usual
         if choice.shape and not (usual and usual[0] in data):
             shapes.setdefault(name, choice.shape)
+    if any(KINDS[train.inputs[name].kind].files for name in names):
+        data.setdefault("threads", min(os.cpu_count() or 1, MAX_THREADS))
     data.setdefault("image_size", IMAGE_SIZE)
     data.setdefault("cut", True)
     data.setdefault("batch_size", int(np.clip(2 ** int(math.log2(max(rows // 16, 1))), 8, 64)))

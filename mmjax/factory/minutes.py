@@ -19,7 +19,7 @@ OF_STEPS = (
 
 def within_minutes(config: ConfigDict, experiment: Experiment, path: Path) -> ConfigDict:
     """A config with no more steps than fit into config.train.minutes; intervals shrink as much."""
-    affordable = affordable_steps(experiment, path, 60 * config.train.minutes)
+    affordable = affordable_steps(experiment, path, 60 * config.train.minutes, config.data.prefetch)
     if affordable >= config.train.steps:
         return config
     share = affordable / config.train.steps

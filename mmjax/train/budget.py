@@ -18,7 +18,9 @@ MAX_STEPS, BATCHES = 100, 4  # steps and batches of an evaluation that are measu
 EVALUATIONS = 10  # of the validation split in a run, as far as they are not to be counted on
 
 
-def affordable_steps(experiment: Experiment, directory: Path, seconds: float) -> int:
+def affordable_steps(
+    experiment: Experiment, directory: Path, seconds: float, prepared: int = 0
+) -> int:
     """The steps of training that take so long, with evaluations, compilation and the test.
 
     Nothing of what is trained for this is kept. Processes of one run agree on the number.
@@ -27,6 +29,8 @@ def affordable_steps(experiment: Experiment, directory: Path, seconds: float) ->
         experiment: the run.
         directory: its workdir.
         seconds: for all of it.
+        prepared: batches that are ready before they are asked for, so that the first steps say
+            nothing of how fast data come.
     """
     run = Run(experiment, directory, Console(quiet=True))
     state, data = run.create(), experiment.train_data()
@@ -35,6 +39,13 @@ def affordable_steps(experiment: Experiment, directory: Path, seconds: float) ->
         state, _ = jax.block_until_ready(run.train_step(state, run.put_training(next(data))))
         compiled = time.monotonic() - begun
         begun, count = time.monotonic(), 0
+        for _ in range(prepared):
+            if time.monotonic() - begun > MEASURED:
+                break
+            batch = run.put_training(next(data))
+            state, _ = jax.block_until_ready(run.train_step(state, batch))
+        waited = time.monotonic() - begun
+        begun = time.monotonic()
         while count < MAX_STEPS and time.monotonic() - begun < MEASURED:
             state, _ = jax.block_until_ready(run.train_step(state, run.put_training(next(data))))
             count += 1
@@ -50,7 +61,7 @@ def affordable_steps(experiment: Experiment, directory: Path, seconds: float) ->
     evaluation = float(np.median(spans[1:] if len(spans) > 1 else spans)) * len(batches)
     # The test split is about as large, and each modality is also shown alone.
     others = EVALUATIONS + 1 + len(experiment.example)
-    rest = seconds - compiled - float(spans[0]) - others * evaluation
+    rest = seconds - compiled - waited - float(spans[0]) - others * evaluation
     steps = max(1, math.floor(rest / step))
     if jax.process_count() > 1:
         steps = int(multihost_utils.broadcast_one_to_all(np.int32(min(steps, 2**31 - 1))))
