@@ -224,7 +224,7 @@ def test_classes_and_words_are_taken_by_their_names():
     source = model.init(jax.random.PRNGKey(0), example)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(warm_start, "_trained", lambda _: (flatten_dict(source), 7))
+        patch.setattr(warm_start, "trained", lambda *_: (flatten_dict(source), 7))
         patch.setattr(warm_start, "names_in", lambda _, **__: old)
         patch.setattr(warm_start.workdir, "has_checkpoints", lambda _: True)
         config.init_from = "runs/other"
@@ -264,7 +264,7 @@ def test_classes_of_several_tasks_are_taken_by_their_own_names():
         jax.random.PRNGKey(0), example
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(warm_start, "_trained", lambda _: (flatten_dict(source), 7))
+        patch.setattr(warm_start, "trained", lambda *_: (flatten_dict(source), 7))
         patch.setattr(warm_start, "names_in", lambda _, **__: old)
         patch.setattr(warm_start.workdir, "has_checkpoints", lambda _: True)
         found, _ = warm_start.taken(factory.checked(config), make, example, new)

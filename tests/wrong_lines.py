@@ -28,8 +28,10 @@ VALUES = {
     "data.cut": ("maybe", "2"),
     "data.files": ("a.csv",),
     "data.target": ("label",),
+    "data.folds": ("many", "-1", "1", "3"),
     "data.columns": ("3", "x", "{'z': 'a'}", "{'a': 3}"),
     "target": (),  # known to the data set: see LATER
+    "slice": (),
     "tasks": ("3", "x", "{'a': 3}", "{'a': {}}", "{'a': {'name': 'classification'}}"),
     "data.workers": OPTIONAL,
     "data.threads": OPTIONAL,
@@ -207,6 +209,7 @@ ARGUMENTS = [
 LATER = [
     (["--config.data.shapes.a=(9,)"], "the config says [9]: set config.data.shapes.a"),
     (["--config.encoders.a={'kind': 'text', 'name': 'lstm'}"], "the model takes int32"),
+    (["--config.slice=complet"], "did you mean 'complete'"),
     (["--config.train.monitor=val/acuracy"], "did you mean 'val/accuracy'"),
     (["--config.train.monitor=3"], "config.train.monitor: unknown '3'"),
     (["--config.train.monitor=None"], "config.train.monitor: unknown 'None'"),

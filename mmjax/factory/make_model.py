@@ -63,7 +63,7 @@ def teachers(config: ConfigDict) -> dict[str, str]:
     found = config.get("teachers") or {}
     if not isinstance(found, Mapping | ConfigDict):
         raise UserError(f"{TEACHERS}={found!r}: give a table of workdirs by modality")
-    known = dict.fromkeys(name for name in config.modalities if name in config.encoders)
+    known = dict.fromkeys(name for name in config.modalities if name in config.get("encoders", {}))
     for name, path in found.items():
         lookup(known, name, TEACHERS)
         typed(path, str, f"{TEACHERS}.{name}")

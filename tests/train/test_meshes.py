@@ -23,15 +23,21 @@ def tiny(name):
     return config
 
 
-def residual():
-    """Batch norm, whose statistics are over all devices; in great steps it enlarges rounding."""
-    config = tiny("vqa")
+def in_small_steps(name):
+    """Of batch norms, whose statistics are over all devices: great steps enlarge rounding."""
+    config = tiny(name)
     config.optimizer.learning_rate = 1e-5
+    return config
+
+
+def residual():
+    config = in_small_steps("vqa")
     config.encoders.image = {"name": "resnet", "depth": 10, "channels": 16, "stem": "small"}
     return config
 
 
 RECIPES = {path.stem: (tiny, path.stem) for path in sorted(CONFIGS.glob("*.py"))}
+RECIPES["trimodal"] = (in_small_steps, "trimodal")
 RECIPES["resnet"] = (residual,)
 
 
