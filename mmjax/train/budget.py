@@ -39,14 +39,13 @@ def affordable_steps(
         state, _ = jax.block_until_ready(run.train_step(state, run.put_training(next(data))))
         compiled = time.monotonic() - begun
         begun, count = time.monotonic(), 0
-        for _ in range(prepared):
-            if time.monotonic() - begun > MEASURED:
-                break
+        for _ in range(min(prepared, MAX_STEPS)):
             batch = run.put_training(next(data))
             state, _ = jax.block_until_ready(run.train_step(state, batch))
         waited = time.monotonic() - begun
         begun = time.monotonic()
-        while count < MAX_STEPS and time.monotonic() - begun < MEASURED:
+        # All processes take as many steps: they wait for each other in each.
+        while _agreed(count < MAX_STEPS and time.monotonic() - begun < MEASURED):
             state, _ = jax.block_until_ready(run.train_step(state, run.put_training(next(data))))
             count += 1
         step = (time.monotonic() - begun) / count
@@ -62,7 +61,11 @@ def affordable_steps(
     # The test split is about as large, and each modality is also shown alone.
     others = EVALUATIONS + 1 + len(experiment.example)
     rest = seconds - compiled - waited - float(spans[0]) - others * evaluation
-    steps = max(1, math.floor(rest / step))
-    if jax.process_count() > 1:
-        steps = int(multihost_utils.broadcast_one_to_all(np.int32(min(steps, 2**31 - 1))))
-    return steps
+    return _agreed(min(max(1, math.floor(rest / step)), 2**31 - 1))
+
+
+def _agreed(number: int) -> int:
+    """What the first process says."""
+    if jax.process_count() == 1:
+        return number
+    return int(multihost_utils.broadcast_one_to_all(np.int32(number)))
