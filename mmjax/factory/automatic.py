@@ -123,11 +123,11 @@ def _values(split: TableSplit, positions: list[int], name: str) -> list[Any]:
     found = []
     for position in positions:
         try:
-            value = split.values(position, (name,))[name]
+            value = split.parse(position, (name,))[name]
         except UserError:
             continue  # it is counted when it is used
         found += [] if value is None else [value]
-    return found
+    return list(split.inputs[name].together(found))
 
 
 def _ask(tree: dict[str, Any], train: TableSplit, size: Size) -> None:

@@ -87,7 +87,8 @@ def _input(model: Model, name: str, row: Row) -> Any:
     if wanted.columns[0].type in _ARRAYS and isinstance(first, str) and not _is_json(first):
         return _located(first, row.folder) if first.strip() else None
     try:
-        return wanted.value(cells, row.folder)
+        parsed = wanted.parse(cells, row.folder)
+        return None if parsed is None else wanted.together([parsed])[0]
     except (ValueError, UserError) as error:
         raise UserError(f"{name}: {error}") from error
 

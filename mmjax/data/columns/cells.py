@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ UNKNOWN = "bytes"  # a file of no known kind
 MISSING = frozenset(("na", "n/a", "nan", "nat", "null", "none", "-", "--", "?", "."))
 POINT, COMMA, THOUSANDS = "1.5", "1,5", "1,000.5"  # how numbers are written
 SEPARATORS = ("|", ";", ",")  # of labels
+SURROGATE = re.compile("[\ud800-\udfff]")  # which no file can be written with
 _GROUPED = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
 _WITH_COMMA = re.compile(r"[+-]?\d+,\d+")
 
@@ -79,7 +80,10 @@ def text(value: Any, form: str = "") -> str:
     """A string."""
     del form
     if isinstance(value, (str, int, float)):
-        return str(value)
+        found = str(value)
+        if SURROGATE.search(found):
+            raise ValueError(f"{_short(value)} holds half of a character (a lone surrogate)")
+        return found
     raise ValueError(f"{_short(value)} is {type(value).__name__}, not a text")
 
 
@@ -184,3 +188,29 @@ def parse(kind: str, value: Any, form: str = "") -> Any:
     if isinstance(value, str) and not value.strip():
         return None
     return PARSERS[kind](value, form)
+
+
+def parse_all(kind: str, values: Sequence[Any], form: str = "") -> list[Any]:
+    """What many cells of a column hold, as `parse`, but each number that is missing may be NaN.
+
+    Raises:
+        ValueError: one of them holds no such thing.
+    """
+    if all(value is None or type(value) is str for value in values):
+        if kind == NUMBER:
+            found = _plain_numbers(values)
+            if found is not None:
+                return found
+        known = {value: parse(kind, value, form) for value in dict.fromkeys(values)}
+        return [known[value] for value in values]
+    return [parse(kind, value, form) for value in values]
+
+
+def _plain_numbers(texts: Sequence[str | None]) -> list[float] | None:
+    """Numbers written with a point, or nothing; None where one of them is written otherwise."""
+    try:
+        found = [math.nan if text is None else float(text) for text in texts]
+    except ValueError:
+        return None
+    odd = math.inf in found or -math.inf in found or any("_" in text for text in texts if text)
+    return None if odd else found

@@ -7,7 +7,8 @@ embedding is. What is empty is missing by mask: NaN here.
 """
 
 import dataclasses
-from collections.abc import Mapping
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,32 +48,53 @@ class Features:
         return tuple(f"{column.name}={word}" for word in words)
 
     def __len__(self) -> int:
+        return self._length
+
+    @functools.cached_property
+    def _length(self) -> int:
         return len(self.names())
 
-    def vector(self, row: Mapping[str, Any]) -> Float64[np.ndarray, " F"]:
-        """The features of a row; NaN for what is missing.
+    def parse(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
+        """What the cells of a row hold, by column; None for what is missing.
 
         Raises:
             ValueError: a cell is not of the type of its column.
         """
-        parts = [self._part(column, row[column.name]) for column in self.columns]
-        return np.concatenate(parts) if parts else np.zeros(0)
+        found = []
+        for column in self.columns:
+            try:
+                found.append(column.parse(row[column.name]))
+            except ValueError as error:
+                raise ValueError(f"{column.name}: {error}") from error
+        return tuple(found)
 
-    def _part(self, column: Column, cell: Any) -> np.ndarray:
-        try:
-            value = column.parse(cell)
-        except ValueError as error:
-            raise ValueError(f"{column.name}: {error}") from error
+    def vector(self, row: Mapping[str, Any]) -> Float64[np.ndarray, " F"]:
+        """The features of one row; raises as `parse`."""
+        return self.vectors([self.parse(row)])[0]
+
+    def vectors(self, rows: Sequence[tuple[Any, ...] | None]) -> Float64[np.ndarray, "B F"]:
+        """The features of rows that were parsed; NaN for what is missing, and None is missing."""
+        found, at = np.full((len(rows), len(self)), np.nan), 0
+        for place, column in enumerate(self.columns):
+            there = [i for i, row in enumerate(rows) if row is not None and row[place] is not None]
+            part = self._part(column, [rows[i][place] for i in there])
+            found[there, at : at + part.shape[1]] = part
+            at += part.shape[1]
+        return found
+
+    def _part(self, column: Column, values: list[Any]) -> Float64[np.ndarray, "B F"]:
         if column.type == NUMBER:
-            return np.array([np.nan if value is None else value])
+            return np.array(values, np.float64)[:, None]
         if column.type == DATE:
-            return np.full(len(dates.FEATURES), np.nan) if value is None else dates.features(value)
+            days = [dates.features(value) for value in values]
+            return np.array(days).reshape(len(values), len(dates.FEATURES))
         vocabulary = self.vocabularies[column.name]
-        if value is None:
-            return np.full(len(vocabulary), np.nan)
-        part = np.zeros(len(vocabulary))
-        words = [value] if column.type == CATEGORY else value
-        part[[vocabulary.number(word) for word in words]] = 1
+        part = np.zeros((len(values), len(vocabulary)))
+        if column.type == CATEGORY:
+            part[np.arange(len(values)), [vocabulary.number(word) for word in values]] = 1
+        else:
+            for i, words in enumerate(values):
+                part[i, [vocabulary.number(word) for word in words]] = 1
         return part
 
     def scale(self, numbers: Mapping[str, Float64[np.ndarray, " rows"]]) -> Scale:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,6 +53,10 @@ class Column:
     def parse(self, value: Any) -> Any:
         """See cells.parse."""
         return cells.parse(self.type, value, self.form)
+
+    def parse_all(self, values: Sequence[Any]) -> list[Any]:
+        """See cells.parse_all."""
+        return cells.parse_all(self.type, values, self.form)
 
 
 class _Seen(NamedTuple):

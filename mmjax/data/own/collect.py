@@ -13,10 +13,13 @@ from mmjax.data.columns.cells import CATEGORY, DATE, LABELS, NUMBER, TEXT
 from mmjax.data.columns.infer import Column
 from mmjax.data.sources.source import count_broken
 from mmjax.data.tables import media
-from mmjax.data.tables.table import Table
+from mmjax.data.tables.table import Table, read_many
 from mmjax.errors import UserError
 
 ADVICE = "mend them, or see all of them with: python -m mmjax.prepare FILES --check"
+
+
+BLOCK = 4096  # rows that are read at once
 
 
 class Words(NamedTuple):
@@ -61,7 +64,7 @@ class Lists(NamedTuple):
 
 
 class _Collector(Protocol):
-    def add(self, value: Any) -> None: ...
+    def add(self, values: Sequence[Any]) -> None: ...
 
     def done(self) -> Any: ...
 
@@ -70,8 +73,9 @@ class _Numbers:
     def __init__(self, convert: Callable[[Any], float] = float):
         self._found, self._convert = array.array("d"), convert
 
-    def add(self, value: Any) -> None:
-        self._found.append(np.nan if value is None else self._convert(value))
+    def add(self, values: Sequence[Any]) -> None:
+        convert = self._convert
+        self._found.extend([np.nan if value is None else convert(value) for value in values])
 
     def done(self) -> Float64[np.ndarray, " rows"]:
         return np.array(self._found)
@@ -81,9 +85,12 @@ class _Words:
     def __init__(self):
         self._codes, self._numbers = array.array("i"), {}
 
-    def add(self, value: Any) -> None:
+    def add(self, values: Sequence[Any]) -> None:
         known = self._numbers
-        self._codes.append(-1 if value is None else known.setdefault(value, len(known)))
+        for value in dict.fromkeys(values):
+            if value is not None:
+                known.setdefault(value, len(known))
+        self._codes.extend([-1 if value is None else known[value] for value in values])
 
     def done(self) -> Words:
         return Words(np.array(self._codes, np.int32), tuple(self._numbers))
@@ -94,11 +101,12 @@ class _Lists:
         self._codes, self._numbers = array.array("i"), {}
         self._ends, self._there = array.array("q"), array.array("b")
 
-    def add(self, value: Any) -> None:
+    def add(self, values: Sequence[Any]) -> None:
         known = self._numbers
-        self._codes.extend(known.setdefault(word, len(known)) for word in value or ())
-        self._ends.append(len(self._codes))
-        self._there.append(value is not None)
+        for value in values:
+            self._codes.extend(known.setdefault(word, len(known)) for word in value or ())
+            self._ends.append(len(self._codes))
+            self._there.append(value is not None)
 
     def done(self) -> Lists:
         codes, ends = np.array(self._codes, np.int32), np.array(self._ends, np.int64)
@@ -109,8 +117,8 @@ class _Texts:
     def __init__(self):
         self._found: list[str | None] = []
 
-    def add(self, value: Any) -> None:
-        self._found.append(value)
+    def add(self, values: Sequence[Any]) -> None:
+        self._found.extend(values)
 
     def done(self) -> list[str | None]:
         return self._found
@@ -122,8 +130,8 @@ class _Names:
     def __init__(self):
         self._found = array.array("q")
 
-    def add(self, value: Any) -> None:
-        self._found.append(hash(value) if isinstance(value, str) else 0)
+    def add(self, values: Sequence[Any]) -> None:
+        self._found.extend([hash(value) if isinstance(value, str) else 0 for value in values])
 
     def done(self) -> Int64[np.ndarray, " rows"]:
         return np.array(self._found, np.int64)
@@ -166,25 +174,47 @@ def collect(table: Table, wanted: Mapping[str, Column]) -> Collected:
     columns = list(wanted.values())
     names = list(dict.fromkeys(column.name for column in columns))
     collectors = [_COLLECTORS[column.type]() for column in columns]
-    adders = [collector.add for collector in collectors]
-    places = [i for i, column in enumerate(columns) if column.type in media.ENDINGS]
     broken: dict[int, str] = {}
-    for index in range(len(table)):
+    for start in range(0, len(table), BLOCK):
+        rows = range(start, min(start + BLOCK, len(table)))
         try:
-            values = row_of(table, index, columns, names)
+            cells = read_many(table, rows, names)
+            found = [column.parse_all(cells[column.name]) for column in columns]
+        except (UserError, ValueError):
+            found = _one_by_one(table, rows, columns, names, broken)
+        for column, values, collector in zip(columns, found, collectors, strict=True):
+            if column.type in media.ENDINGS:
+                values = [_path(table, *pair) for pair in zip(rows, values, strict=True)]
+            collector.add(values)
+    made = {name: c.done() for name, c in zip(wanted, collectors, strict=True)}
+    return Collected(made, broken)
+
+
+def _one_by_one(
+    table: Table,
+    rows: Sequence[int],
+    columns: Sequence[Column],
+    names: Sequence[str],
+    broken: dict[int, str],
+) -> list[list[Any]]:
+    """What the cells of rows hold, by column; broken rows are counted, and empty."""
+    found = []
+    for index in rows:
+        try:
+            found.append(row_of(table, index, columns, names))
         except UserError as error:
             count_broken(
                 broken, index, str(error), name=table.name, total=len(table), advice=ADVICE
             )
-            values = [None] * len(columns)
-        for place in places:
-            if isinstance(values[place], str):
-                path = os.path.join(table.folder(index), values[place])
-                values[place] = os.path.normpath(path)
-        for add, value in zip(adders, values, strict=True):
-            add(value)
-    found = {name: c.done() for name, c in zip(wanted, collectors, strict=True)}
-    return Collected(found, broken)
+            found.append([None] * len(columns))
+    return [list(column) for column in zip(*found, strict=True)]
+
+
+def _path(table: Table, index: int, value: Any) -> Any:
+    """The same path for the same file, whatever it is relative to."""
+    if not isinstance(value, str):
+        return value
+    return os.path.normpath(os.path.join(table.folder(index), value))
 
 
 def row_of(table: Table, index: int, columns: Sequence[Column], names: Sequence[str]) -> list[Any]:

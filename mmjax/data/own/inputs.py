@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float64
 
 from mmjax.data.columns.cells import EMPTY, NUMBER, NUMBERS, SERIES, TEXT, UNKNOWN
 from mmjax.data.columns.features import KINDS as FEATURES
@@ -44,8 +45,13 @@ class Wanted:
         """Of a vector [F], and of a series [T F] as long as the longest that was looked at."""
         return self.columns[0].shape if self.features is None else (len(self.features),)
 
-    def value(self, row: Mapping[str, Any], folder: str) -> Any:
-        """What a reader of this kind takes of a row: a path or bytes, a text, an array; or None.
+    @property
+    def has_files(self) -> bool:
+        """Whether its cells name or hold files, which are decoded."""
+        return self.columns[0].type in media.ENDINGS
+
+    def parse(self, row: Mapping[str, Any], folder: str) -> Any:
+        """What the cells of a row hold of this modality; None if all of it is missing.
 
         Args:
             row: cells by column.
@@ -55,13 +61,20 @@ class Wanted:
             ValueError, UserError: a cell is not of its type, or its file is not there.
         """
         if self.features is not None:
-            vector = self.features.vector(row)
-            return None if np.isnan(vector).all() else vector
+            found = self.features.parse(row)
+            return None if all(value is None for value in found) else found
         (column,) = self.columns
         value = column.parse(row[column.name])
         if value is None or column.type not in media.ENDINGS or isinstance(value, np.ndarray):
             return value
         return media.opened(value, folder, self.root)
+
+    def together(self, parsed: Sequence[Any]) -> Sequence[Any] | Float64[np.ndarray, "B F"]:
+        """What a reader of this kind takes of rows that were parsed, one or None for each.
+
+        Paths or bytes, texts, or arrays; vectors are float64 [B F] and NaN where they are missing.
+        """
+        return parsed if self.features is None else self.features.vectors(parsed)
 
 
 def choose(

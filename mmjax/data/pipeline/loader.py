@@ -6,7 +6,7 @@ that there is to save.
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import grain
@@ -142,29 +142,35 @@ class SampleByWeight:
         return int(np.searchsorted(self._edges, rng.random(), side="right"))
 
 
-class ProcessShard:
-    """The rows of one process: in each global batch those that lie side by side.
+class BatchSource:
+    """The batches of one process: of each global batch the rows that lie side by side.
 
     Put together by process, batches are those of a single process, row by row, so that whatever
-    depends on a row's place (augmentation, dropout) is the same for any number of processes.
+    depends on a row's place (augmentation, dropout) is the same for any number of processes. Grain
+    sees whole batches: what it does for an element costs as much as reading a row of a table.
 
     Args:
         rows: all rows, in the order of a single process; what fills no global batch is left out.
         reading: the share of this process, and its rows of a batch.
+        batch: puts rows together.
     """
 
-    def __init__(self, rows: grain.MapDataset, reading: Reading):
-        self._rows, self._size = rows, reading.batch_rows
+    def __init__(
+        self,
+        rows: grain.MapDataset,
+        reading: Reading,
+        batch: Callable[[Sequence[Any]], dict[str, np.ndarray]],
+    ):
+        self._rows, self._size, self._batch = rows, reading.batch_rows, batch
         self._start = reading.process_index * reading.batch_rows
         self._step = reading.process_count * reading.batch_rows
-        self._length = len(rows) // self._step * self._size
 
     def __len__(self) -> int:
-        return self._length
+        return len(self._rows) // self._step
 
-    def __getitem__(self, index: int) -> Any:
-        batch, row = divmod(index, self._size)
-        return self._rows[batch * self._step + self._start + row]
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        first = index * self._step + self._start
+        return self._batch([self._rows[row] for row in range(first, first + self._size)])
 
 
 def train_iterator(
@@ -201,15 +207,14 @@ def train_iterator(
     if probabilities is not None:
         drawn = drawn.random_map(SampleByWeight(probabilities))
     drawn = drawn.random_map(examples.train_row)
-    shard = ProcessShard(drawn, reading)
-    if not len(shard):
+    batches = BatchSource(drawn, reading, examples.batch)
+    if not len(batches):
         raise UserError(
             f"{examples.name}: {len(drawn)} rows in all epochs do not fill one batch of "
             f"{reading.batch_rows} on each of {reading.process_count} processes; lower the batch "
             "size"
         )
-    batches = grain.MapDataset.source(shard).batch(reading.batch_rows, batch_fn=examples.batch)
-    return BatchIterator(batches, reading)
+    return BatchIterator(grain.MapDataset.source(batches), reading)
 
 
 def eval_batches(examples: Examples, reading: Reading) -> Batches:
@@ -223,6 +228,5 @@ def eval_batches(examples: Examples, reading: Reading) -> Batches:
     count = examples.eval_length()
     padded = count + -count % (reading.batch_rows * reading.process_count)
     taken = grain.MapDataset.range(padded).map(examples.eval_row)
-    shard = ProcessShard(taken, reading)
-    batches = grain.MapDataset.source(shard).batch(reading.batch_rows, batch_fn=examples.batch)
-    return Batches(batches, reading)
+    batches = BatchSource(taken, reading, examples.batch)
+    return Batches(grain.MapDataset.source(batches), reading)

@@ -2,18 +2,18 @@
 
 import functools
 import logging
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Int32
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from mmjax.errors import UserError, decoding
 
 PAD, UNKNOWN = "[PAD]", "[UNK]"
 PAD_ID, UNKNOWN_ID = 0, 1
+MAX_WORDS = 2**31  # of a vocabulary
 
 _logger = logging.getLogger(__name__)
 
@@ -24,14 +24,11 @@ def train(texts: Iterable[str]) -> Tokenizer:
     Ids: 0 for padding, 1 for unknown words, then the words by falling frequency, equally frequent
     ones in alphabetical order; so the same texts in any order give the same ids.
     """
-    tokenizer = _word_level({PAD: PAD_ID, UNKNOWN: UNKNOWN_ID})
-    counts = Counter()
-    for text, times in Counter(texts).items():
-        words = tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(text))
-        for word, _ in words:
-            counts[word] += times
-    ranked = sorted(counts, key=lambda word: (-counts[word], word))
-    return _word_level({word: index for index, word in enumerate((PAD, UNKNOWN, *ranked))})
+    scratch = _word_level({PAD: PAD_ID, UNKNOWN: UNKNOWN_ID})
+    # It has no word that is special, and all others whatever their number.
+    trainer = trainers.WordLevelTrainer(vocab_size=MAX_WORDS, min_frequency=0, show_progress=False)
+    scratch.train_from_iterator(texts, trainer)
+    return _word_level({word: index for index, word in enumerate((PAD, UNKNOWN, *words(scratch)))})
 
 
 def encode(

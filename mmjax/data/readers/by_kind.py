@@ -4,11 +4,12 @@ Each takes a list with one value or None for each example; None is masked.
 """
 
 import numbers
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from mmjax.data.columns.cells import SURROGATE
 from mmjax.data.pipeline.scaling import Scale
 from mmjax.data.readers import transforms
 from mmjax.data.readers.written import from_text
@@ -65,14 +66,14 @@ def read_texts(
     for value in values:
         if value is not None and not isinstance(value, str):
             raise UserError(f"text must be a string, not {type(value).__name__}")
-        if value is not None and any("\ud800" <= character <= "\udfff" for character in value):
+        if value is not None and SURROGATE.search(value):
             raise UserError(f"text {value!r} holds half of a character (a lone surrogate): mend it")
     texts = ["" if value is None else value for value in values]
     return Input(*encode(texts))
 
 
 def read_arrays(
-    values: Sequence[Any],
+    values: Sequence[Any] | np.ndarray,
     *,
     name: str,
     shape: tuple[int, ...],
@@ -96,36 +97,46 @@ def read_arrays(
             some of its numbers.
     """
     whole = np.issubdtype(dtype, np.integer)
+    limits = np.iinfo(dtype) if whole else np.finfo(dtype)
     rows = np.zeros((len(values), *shape), dtype)
     there = np.zeros((len(values), *shape[:masked_axes]), bool)
-    for i, value in enumerate(values):
-        if value is None:
-            continue
-        array, real = numbers_of(value, name)
-        if array.shape != shape or array.dtype.kind not in ("iu" if whole else "bfiu"):
+    for place, (array, real) in _blocks(values, name):
+        if array.shape[1:] != shape or array.dtype.kind not in ("iu" if whole else "bfiu"):
             raise UserError(
                 f"{name}: expected {np.dtype(dtype)} numbers of shape {list(shape)}, got"
-                f" {array.dtype} of shape {list(array.shape)}"
+                f" {array.dtype} of shape {list(array.shape[1:])}"
             )
-        limits = np.iinfo(dtype) if whole else np.finfo(dtype)
         known = array[real]
         if known.size and not (limits.min <= known.min() and known.max() <= limits.max):
             raise UserError(
                 f"{name}: {np.dtype(dtype)} holds numbers from {limits.min} to {limits.max}, got"
                 f" {known.min()} to {known.max()}"
             )
-        steps = real.reshape(*shape[:masked_axes], -1)
-        there[i] = steps.all(axis=-1)
-        partial = np.argwhere(steps.any(axis=-1) & ~there[i])
+        steps = real.reshape(*real.shape[: 1 + masked_axes], -1)
+        there[place] = steps.all(axis=-1)
+        partial = np.argwhere(steps.any(axis=-1) & ~there[place])
         if len(partial):
             raise UserError(
-                f"{name}: step {' '.join(map(str, partial[0]))} lacks some of its numbers; a model"
-                " takes steps as wholes: give all numbers of a step, or none"
+                f"{name}: step {' '.join(map(str, partial[0][1:]))} lacks some of its numbers; a"
+                " model takes steps as wholes: give all numbers of a step, or none"
             )
-        rows[i] = (
-            np.where(real, array, 0) if scale is None else _scaled(array, there[i], name, scale)
+        rows[place] = (
+            np.where(real, array, 0) if scale is None else _scaled(array, there[place], name, scale)
         )
     return Input(rows, there)
+
+
+def _blocks(
+    values: Sequence[Any] | np.ndarray, name: str
+) -> Iterator[tuple[slice, tuple[np.ndarray, np.ndarray]]]:
+    """Rows, and what `numbers_of` finds in them: all at once of an array, else one by one."""
+    if isinstance(values, np.ndarray) and values.dtype.kind in "biuf":
+        yield slice(None), numbers_of(values, name)
+        return
+    for i, value in enumerate(values):
+        if value is not None:
+            array, real = numbers_of(value, name)
+            yield slice(i, i + 1), (array[None], real[None])
 
 
 def numbers_of(value: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -153,7 +164,7 @@ def numbers_of(value: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _scaled(array: np.ndarray, there: np.ndarray, name: str, scale: Scale) -> np.ndarray:
-    scaled = scale.apply(array[None], there[None])[0]
+    scaled = scale.apply(array, there)
     if not np.isfinite(scaled).all():
         raise UserError(f"{name}: a number is too far from those of training for float32")
     return scaled

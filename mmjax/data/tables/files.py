@@ -1,8 +1,8 @@
 """Files here or far away: found by name or pattern, and read by ranges of bytes.
 
 A file is opened anew for each read (10 µs here), so that any thread and any worker process may read
-it. Where one read begins at the end of the last, some more is read at once. What is far away is
-read through fsspec in blocks, of which a few are kept.
+it. Where one read begins at the end of the last or shortly behind it, some more is read at once.
+What is far away is read through fsspec in blocks, of which a few are kept.
 """
 
 import collections
@@ -105,7 +105,7 @@ class File:
         if is_remote(self.path):
             return self._read_remote(start, stop)
         first, data = self._ahead
-        follows, self._last = start == self._last, stop
+        follows, self._last = 0 <= start - self._last < AHEAD // 4, stop
         if not first <= start <= stop <= first + len(data):
             if not follows or stop - start >= AHEAD:
                 return self._read_here(start, stop)
@@ -115,18 +115,21 @@ class File:
         return data[start - first : stop - first]
 
     def _read_here(self, start: int, stop: int) -> bytes:
+        parts = []
         try:
-            with open(self.path, "rb", buffering=0) as file:
-                state = os.fstat(file.fileno())
-                if (state.st_size, str(state.st_mtime_ns)) != (self.size, self.stamp):
+            # Without a file object, which would cost as much as the rest.
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                found = os.fstat(descriptor)
+                if (found.st_size, str(found.st_mtime_ns)) != (self.size, self.stamp):
                     raise UserError(f"{self.path} has changed since it was opened: start again")
-                file.seek(start)
-                parts = []
                 while start < stop:
-                    parts.append(file.read(stop - start))
+                    parts.append(os.pread(descriptor, stop - start, start))
                     if not parts[-1]:
                         raise UserError(f"{self.path} ends at byte {start}: restore it")
                     start += len(parts[-1])
+            finally:
+                os.close(descriptor)
         except OSError as error:
             raise UserError(f"{self.path} cannot be read: {error.strerror}") from error
         return parts[0] if len(parts) == 1 else b"".join(parts)

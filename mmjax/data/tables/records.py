@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from mmjax.data.tables.files import File, is_remote
-from mmjax.data.tables.table import Row, Table, asked
+from mmjax.data.tables.table import Cell, Row, Table, asked
 from mmjax.errors import UserError, decoding
 
 ENDING = ".array_record"
@@ -132,6 +132,16 @@ class Records:
                 record = self._reader.read([index])[0]
             row, _ = decode(record)
         return {name: row.get(name) for name in columns}
+
+    def read_many(self, indices: Sequence[int], columns: Sequence[str]) -> dict[str, list[Cell]]:
+        """See ByColumns."""
+        for index in indices:
+            asked(self, index, columns)
+        with decoding(f"{self.name}: one of {len(indices)} records cannot be read", ADVICE):
+            with self._lock:
+                records = self._reader.read(list(indices))
+            rows = [decode(record)[0] for record in records]
+        return {name: [row.get(name) for row in rows] for name in columns}
 
     def where(self, index: int) -> str:
         """See Table."""

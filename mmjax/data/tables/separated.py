@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from mmjax.data.tables import lines
 from mmjax.data.tables.files import File, folder_of
-from mmjax.data.tables.table import Row, asked, different
+from mmjax.data.tables.table import Cell, Row, asked, different
 from mmjax.errors import UserError
 
 SEPARATORS = (",", ";", "\t", "|")
+MAX_BLOCK = 2**24  # bytes that are read at once for rows that lie near each other
 _SNIFFED, _SNIFFED_ROWS = 2**16, 100
 
 
@@ -103,6 +104,9 @@ class Separated:
 
     def _cells(self, index: int) -> list[str]:
         data = self._file.read(*map(int, self._lines.starts[index : index + 2]))
+        return self._parsed(index, data)
+
+    def _parsed(self, index: int, data: bytes) -> list[str]:
         try:
             # strip, since empty lines may follow a row.
             return cells(data.decode().rstrip("\r\n"), self._separator)
@@ -121,15 +125,41 @@ class Separated:
             UserError: too many cells, or not enough; a quote that is not closed; no UTF-8.
         """
         columns = asked(self, index, columns)
-        found = self._cells(index)
-        more = found[len(self.columns) :]
-        if len(found) < len(self.columns) or any(more):
+        row = dict(zip(self.columns, self._checked(index, self._cells(index)), strict=True))
+        return {name: row[name] or None for name in columns}
+
+    def _checked(self, index: int, row: list[str]) -> list[str]:
+        """The cells of a row, of which there must be one for each column."""
+        count = len(self.columns)
+        if len(row) == count:
+            return row
+        if len(row) < count or any(row[count:]):
             raise UserError(
-                f"{self.where(index)}: {len(found)} cells, but {len(self.columns)} columns"
+                f"{self.where(index)}: {len(row)} cells, but {count} columns"
                 f" (separated by {self._separator!r})"
             )
-        row = dict(zip(self.columns, found, strict=False))
-        return {name: row[name] or None for name in columns}
+        return row[:count]
+
+    def read_many(self, indices: Sequence[int], columns: Sequence[str]) -> dict[str, list[Cell]]:
+        """See ByColumns."""
+        if not len(indices):
+            return {name: [] for name in columns}
+        first, last = min(indices), max(indices)
+        asked(self, first, columns)
+        asked(self, last, columns)
+        starts = self._lines.starts[first : last + 2].tolist()
+        if starts[-1] - starts[0] > MAX_BLOCK:
+            rows = [self.read(index, columns) for index in indices]
+            return {name: [row[name] for row in rows] for name in columns}
+        data = self._file.read(starts[0], starts[-1])
+        found = []
+        for index in indices:
+            start, stop = starts[index - first], starts[index - first + 1]
+            row = self._parsed(index, data[start - starts[0] : stop - starts[0]])
+            found.append(self._checked(index, row))
+        whole = list(zip(*found, strict=True))
+        places = {name: self.columns.index(name) for name in columns}
+        return {name: [cell or None for cell in whole[place]] for name, place in places.items()}
 
     def where(self, index: int) -> str:
         """See Table."""

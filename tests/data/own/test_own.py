@@ -62,9 +62,9 @@ def test_splits_are_the_same_for_one_seed_and_have_their_share_of_each_class(pho
     assert all(np.sum(r % 2) == 5 for r in rows)
 
 
-def test_values_are_what_readers_take(photos, tmp_path):
+def test_rows_hold_what_readers_take(photos, tmp_path):
     split = own_data(photos, target="label").splits["train"]
-    values = split.values(3, ("photo", "caption", "table"))
+    values = split.parse(3, ("photo", "caption", "table"))
     row = int(split.rows[3])
     assert values["photo"] == str(tmp_path / "images" / f"{row}.png")
     assert values["caption"].startswith(f"photo {row} of")
