@@ -212,5 +212,8 @@ def _plain_numbers(texts: Sequence[str | None]) -> list[float] | None:
         found = [math.nan if text is None else float(text) for text in texts]
     except ValueError:
         return None
-    odd = math.inf in found or -math.inf in found or any("_" in text for text in texts if text)
-    return None if odd else found
+    plain = all(
+        text is None or (math.isfinite(value) and "_" not in text)
+        for text, value in zip(texts, found, strict=True)
+    )
+    return found if plain else None

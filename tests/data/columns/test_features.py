@@ -37,6 +37,23 @@ def test_what_is_empty_is_nan_and_what_is_wrong_says_the_column():
         FEATURES.vector({"age": "inf", "color": None, "tags": None})
 
 
+def test_rows_at_once_are_those_one_by_one():
+    features = Features((column("born", "date"), *FEATURES.columns), FEATURES.vocabularies)
+    rows = [
+        {"born": "1969-07-20", "age": "3", "color": "red", "tags": "y;x"},
+        {"born": None, "age": None, "color": "green", "tags": "z"},
+        {"born": "2024-02-29T12:00", "age": "-1.5", "color": None, "tags": None},
+    ]
+    parsed = [features.parse(row) for row in rows]
+    found = features.vectors([*parsed[:2], None, parsed[2]])
+    assert found.dtype == np.float64
+    assert np.isnan(found[2]).all()
+    for vector, row in zip(found[[0, 1, 3]], rows, strict=True):
+        np.testing.assert_array_equal(vector, features.vector(row))
+    assert features.vectors([]).shape == (0, len(features))
+    assert features.vectors([None]).shape == (1, len(features))
+
+
 def test_a_date_is_its_seven_features():
     features = Features((column("born", "date"),), {})
     assert len(features) == 7
@@ -115,3 +132,35 @@ def test_lists_of_numbers_keep_what_is_missing():
     assert np.isnan(cells.numbers("[1, null, NaN]")).tolist() == [False, True, True]
     assert cells.series([1, 2]).shape == (2, 1)
     assert cells.series("[[1, 2], [3, 4], [5, 6]]").shape == (3, 2)
+
+
+CELLS = {
+    "number": ("1", " 2.5 ", "1e3", "-0", "?", "nan", "", "  ", None, 7, True, 2.5),
+    "category": ("a", "a", " a", "1", "1.0", 1, 1.0, True, False, None, ""),
+    "text": ("some words", "some words", "", None, 5),
+    "labels": ("a|b", "b", '["a", "c"]', None, "", ["b", "a"]),
+    "date": ("1969-07-20", "2024-02-29T12:00", "?", None),
+}
+WRONG = {
+    "number": ("inf", "-nan", "1_000", "x", [1], "1,5"),
+    "category": ([1],),
+    "text": ([1], "half \ud83d"),
+    "labels": ("[1",),
+    "date": ("soon",),
+}
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_a_column_at_once_is_its_cells_one_by_one(kind):
+    form = "|" if kind == "labels" else ""
+    texts = tuple(value for value in CELLS[kind] if value is None or isinstance(value, str))
+    for values in (CELLS[kind], texts, texts[:2], ()):
+        wanted = [cells.parse(kind, value, form) for value in values]
+        found = cells.parse_all(kind, values, form)
+        found = [None if value != value else value for value in found]  # NaN is missing too
+        assert found == wanted
+        assert [type(value) for value in found] == [type(value) for value in wanted]
+    for wrong in WRONG[kind]:
+        for values in (CELLS[kind], texts[:2]):
+            with pytest.raises(ValueError, match="."):
+                cells.parse_all(kind, (*values, wrong), form)

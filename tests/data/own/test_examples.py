@@ -7,6 +7,7 @@ import pytest
 from mmjax.data.own.examples import TableExamples
 from mmjax.data.own.own import own_data
 from mmjax.data.pipeline.loader import Examples, Reading, eval_batches, train_iterator
+from mmjax.data.pipeline.scaling import Scale
 from mmjax.data.sources.arrays import ArrayExamples, Arrays
 from mmjax.data.sources.targets import Target
 from mmjax.errors import UserError
@@ -170,6 +171,34 @@ def test_a_row_that_cannot_be_parsed_is_counted_and_blank(tmp_path, caplog):
     assert "a.csv, line 6: 3 cells" in caplog.text
     assert "a.csv, line 9: x: 'inf' is no finite number" in caplog.text
     assert sum(int(b["_mask"].sum()) for b in found) == N - 2
+
+
+def test_a_row_that_a_reader_refuses_is_counted_and_blank_wherever_it_is_found(tmp_path, caplog):
+    rows = [{"x": 1e150 if i == 7 else i, "note": f"n {i}", "y": "ab"[i % 2]} for i in range(N)]
+    rows[90]["note"] = "half of \ud83d a character"
+    own = own_data(write(tmp_path, rows), target="y", shares=SHARES)
+    plain = Scale(np.zeros(1), np.ones(1))  # so that 1e150 is more than float32 holds
+    readers = make(dataclasses.replace(own, scales={"table": plain}))
+    read = readers["table"]
+    examples = TableExamples(own.splits["train"], readers)
+    found = list(eval_batches(examples, Reading(16, threads=0)))
+    real = np.concatenate([batch["_mask"] for batch in found])[:N]
+    assert np.flatnonzero(~real).tolist() == [7, 90]
+    for key in ("table", "note", "table_mask", "note_mask", "targets/y_mask"):
+        assert not found[0][key][7].any()
+        assert found[0][key][8].any()
+    assert "a.jsonl, line 8: " in caplog.text
+    assert "a.jsonl, line 91" in caplog.text
+
+    def broken(values):
+        if len(values) > 1:
+            raise RuntimeError("only ever one")
+        return read(values)
+
+    with pytest.raises(RuntimeError, match="only ever one"):
+        TableExamples(own.splits["train"], readers | {"table": broken}).batch(
+            [examples.eval_row(0), examples.eval_row(1)]
+        )
 
 
 def test_workers_and_threads_give_the_same_batches(own):

@@ -4,6 +4,10 @@ import io
 import pickle
 import tarfile
 
+import numpy as np
+import pytest
+
+from mmjax.data.tables.table import read_many
 from mmjax.errors import UserError
 
 
@@ -15,7 +19,24 @@ def rows(table):
             found.append(table.read(index))
         except UserError as error:
             found.append(str(error))
+    check_many(table, found)
     return found
+
+
+def check_many(table, found):
+    """Rows that are read at once are those that are read one by one; a broken one is an error."""
+    whole = [index for index, row in enumerate(found) if isinstance(row, dict)]
+    for indices in (whole, whole[::-1], whole[1::3], whole[:1], []):
+        for columns in (table.columns, table.columns[-1:]):
+            cells = read_many(table, indices, columns)
+            assert tuple(cells) == tuple(columns)
+            for name in columns:
+                wanted = [found[index][name] for index in indices]
+                np.testing.assert_equal(cells[name], wanted)
+                assert [type(x) for x in cells[name]] == [type(x) for x in wanted]
+    if len(whole) < len(found):
+        with pytest.raises(UserError, match="."):
+            read_many(table, range(len(found)), table.columns)
 
 
 def again(table):
