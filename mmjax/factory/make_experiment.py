@@ -260,7 +260,8 @@ def experiment(
         notes=notes,
     )
     if config.train.minutes and not only_test and not workdir.has_checkpoints(path):
-        config = within_minutes(config, found, path)
+        kept = -(-known.size(train)[0] // rows[0]) if known.keeps(train) else 0
+        config = within_minutes(config, found, path, kept)
         workdir.open_workdir(directory, config.to_dict(), completed)
         make = functools.partial(make_optimizer, config)
         found = dataclasses.replace(found, make_optimizer=make, schedule=make_schedule(config))

@@ -17,9 +17,17 @@ OF_STEPS = (
 )
 
 
-def within_minutes(config: ConfigDict, experiment: Experiment, path: Path) -> ConfigDict:
-    """A config with no more steps than fit into config.train.minutes; intervals shrink as much."""
-    affordable = affordable_steps(experiment, path, 60 * config.train.minutes, config.data.prefetch)
+def within_minutes(config: ConfigDict, experiment: Experiment, path: Path, kept: int) -> ConfigDict:
+    """A config with no more steps than fit into config.train.minutes; intervals shrink as much.
+
+    Args:
+        config: of the run.
+        experiment: the run.
+        path: its workdir.
+        kept: batches of an epoch that is kept in memory once it was read; 0 if none is.
+    """
+    prepared = max(config.data.prefetch, kept)
+    affordable = affordable_steps(experiment, path, 60 * config.train.minutes, prepared)
     if affordable >= config.train.steps:
         return config
     share = affordable / config.train.steps

@@ -58,6 +58,7 @@ class Handling(NamedTuple):
         the slices of the split.
     size: records and examples.
     columns: what a workdir keeps of the columns of a table; None of what is none.
+    keeps: whether files are decoded when they are first read, and then kept in memory.
     """
 
     inputs: Callable[[Any], tuple[str, ...]]
@@ -72,6 +73,7 @@ class Handling(NamedTuple):
     slice_ids: Callable[[Any, str], np.ndarray]
     size: Callable[[Any], tuple[int, int]]
     columns: Callable[[Any], Known | None] = lambda _: None
+    keeps: Callable[[Any], bool] = lambda _: False
 
 
 def _array_texts(split: Arrays, names: Collection[str]) -> list[str]:
@@ -180,6 +182,9 @@ SPLITS: Mapping[type, Handling] = MappingProxyType(
             size=lambda split: (len(split), len(split)),
             columns=lambda split: Known(
                 dict(split.inputs), {name: split.columns[name] for name in split.targets}
+            ),
+            keeps=lambda split: (
+                split.cache is not None and any(w.has_files for w in split.inputs.values())
             ),
         ),
         mixture.MixtureSplit: Handling(

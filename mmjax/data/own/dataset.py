@@ -25,6 +25,7 @@ def own(
     sample: int = 1000,
     dir: str = "",  # noqa: A002 - the name of config.data.dir
     seed: int = 0,
+    cache: bool = True,
 ) -> dict[str, TableSplit]:
     """Files with a row for each example: tables, tar shards, ArrayRecord, folders of classes.
 
@@ -42,6 +43,7 @@ def own(
         sample: rows that are looked at to guess types.
         dir: where the indices of files are kept; "": nowhere.
         seed: of the splits that are made.
+        cache: keep decoded files in memory, up to 1 GiB in each process.
 
     Raises:
         UserError: whatever is wrong with the data, in one line.
@@ -61,7 +63,8 @@ def own(
             seed=seed,
             fold=(fold, folds) if folds else None,
             root=root,
-            cache=dir,
+            indices=dir,
             sample=sample,
+            cache=cache,
         ).splits
     )

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Int32, Int64
 
 from mmjax.data.columns.infer import Column
+from mmjax.data.own.cache import Cache
 from mmjax.data.own.collect import ADVICE, BLOCK
 from mmjax.data.own.inputs import Wanted
 from mmjax.data.pipeline.scaling import Scale
@@ -36,6 +37,7 @@ class TableSplit:
         slices: the names of the slices; metrics are also reported by slice.
         columns: all of the table, as they were guessed or told.
         scales: of vectors and series, by modality, measured on the rows of training.
+        cache: of decoded files; None: they are decoded each time.
         broken: row of the table -> error of those found broken so far, in this process.
     """
 
@@ -48,6 +50,7 @@ class TableSplit:
     slices: tuple[str, ...] = ("all",)
     columns: Mapping[str, Column] = dataclasses.field(default_factory=dict)
     scales: Mapping[str, Scale] = dataclasses.field(default_factory=dict)
+    cache: Cache | None = None
     broken: dict[int, str] = dataclasses.field(default_factory=dict, compare=False)
 
     def __len__(self) -> int:
@@ -136,9 +139,15 @@ class TableExamples:
             found = self._split.parse(position, tuple(self._readers))
             for name in self._files:
                 if found[name] is not None:
-                    found[name] = self._readers[name]([found[name]])
+                    found[name] = self._decoded(name, position, found[name])
             return {"position": position, "parsed": found}
         return _BLANK
+
+    def _decoded(self, name: str, position: int, value: Any) -> Input:
+        read, cache = self._readers[name], self._split.cache
+        if cache is None:
+            return read([value])
+        return cache.get((self.name, position, read), lambda: read([value]))
 
     @contextlib.contextmanager
     def _counting(self, position: int) -> Iterator[None]:

@@ -12,6 +12,7 @@ import numpy as np
 from mmjax.data.columns.cells import CATEGORY, DATE, LABELS, NUMBER
 from mmjax.data.columns.infer import Column, infer_columns
 from mmjax.data.own.asked import check_target, make_target, subset
+from mmjax.data.own.cache import Cache
 from mmjax.data.own.collect import Collected, Words, collect
 from mmjax.data.own.examples import TableSplit
 from mmjax.data.own.inputs import Wanted, choose
@@ -66,8 +67,9 @@ def own_data(
     seed: int = 0,
     fold: tuple[int, int] | None = None,
     root: str = "",
-    cache: str = "",
+    indices: str = "",
     sample: int = 1000,
+    cache: bool = False,
 ) -> Own:
     """Opens a user's data and says what each row holds and what is asked of it.
 
@@ -85,13 +87,14 @@ def own_data(
         seed: of these splits.
         fold: (i, k): the test split is fold i, from 0, of k.
         root: where files are that cells name; see media.resolve.
-        cache: a folder where the indices of files are kept; "" for nowhere.
+        indices: a folder where the indices of files are kept; "" for nowhere.
         sample: rows that are looked at to guess types.
+        cache: keep decoded files in memory, as long as they fit into cache.SIZE.
 
     Raises:
         UserError: whatever is wrong with the data, in one line.
     """
-    table, given = _opened(files, cache)
+    table, given = _opened(files, indices)
     targets = [target] if isinstance(target, str) else list(target)
     for name in (*targets, *(n for n in (split, group, slice_by) if n)):
         if name not in table.columns:
@@ -110,6 +113,7 @@ def own_data(
     }
     chosen, scales = with_features(table, chosen, collected, splits[TRAIN])
     _warn_of_leaks(table, chosen, collected, splits, root)
+    decoded = Cache() if cache else None
     slice_ids, slices = reported(collected.columns.get(_SLICE_BY), len(table))
     return Own(
         splits={
@@ -123,6 +127,7 @@ def own_data(
                 slices=slices,
                 columns=columns,
                 scales=scales,
+                cache=decoded,
             )
             for name, rows in splits.items()
         },
@@ -143,15 +148,15 @@ def is_by_split(files: Any) -> bool:
     )
 
 
-def _opened(files: Any, cache: str) -> tuple[Table, dict[str, np.ndarray]]:
+def _opened(files: Any, indices: str) -> tuple[Table, dict[str, np.ndarray]]:
     """The table of all rows, and those of each split where the files say them."""
     if not is_by_split(files):
         memory.refuse_description(files)
-        return open_table(files, cache=cache), {}
+        return open_table(files, cache=indices), {}
     for value in files.values():
         memory.refuse_description(value)
     tables = {
-        SPLIT_NAMES[str(name).lower()]: open_table(value, cache=cache)
+        SPLIT_NAMES[str(name).lower()]: open_table(value, cache=indices)
         for name, value in files.items()
     }
     if TRAIN not in tables or len(tables) < len(files):

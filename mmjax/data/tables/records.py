@@ -55,7 +55,7 @@ def decode(record: bytes) -> tuple[Row, str]:
     """
     (length,) = _LENGTH.unpack_from(record)
     data = record[_LENGTH.size + length :]
-    head = json.loads(record[_LENGTH.size : _LENGTH.size + length])
+    head = json.loads(record[_LENGTH.size : _LENGTH.size + length].decode())
     row = dict(head["cells"])
     for name, (kind, start, stop) in head["places"].items():
         content = data[start:stop]

@@ -1,5 +1,6 @@
 """What a table is: named columns, and rows of cells by their number."""
 
+import bisect
 import datetime
 import decimal
 import itertools
@@ -130,6 +131,8 @@ def different(names: Sequence[str], where: str) -> tuple[str, ...]:
 
 def plain(value: Any) -> Cell:
     """A value of another library as a cell; NaN and what pandas has for nothing are empty."""
+    if type(value) is str:  # as most are
+        return value or None
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or type(value).__name__ in _EMPTY or (isinstance(value, str) and not value):
@@ -166,7 +169,7 @@ class Joined:
 
     def __init__(self, tables: Sequence[Table]):
         self._tables = tuple(tables)
-        self._ends = np.cumsum([len(table) for table in tables])
+        self._ends = list(itertools.accumulate(map(len, tables)))
         self.columns = tuple(dict.fromkeys(c for table in tables for c in table.columns))
         self.name = f"{tables[0].name} and {len(tables) - 1} more"
         for table in tables:
@@ -176,12 +179,12 @@ class Joined:
                 _logger.warning("%s has no column %s; it is empty there", table.name, some)
 
     def __len__(self) -> int:
-        return int(self._ends[-1])
+        return self._ends[-1]
 
     def _of(self, index: int) -> tuple[Table, int]:
-        number = int(np.searchsorted(self._ends, index, side="right"))
+        number = bisect.bisect_right(self._ends, index)
         table = self._tables[number]
-        return table, index - int(self._ends[number]) + len(table)
+        return table, index - self._ends[number] + len(table)
 
     def read(self, index: int, columns: Sequence[str] | None = None) -> Row:
         """See Table."""

@@ -76,7 +76,7 @@ KEYS: Mapping[str, Key] = {
     "data.name": Key(str, "the data set", names=DATASETS, open=True),
     "data.options": Key(Part, "options of the data set", {}),
     "data.dir": Key(str, "where data sets are downloaded and prepared", "~/.cache/mmjax/data"),
-    "data.cache": Key(bool, "keep decoded images in memory", ABSENT),
+    "data.cache": Key(bool, "keep decoded files in memory", ABSENT),
     "data.image_size": _count("side of images, in pixels", ABSENT),
     "data.text_length": _count("length L of texts, in words", ABSENT),
     "data.files": Key(Any, "files or folders of your own data, or these by split", ABSENT),
