@@ -133,6 +133,18 @@ def test_so_are_those_of_devices_that_each_run_the_step(tmp_path):
     assert_near(together, alone)
 
 
+def test_processes_that_measure_their_time_take_as_many_steps(tmp_path):
+    # To the second one time seems to pass three times as fast.
+    hurried = (
+        "import time, types; from mmjax.train import budget; "
+        "budget.time = types.SimpleNamespace(monotonic=lambda: 3 * time.monotonic())"
+    )
+    settings = (*SETTINGS, "--config.train.minutes=0.02", "--config.train.steps=1000")
+    codes, ends = pair(tmp_path, "", hurried, settings=settings)
+    assert codes == [0, 0], ends
+    assert 1 <= read_metrics(tmp_path)[-1]["step"] < 1000
+
+
 def test_all_stop_and_save_when_one_gets_a_signal_and_go_on_bit_for_bit(together, tmp_path):
     codes, ends = pair(tmp_path, "", SEND.format(signum=int(signal.SIGTERM), batch=2))
     assert codes == [143, 143], ends
