@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from mmjax.data.own.examples import TableSplit
+from mmjax.data.own.inputs import Wanted
+from mmjax.data.own.stored import Known
 from mmjax.data.pipeline.mixture import Mixture, proportions
 from mmjax.data.pipeline.scaling import Scale
 from mmjax.data.sources.source import Source
@@ -63,7 +66,7 @@ def mixture(
         parts: data sets by name, each with its `name`, a `weight`, the `targets` that are wanted
             under other names ({"label": "digit"}), and its options.
         strategy: "mixed": the examples of a batch are of any; "alternating": each batch is of one.
-        temperature: 1 draws by size, more draws small data sets more often, infinity all alike.
+        temperature: 1 draws by size, more draws small data sets more often, 1e9 all alike.
         dir, image_size, seed: what a data set gets of the config.
 
     Raises:
@@ -139,6 +142,25 @@ def with_targets(split: MixtureSplit, given: Mapping[str, Target]) -> MixtureSpl
         own = {key: given[key] for key in handling(part).targets(part) if key in given}
         parts[name] = handling(part).with_targets(part, own)
     return dataclasses.replace(split, parts=parts)
+
+
+def columns(split: MixtureSplit) -> Known | None:
+    """What each modality of the parts that are tables reads; None if no part is one.
+
+    Raises:
+        UserError: two tables have one modality whose numbers mean different things.
+    """
+    found: dict[str, Wanted] = {}
+    for name, part in split.parts.items():
+        inputs = part.inputs if isinstance(part, TableSplit) else {}
+        for modality, wanted in inputs.items():
+            known = found.setdefault(modality, wanted)
+            if (known.kind, known.features) != (wanted.kind, wanted.features):
+                raise UserError(
+                    f"{split.name}: {modality!r} of {name} has other columns or words than that of"
+                    f" another part: give it another name with parts.{name}.columns"
+                )
+    return Known(found, {}) if found else None
 
 
 def examples(

@@ -213,6 +213,7 @@ SPLITS: Mapping[type, Handling] = MappingProxyType(
             ],
             targets=mixture.targets,
             with_targets=mixture.with_targets,
+            columns=mixture.columns,
             examples=mixture.examples,
             check=lambda config, split: [
                 handling(part).check(config, part) for part in split.parts.values()

@@ -144,3 +144,39 @@ def test_images_with_several_questions_each_are_not_mixed(tmp_path):
     config = with_questions(images_per_batch=4, questions_per_image=2)
     with pytest.raises(UserError, match=r"image_index. cannot be mixed: give config.data.batch_"):
         factory.experiment(config, str(tmp_path / "run"))
+
+
+def tables(folder, colors=("red", "blue")):
+    """Two tables: of numbers and a color, and of texts."""
+    lines = [f"{i},{colors[i % 2]},{'ab'[i % 2]}" for i in range(40)]
+    (folder / "a.csv").write_text("\n".join(["size,color,label", *lines]))
+    lines = [f"some words of {i},{'xy'[i % 2]}" for i in range(40)]
+    (folder / "b.csv").write_text("\n".join(["note,kind", *lines]))
+    return {
+        "a": {"name": "own", "files": str(folder / "a.csv"), "target": "label"},
+        "b": {"name": "own", "files": str(folder / "b.csv"), "target": "kind"},
+    }
+
+
+def test_a_run_on_tables_keeps_their_columns(tmp_path):
+    parts = tables(tmp_path)
+    split = mixture(parts=parts)["train"]
+    known = handling(split).columns(split)
+    assert {name: [c.name for c in w.columns] for name, w in known.inputs.items()} == {
+        "table": ["size", "color"],
+        "note": ["note"],
+    }
+    assert not known.targets
+    renamed = {**parts, "b": parts["b"] | {"targets": {"kind": "sort"}}}
+    split = mixture(parts=renamed)["train"]
+    assert handling(split).columns(split).inputs == known.inputs
+
+
+def test_tables_whose_numbers_mean_different_things_are_one_line(tmp_path):
+    (tmp_path / "more").mkdir()
+    parts = tables(tmp_path)
+    other = tables(tmp_path / "more", colors=("red", "green"))["a"]
+    parts["c"] = other | {"targets": {"label": "more"}}
+    split = mixture(parts=parts)["train"]
+    with pytest.raises(UserError, match="'table' of c has other columns or words than that of"):
+        handling(split).columns(split)
