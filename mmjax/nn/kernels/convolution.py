@@ -12,9 +12,8 @@ from mmjax.nn.layers.windows import windows
 
 # With at most so many pixels in an output, its gradients are products of unfolded windows.
 FEW_PIXELS = 16
-# With at least so many windows on a device, and a kernel of at most so many numbers, the kernel's
-# gradient takes some images at a time; XLA's own is as fast for larger kernels.
-MANY_WINDOWS, MAX_KERNEL = 2**12, 2**16
+# With at least so many windows on a device, the kernel's gradient takes some images at a time:
+MANY_WINDOWS = 2**12
 # so many windows at least, and so many numbers in them.
 FEW_WINDOWS, SMALL = 256, 2**18
 
@@ -58,7 +57,7 @@ def _backward(strides, padding, residuals, d_y):
     pixels, devices = math.prod(d_y.shape[1:3]), sharing(x.shape[0])
     few = pixels <= FEW_PIXELS
     run = functools.partial(_unfolded if few else _library, strides=strides, padding=padding)
-    if few or x.shape[0] // devices * pixels < MANY_WINDOWS or kernel.size > MAX_KERNEL:
+    if few or x.shape[0] // devices * pixels < MANY_WINDOWS:
         return jax.vjp(run, x, kernel)[1](d_y)
     (d_x,) = jax.vjp(lambda x: run(x, kernel), x)[1](d_y)
     return d_x, _kernel_gradient(x, d_y, kernel, strides, padding, devices)
