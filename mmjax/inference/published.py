@@ -74,7 +74,8 @@ class Published(zero_shot.ZeroShot):
         Args:
             top: how many at most. None: 3; of a model that gives numbers, all.
             inputs: one modality: an input or a list; an image is a path, a PIL image or a uint8
-                array [H W 3], a sound a path or a float32 array at the model's sample rate.
+                array [H W 3], a sound a path or a float32 array at the model's sample rate, a
+                video a path or a uint8 array [T H W 3] of as many pictures as the model takes.
 
         Returns:
             [{"answer": str, "probability": float}, ...], best first; for a list a list of these.

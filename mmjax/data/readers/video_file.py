@@ -7,6 +7,7 @@ pictures in H.264) and the content of the file the memory is that of the result.
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -20,6 +21,7 @@ from mmjax.data.readers.image_modes import to_rgb
 from mmjax.data.readers.transforms import resize
 from mmjax.errors import UserError, decoding
 
+Size = tuple[int, int] | None
 Part = tuple[float, float | None]  # start and duration in seconds; None: to the end
 MAX_PIXELS = 2**25  # of one picture: 8K, 0.1 GiB as RGB
 MAX_PIXEL_SECONDS = 2**36  # of the part that is read: 9 hours of 1920 x 1080
@@ -45,7 +47,7 @@ class Clip:
 def read(
     value: Content,
     frames: int,
-    size: tuple[int, int],
+    size: tuple[int, int] | None = None,
     start: float = 0.0,
     duration: float | None = None,
 ) -> Clip:
@@ -58,7 +60,7 @@ def read(
     Args:
         value: a path, the bytes of a file, or a file that is open for reading bytes.
         frames: T.
-        size: height and width of the result in pixels.
+        size: height and width of the result in pixels; None: as they are.
         start, duration: of the part in seconds; None: to the end.
 
     Raises:
@@ -101,7 +103,7 @@ def spread(
     return (np.searchsorted(times, middles, "right") - 1).clip(first, last - 1).astype(np.int64)
 
 
-def _filmed(file: Any, name: str, frames: int, size: tuple[int, int], part: Part) -> Clip:
+def _filmed(file: Any, name: str, frames: int, size: Size, part: Part) -> Clip:
     with (
         container.container(file, name, MAX_PIXELS) as found,
         contextlib.closing(_packets(file, name)) as again,
@@ -125,17 +127,36 @@ def _filmed(file: Any, name: str, frames: int, size: tuple[int, int], part: Part
             spans.append((key, len(pictures.packets) if counted else end - key))
         decoder = _Decoder(stream.codec_context)
         reformatter = VideoReformatter()  # one of all frames: it takes longer to make than to use
-        pixels = np.zeros((frames, *size, 3), np.uint8)
+        pixels = _Pixels(frames, size)
         pieces = video_index.pieces(found, stream, pictures, spans, again)
         for key, packets in zip(starts, pieces, strict=True):
             rows, seen = np.flatnonzero(keys == key), 0
             for frame in video_index.shown(decoder.frames(packets), pictures, chosen[rows]):
-                pixels[rows[seen]] = resize(_upright(frame, reformatter), size)
+                pixels.put(int(rows[seen]), _upright(frame, reformatter))
                 seen += 1
             if seen < len(rows):
                 late = pictures.times[chosen[rows[seen]]]
                 raise UserError(f"{name}: its picture at {late:.7g} s cannot be decoded; cut it")
-    return Clip(pixels, np.arange(frames) < len(chosen), pictures.times[chosen], decoder.count)
+    real = np.arange(frames) < len(chosen)
+    return Clip(pixels.found, real, pictures.times[chosen], decoder.count)
+
+
+class _Pixels:
+    """Pictures of one size: that which is asked for, or that of the first."""
+
+    def __init__(self, frames: int, size: Size):
+        self._frames, self._size = frames, size
+
+    def put(self, row: int, image: PIL.Image.Image) -> None:
+        """Makes a picture that of a row."""
+        if self._size is None:
+            self._size = image.height, image.width
+        self.found[row] = resize(image, self._size)
+
+    @functools.cached_property
+    def found(self) -> UInt8[np.ndarray, "T height width 3"]:
+        """All rows, zeros where there is no picture."""
+        return np.zeros((self._frames, *self._size, 3), np.uint8)
 
 
 class _Decoder:
@@ -160,17 +181,17 @@ def _packets(file: Any, name: str) -> Iterator[Any]:
         yield from found.demux(container.stream_of(found, "video", name, MAX_PIXELS))
 
 
-def _animated(file: Any, name: str, frames: int, size: tuple[int, int], part: Part) -> Clip:
+def _animated(file: Any, name: str, frames: int, size: Size, part: Part) -> Clip:
     with animation.animation(file, name, MAX_PIXELS) as image:
         check_size(name, (image.height, image.width), 0.0, part)
         times, end = animation.times(image, name)
         check_size(name, (image.height, image.width), end, part)
         chosen = spread(times, end, frames, part)
-        pixels = np.zeros((frames, *size, 3), np.uint8)
+        pixels = _Pixels(frames, size)
         for row, number in enumerate(chosen):
             image.seek(int(number))
-            pixels[row] = resize(to_rgb(image, name), size)
-    return Clip(pixels, np.arange(frames) < len(chosen), times[chosen], int(chosen[-1]) + 1)
+            pixels.put(row, to_rgb(image, name))
+    return Clip(pixels.found, np.arange(frames) < len(chosen), times[chosen], int(chosen[-1]) + 1)
 
 
 def check_size(name: str, sides: tuple[int, int], end: float, part: Part) -> None:

@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from mmjax.data.readers import video_file
+from mmjax.data.readers.content import is_content, named
+from mmjax.errors import UserError
 from mmjax.interop.architecture import Architecture
 from mmjax.interop.loading import Pretrained
 from mmjax.interop.preprocess import processors
@@ -43,7 +46,28 @@ def reader(model: Pretrained, name: str) -> Callable[..., dict[str, Any]]:
     """
     if name == "text":
         return text_reader(model.path, model.config, model.architecture)
-    return processors.reader(model.checkpoint, model.architecture.name, name)
+    read = processors.reader(model.checkpoint, model.architecture.name, name)
+    if name != "video":
+        return read
+    frames = model.architecture.example["pixel_values"].shape[1]
+    return lambda videos: read([_frames(video, frames) for video in videos])
+
+
+def _frames(video: Any, count: int) -> Any:
+    """The pictures of a file, evenly spread over its time; all else is as it was given.
+
+    Raises:
+        UserError: the file cannot be read, or it has fewer pictures than the model takes.
+    """
+    if not is_content(video):
+        return video
+    found = video_file.read(video, count)
+    if not found.mask.all():
+        raise UserError(
+            f"{named('video', video)}: has {int(found.mask.sum())} pictures, this model takes"
+            f" {count}: pass a longer one, or an array of {count} pictures"
+        )
+    return found.pixels
 
 
 def in_batches(model: Pretrained, name: str) -> Reader:
