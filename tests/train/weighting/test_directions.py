@@ -276,8 +276,9 @@ def test_gradnorm_gives_a_slow_task_more():
     assert rows_of(found)[1] > rows_of(found)[0] + 0.2
 
 
-def test_db_mtl_averages_over_steps():
-    made = weighting.db_mtl(tasks=2, decay=0.75, logarithm=True)
+@pytest.mark.parametrize("power", [0.0, 0.5])
+def test_db_mtl_averages_over_steps(power):
+    made = weighting.db_mtl(tasks=2, decay=0.75, decay_power=power, logarithm=True)
     rows, losses = np.zeros((2, 12)), jnp.array([0.5, 2.0])
     rows[0, 0], rows[1, 1] = 1.0, 4.0
     state = made.init(jax.tree.map(lambda x: x[0], tree_of(rows)))
@@ -285,4 +286,5 @@ def test_db_mtl_averages_over_steps():
     found, state = made.update(tree_of(rows), state, losses=losses)
     np.testing.assert_allclose(rows_of(found)[:2], [0.5, 0.5], rtol=1e-5)
     found, state = made.update(tree_of(0 * rows), state, losses=losses)
-    np.testing.assert_allclose(rows_of(found)[:2], [0.375, 0.375], rtol=1e-5)
+    kept = 0.75 / 2**power
+    np.testing.assert_allclose(rows_of(found)[:2], [0.5 * kept, 0.5 * kept], rtol=1e-5)

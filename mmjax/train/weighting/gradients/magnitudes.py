@@ -81,7 +81,7 @@ class DbMtlState(NamedTuple):
 
 
 def db_mtl(
-    *, tasks: int, decay: float = 0.9, decay_power: float = 0.0, logarithm: bool = True
+    *, tasks: int, decay: float = 0.9, decay_power: float = 0.5, logarithm: bool = True
 ) -> optax.GradientTransformationExtraArgs:
     """DB-MTL: gradients of log-losses, averaged over steps, all made as long as the longest.
 
@@ -92,7 +92,9 @@ def db_mtl(
     Args:
         tasks: their number.
         decay: of the average, which takes the memory of all gradients; 0 keeps none.
-        decay_power: the decay is divided by the number of the step to this power.
+        decay_power: the decay is divided by the number of the step to this power, so that the
+            average fades. 0 averages all steps alike, as LibMTL does if it is not told otherwise:
+            under an optimizer that averages too, such as Adam, use lower learning rates then.
         logarithm: whether gradients are of log-losses, g_i / L_i.
     """
 
