@@ -58,14 +58,14 @@ def png(value):
     return buffer.getvalue()
 
 
-def mp4(pictures):
+def mp4(pictures, width=16, height=16):
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4") as file:
         stream = file.add_stream("mpeg4", rate=4)
-        stream.width = stream.height = 16
+        stream.width, stream.height = width, height
         stream.pix_fmt = "yuv420p"
         for _ in range(pictures):
-            frame = av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), np.uint8), "rgb24")
+            frame = av.VideoFrame.from_ndarray(np.zeros((height, width, 3), np.uint8), "rgb24")
             file.mux(stream.encode(frame))
         file.mux(stream.encode())
     return buffer.getvalue()

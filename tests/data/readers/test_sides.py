@@ -16,7 +16,7 @@ def test_the_longer_side_of_files_and_arrays(tmp_path):
     image.save(moving, "GIF", save_all=True, append_images=[image.convert("L")])
     assert sides.of_image(tmp_path / "a.png") == 5
     assert sides.of_image(np.zeros((7, 2, 3), np.uint8)) == 7
-    assert sides.of_video(mp4(2)) == 16
+    assert sides.of_video(mp4(2, width=32)) == sides.of_video(mp4(2, height=32)) == 32
     assert sides.of_video(moving.getvalue()) == 5
     assert sides.of_video(np.zeros((9, 2, 4, 3), np.uint8)) == 4
 

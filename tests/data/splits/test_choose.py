@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mmjax.data.splits.choose import by_names, completed
+from mmjax.data.splits.choose import by_names, completed, with_fold
 from mmjax.data.splits.leaks import warn_of_contents, warn_of_names
 from mmjax.data.tables.opening import open_table
 from mmjax.errors import UserError
@@ -83,3 +83,17 @@ def test_files_in_two_splits_are_warned_of_by_name_and_by_content(tmp_path, capl
     assert warn_of_names(table, "photo", apart, np.array([1, 2, 3, 2, 4, 0])) == 0
     assert warn_of_contents(table, "photo", apart) == 0
     assert not caplog.text
+
+
+def test_the_folds_are_the_tests_of_runs_and_are_all_rows():
+    rows = np.arange(10, 40)
+    found = [with_fold({"train": rows}, (i, 3), seed=1) for i in range(3)]
+    for split in found:
+        assert len(split["test"]) == 10
+        assert sorted([*split["train"], *split["test"]]) == rows.tolist()
+    tests = np.concatenate([split["test"] for split in found])
+    assert sorted(tests) == rows.tolist()
+    with pytest.raises(UserError, match="fold 3 of 3: give a number from 0 to 2"):
+        with_fold({"train": rows}, (3, 3), seed=1)
+    with pytest.raises(UserError, match="folds are of all rows, but the data say which are for te"):
+        with_fold({"train": rows, "test": rows}, (0, 3), seed=1)

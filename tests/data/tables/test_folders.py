@@ -1,5 +1,6 @@
 import pytest
 
+from mmjax.data.tables import folders
 from mmjax.data.tables.opening import open_table
 from mmjax.errors import UserError
 from tests.data.tables.files import again, rows
@@ -59,3 +60,17 @@ def test_a_link_to_a_folder_above_does_not_go_round(tmp_path):
     make(tmp_path, "cat/1.png")
     (tmp_path / "cat" / "up").symlink_to(tmp_path)
     assert of(open_table(tmp_path), "file") == [(str(tmp_path / "cat/1.png"),)]
+
+
+def test_hidden_files_and_folders_are_none(tmp_path):
+    make(tmp_path, "cat/1.png", "cat/.DS_Store", ".cache/2.png", "cat/.old/3.png")
+    assert of(open_table(tmp_path), "file") == [(str(tmp_path / "cat/1.png"),)]
+
+
+def test_a_walk_ends_where_hardly_anything_is_a_picture(tmp_path, monkeypatch):
+    monkeypatch.setattr(folders, "MANY", 10)
+    make(tmp_path, *(f"a/{i}.txt" for i in range(11)), "b/1.png")
+    with pytest.raises(UserError, match="of its first 11 files 0 are pictures, sounds or videos"):
+        open_table(tmp_path)
+    make(tmp_path, "a/0.png")  # one of a hundred is enough to go on
+    assert len(open_table(tmp_path)) == 13
