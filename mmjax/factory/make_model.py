@@ -17,6 +17,8 @@ from mmjax.factory.tables.names import (
     DTYPES,
     check_number,
     construct,
+    entry,
+    is_path,
     lookup,
     options_of,
     sample_rate,
@@ -145,10 +147,11 @@ def fused(
     and the decisions are fused."""
     del whole
     if config.get("decision"):
-        lookup(COMBINATIONS, config.decision, "config.decision")
+        found = entry(COMBINATIONS, config.decision, "config.decision")
+        rule = found if is_path(config.decision) else config.decision
         (name,) = tasks
         heads = {modality: head(name) for modality in encoders}
-        return DecisionModel(encoders=encoders, heads=heads, combine=config.decision, name_of=name)
+        return DecisionModel(encoders=encoders, heads=heads, combine=rule, name_of=name)
     fusion = construct(FUSIONS, config.fusion, "config.fusion", **given)
     heads = {name: head(name) for name in tasks}
     options = {key: config.get(key, 0.0) for key in ("mixup", "modality_dropout")}

@@ -70,6 +70,10 @@ COMBINATIONS: Mapping[str, Callable[..., Array]] = {
 }
 
 
+def _plain(rule: Callable[[Array, Array], Array]) -> Callable[..., Array]:
+    return lambda _, logits, present, __: rule(logits, present)
+
+
 class DecisionModel(nn.Module):
     """Encoders and a head for each modality, and a rule that combines what the heads decide.
 
@@ -83,13 +87,14 @@ class DecisionModel(nn.Module):
         combine: "average" (mean probability), "weighted" (mean with learned weights that sum to
             one over the present modalities), "product" (sum of log probabilities), "vote"
             (majority; ties by mean probability; "average" when not deterministic, for votes have
-            no gradient) or "stack" (a learned linear layer over log probabilities).
+            no gradient) or "stack" (a learned linear layer over log probabilities); or a function:
+            (logits [B M C], which modalities are present [B M]) -> logits [B C].
         name_of: what the combined logits are called.
     """
 
     encoders: Mapping[str, nn.Module]
     heads: Mapping[str, nn.Module]
-    combine: str = "average"
+    combine: str | Callable[[Array, Array], Array] = "average"
     name_of: str = "label"
 
     @nn.compact
@@ -109,7 +114,8 @@ class DecisionModel(nn.Module):
             UserError: an input that no encoder takes, none at all, heads that are not those of the
                 encoders or differ in classes, an unknown combination, or what the parts raise.
         """
-        rule = choose(COMBINATIONS, self.combine, "combine")
+        rule = self.combine
+        rule = choose(COMBINATIONS, rule, "combine") if isinstance(rule, str) else _plain(rule)
         if set(self.encoders) != set(self.heads):
             raise UserError(
                 f"decision model: encoders of {sorted(self.encoders)} but heads of"

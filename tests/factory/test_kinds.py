@@ -23,6 +23,7 @@ PLUGIN = '''
 import dataclasses
 
 import flax.linen as nn
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -44,6 +45,12 @@ class Encoder(VectorMlp):
 
 def loss(logits, labels, *, sharpness: float = 1.0):
     return cross_entropy(logits * sharpness, labels)
+
+
+def boldest(logits, present):
+    """The decision of the modality that is surest."""
+    sure = jnp.where(present, jnp.max(nn.log_softmax(logits), axis=-1), -jnp.inf)
+    return jnp.take_along_axis(logits, jnp.argmax(sure, axis=1)[:, None, None], axis=1)[:, 0]
 
 
 def share_right(predicted, labels):
@@ -229,3 +236,20 @@ def test_options_of_own_parts_are_checked_as_ours(key, value, words):
         node[last] = value
     with pytest.raises(UserError, match=words):
         factory.checked(config)
+
+
+@pytest.mark.usefixtures("plugin")
+def test_decisions_may_be_combined_by_a_rule_of_own():
+    config = cameras_and_questions()
+    del config.fusion
+    config.decision = "my_plugin:boldest"
+    config = factory.checked(config)
+    model = factory.model(config, classes={"mine": 2}, vocabulary_size=9)
+    inputs = factory.example_inputs(config)
+    found = model.apply(jax.jit(model.init)(jax.random.key(0), inputs), inputs)
+    own = np.stack([found[f"mine/{name}"] for name in config.modalities], axis=1)
+    best = np.argmax(np.max(own - np.logaddexp.reduce(own, axis=-1)[..., None], axis=-1), axis=1)
+    np.testing.assert_allclose(found["mine"], own[np.arange(len(own)), best], rtol=1e-6)
+    config.decision = "my_plugin:bolder"
+    with pytest.raises(UserError, match="it has no 'bolder'; did you mean 'boldest'"):
+        factory.model(config, classes={"mine": 2}, vocabulary_size=9)
