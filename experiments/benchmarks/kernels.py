@@ -112,7 +112,7 @@ def config_step(name: str) -> tuple[Callable, tuple]:
         path, experiment = factory.experiment(factory.overridden(config, []), directory)
         run = Run(experiment, path, Console())
     arguments = run.create(), run.put(next(experiment.train_data()))
-    return run._program.step.__wrapped__, arguments
+    return run.program.step.__wrapped__, arguments
 
 
 @contextlib.contextmanager

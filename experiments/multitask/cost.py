@@ -47,7 +47,7 @@ def compiled(suite: str, method: str, batch: Any = None) -> tuple[Program, Any]:
             data = experiment.train_data()
             batch = run.put(next(data))
             data.close()
-        step = run._train_step.lower(state, batch).compile()
+        step = run.program.lower(state, batch).compile()
     memory = step.memory_analysis()
     sizes = memory.temp_size_in_bytes, memory.argument_size_in_bytes
     return Program(step, state, *sizes), batch

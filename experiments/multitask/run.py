@@ -74,7 +74,7 @@ class Trainer:
                 experiment = dataclasses.replace(experiment, **made)
             run = Run(experiment, path, Console(quiet=True))
             self._prepared[*kind, str(seed)] = Prepared(run, run.create())
-            self._steps.setdefault(kind, run._train_step)
+            self._steps.setdefault(kind, run.program.step)
         run, state = self._prepared[*kind, str(seed)]
         return Prepared(
             run, with_choice(state, group.index(method) if group else None)

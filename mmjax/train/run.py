@@ -36,7 +36,10 @@ Tuned = Mapping[str, Mapping[str, np.ndarray]]
 
 
 class Run:
-    """An experiment with its devices, programs and checkpoints in one workdir."""
+    """An experiment with its devices, programs and checkpoints in one workdir.
+
+    `program` is the step of training for its devices (see `mmjax.train.parallel.Program`).
+    """
 
     def __init__(self, experiment: Experiment, directory: Path, console: Console):
         self.experiment, self.directory, self.console = experiment, directory, console
@@ -60,7 +63,7 @@ class Run:
             )
 
         shapes = jax.eval_shape(create)
-        self._program = PARALLEL[experiment.parallel](
+        self.program = PARALLEL[experiment.parallel](
             train_step,
             shapes,
             experiment.mesh,
@@ -77,8 +80,8 @@ class Run:
             learn_alone=experiment.modulator is None,
             feature_loss=experiment.feature_loss,
         )
-        self.put_training, self.whole = self._program.put, self._program.whole
-        shardings = self._program.shardings
+        self.put_training, self.whole = self.program.put, self.program.whole
+        shardings = self.program.shardings
         self.create = jax.jit(create, out_shardings=shardings)
         self.abstract_state = jax.tree.map(
             lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings
@@ -124,10 +127,10 @@ class Run:
             UserError: it does not.
         """
         if not self._fits:  # what is compiled here is found again by the call
-            compiled = self._program.lower(state, batch).compile()
+            compiled = self.program.lower(state, batch).compile()
             memory_check.require_room_for_step(compiled, self.experiment.mesh)
             self._fits = True
-        return self._program.step(state, batch)
+        return self.program.step(state, batch)
 
     def evaluate(
         self, variables: Any, split: str, tuned: Tuned | None = None, only: str = ""
