@@ -1,6 +1,7 @@
 """Imports go downwards only, and never to TensorFlow or PyTorch."""
 
 import ast
+import importlib
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,15 @@ def test_no_file_is_longer_than_300_lines():
         for f in (ROOT / room).rglob("*.py")
     ]
     assert [str(f) for f in files if len(f.read_text().splitlines()) > 300] == []
+
+
+@pytest.mark.parametrize("folder", ["configs", "experiments"])
+def test_what_studies_and_recipes_import_is_there(folder):
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("mmjax"):
+                continue
+            module = importlib.import_module(node.module)
+            for alias in node.names:
+                if not hasattr(module, alias.name):  # it may be a module that nothing has imported
+                    importlib.import_module(f"{node.module}.{alias.name}")

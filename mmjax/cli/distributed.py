@@ -61,7 +61,8 @@ def cluster() -> type[ClusterEnv] | None:
     """
     try:
         # As jax does; MPI through mpi4py is only used where it is asked for.
-        kinds = (kind for kind in ClusterEnv._cluster_types if not kind.opt_in_only_method)
+        known = ClusterEnv._cluster_types  # noqa: SLF001 - jax says it in no other way
+        kinds = (kind for kind in known if not kind.opt_in_only_method)
         return next((kind for kind in kinds if kind.is_env_present()), None)
     except OSError as error:
         raise _unclear("a cluster", error) from error
