@@ -6,13 +6,12 @@ A run that is finished is not repeated: an interrupted study goes on where it st
 run at a time, each with fusions or tasks of its own.
 """
 
-import argparse
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments.training import names, train
+from experiments.training import command_line, train, unfinished
 from mmjax import cli, factory
 from mmjax.models.decision import COMBINATIONS
 
@@ -65,28 +64,14 @@ def configure(task: str, fusion: str, seed: int) -> Any:
 
 def main() -> None:
     """Runs them all, one after the other."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("runs", type=Path)
-    parser.add_argument("--fusions", type=names, default=list(FUSIONS))
-    parser.add_argument("--tasks", type=names, default=list(TASKS))
-    parser.add_argument("--seeds", type=names, default=["0", "1", "2"])
-    arguments = parser.parse_args()
+    given = command_line(__doc__, fusions=FUSIONS, tasks=TASKS).parse_args()
     cli.prepare_devices()
-
-    from mmjax.train.host.signals import Interrupts
-    from mmjax.train.reporting.writers import read_metrics
-
-    with Interrupts() as interrupts:
-        for seed in arguments.seeds:
-            for fusion in arguments.fusions:
-                for task in arguments.tasks:
-                    directory = arguments.runs / task / f"{fusion}-{seed}"
-                    if (directory / "confusion.png").exists():
-                        continue
-                    config = configure(task, fusion, int(seed))
-                    path, _, seconds = train(config, directory, interrupts)
-                    accuracy = read_metrics(path)[-1]["test/accuracy/complete"]
-                    print(f"{task} {fusion} {seed}: {accuracy:.4f}, {seconds:.0f} s", flush=True)
+    labels = [f"{task}/{fusion}" for fusion in given.fusions for task in given.tasks]
+    for label, seed, directory in unfinished(given.runs, labels, given.seeds, "confusion.png"):
+        task, fusion = label.split("/")
+        trained = train(configure(task, fusion, seed), directory)
+        accuracy = trained.metrics["test/accuracy/complete"]
+        print(f"{task} {fusion} {seed}: {accuracy:.4f}, {trained.seconds:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ A run that is finished is not repeated: an interrupted study goes on where it st
 the stamps are, if they are not where configs/align.py looks for them.
 """
 
-import argparse
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from experiments.training import names, train
+from experiments.training import command_line, train, unfinished
 from mmjax import cli, factory
 
 CONFIG = Path(__file__).parents[2] / "configs" / "align.py"
@@ -78,27 +77,14 @@ def configure(loss: str, seed: int, stamps: str = "") -> ConfigDict:
 
 def main() -> None:
     """Runs them all, one after the other."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("runs", type=Path)
-    parser.add_argument("--losses", type=names, default=list(LOSSES))
-    parser.add_argument("--seeds", type=names, default=["0", "1", "2"])
+    parser = command_line(__doc__, losses=LOSSES)
     parser.add_argument("--stamps", default="")
-    arguments = parser.parse_args()
+    given = parser.parse_args()
     cli.prepare_devices()
-
-    from mmjax.train.host.signals import Interrupts
-    from mmjax.train.reporting.writers import read_metrics
-
-    with Interrupts() as interrupts:
-        for seed in arguments.seeds:
-            for loss in arguments.losses:
-                directory = arguments.runs / f"{loss}-{seed}"
-                if (directory / "curves.png").exists():
-                    continue
-                config = configure(loss, int(seed), arguments.stamps)
-                path, _, seconds = train(config, directory, interrupts)
-                found = read_metrics(path)[-1]["test/recall_at_10"]
-                print(f"{loss} {seed}: recall@10 {found:.3f}, {seconds:.0f} s", flush=True)
+    for loss, seed, directory in unfinished(given.runs, given.losses, given.seeds, "curves.png"):
+        trained = train(configure(loss, seed, given.stamps), directory)
+        found = trained.metrics["test/recall_at_10"]
+        print(f"{loss} {seed}: recall@10 {found:.3f}, {trained.seconds:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

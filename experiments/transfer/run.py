@@ -6,17 +6,17 @@ The README beside this file says what DIR holds; networks with random weights ar
 that is finished is not repeated: an interrupted study goes on where it stopped.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from experiments.training import names, train
+from experiments.training import command_line, train, unfinished
 from mmjax import cli, factory, interop, pretrained
 
 CONFIG = Path(__file__).parents[2] / "configs" / "align.py"
@@ -120,46 +120,35 @@ def configure(way: str, seed: int, weights: Path, stamps: str = "") -> ConfigDic
     return factory.checked(config)
 
 
+def counts(experiment: Any) -> dict[str, int]:
+    """How many parameters the model has, and how many of them are trained."""
+    shapes = jax.eval_shape(experiment.model.init, jax.random.PRNGKey(0), dict(experiment.example))
+    params = shapes["params"]
+    trains = experiment.trains(params)
+    sizes = jax.tree.map(lambda x: x.size, params)
+    chosen = (
+        sizes if trains is None else jax.tree.map(lambda size, t: size if t else 0, sizes, trains)
+    )
+    return {
+        "parameters": sum(jax.tree.leaves(sizes)),
+        "trained": sum(jax.tree.leaves(chosen)),
+    }
+
+
 def main() -> None:
     """Runs them all, one after the other."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("runs", type=Path)
+    parser = command_line(__doc__, ways=WAYS)
     parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--ways", type=names, default=list(WAYS))
-    parser.add_argument("--seeds", type=names, default=["0", "1", "2"])
     parser.add_argument("--stamps", default="")
-    arguments = parser.parse_args()
+    given = parser.parse_args()
     cli.prepare_devices()
-
-    from mmjax.train.host.signals import Interrupts
-    from mmjax.train.reporting.writers import read_metrics
-
-    with Interrupts() as interrupts:
-        for seed in arguments.seeds:
-            for way in arguments.ways:
-                directory = arguments.runs / f"{way}-{seed}"
-                if (directory / RESULT).exists():
-                    continue
-                config = configure(way, int(seed), arguments.weights, arguments.stamps)
-                path, experiment, seconds = train(config, directory, interrupts)
-                params = jax.eval_shape(
-                    lambda e=experiment: e.model.init(jax.random.PRNGKey(0), dict(e.example))
-                )["params"]
-                trains = experiment.trains(params)
-                sizes = jax.tree.map(lambda x: x.size, params)
-                chosen = (
-                    sizes
-                    if trains is None
-                    else jax.tree.map(lambda size, t: size if t else 0, sizes, trains)
-                )
-                counts = {
-                    "parameters": sum(jax.tree.leaves(sizes)),
-                    "trained": sum(jax.tree.leaves(chosen)),
-                    "seconds": seconds,
-                }
-                (path / RESULT).write_text(json.dumps(counts | read_metrics(path)[-1], indent=1))
-                found = read_metrics(path)[-1][config.train.monitor.replace("val", "test")]
-                print(f"{way} {seed}: recall@10 {found:.3f}, {seconds:.0f} s", flush=True)
+    for way, seed, directory in unfinished(given.runs, given.ways, given.seeds, RESULT):
+        config = configure(way, seed, given.weights, given.stamps)
+        path, experiment, seconds, metrics = train(config, directory)
+        result = counts(experiment) | {"seconds": seconds} | metrics
+        (path / RESULT).write_text(json.dumps(result, indent=1))
+        found = metrics[config.train.monitor.replace("val", "test")]
+        print(f"{way} {seed}: recall@10 {found:.3f}, {seconds:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Config -> the model, and inputs to initialise it with."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from ml_collections import ConfigDict
@@ -85,6 +85,26 @@ def kind_of(config: ConfigDict, name: str) -> str:
     return whole[name] if name in whole else config.encoders[name].get("kind", name)
 
 
+class Parts(NamedTuple):
+    """What models are made of.
+
+    Attributes:
+        config: checked.
+        encoders: by modality.
+        given: the options that modules take beside those of their entries: dtype, and width.
+        tasks: their names.
+        head: of a task by name.
+        whole: config.model, if there is one.
+    """
+
+    config: ConfigDict
+    encoders: Mapping[str, Any]
+    given: Mapping[str, Any]
+    tasks: Sequence[str]
+    head: Callable[[str], Any]
+    whole: joint.Whole | None
+
+
 def model(
     config: ConfigDict,
     *,
@@ -130,22 +150,15 @@ def model(
         return construct(table, spec, f"{task.where}.head", classes=counts[name], dtype=dtype)
 
     kind = next(iter(tasks.values())).type.model
-    made = MODELS[kind](config, encoders, given, tuple(tasks), head, whole)
+    made = MODELS[kind](Parts(config, encoders, given, tuple(tasks), head, whole))
     taught = {name: encoder(name) for name in teachers(config)}
     return made.clone(teachers=taught) if taught else made
 
 
-def fused(
-    config: ConfigDict,
-    encoders: Mapping[str, Any],
-    given: Mapping[str, Any],
-    tasks: Sequence[str],
-    head: Callable[[str], Any],
-    whole: joint.Whole | None,
-) -> FusedModel | DecisionModel:
+def fused(parts: Parts) -> FusedModel | DecisionModel:
     """A fusion and a head for each task. With `config.decision` each modality has a head of its own
     and the decisions are fused."""
-    del whole
+    config, encoders, given, tasks, head, _ = parts
     if config.get("decision"):
         found = entry(COMBINATIONS, config.decision, "config.decision")
         rule = found if is_path(config.decision) else config.decision
@@ -166,21 +179,14 @@ def fused(
     )
 
 
-def sequence(
-    config: ConfigDict,
-    encoders: Mapping[str, Any],
-    given: Mapping[str, Any],
-    tasks: Sequence[str],
-    head: Callable[[str], Any],
-    whole: joint.Whole | None,
-) -> Transcriber:
+def sequence(parts: Parts) -> Transcriber:
     """The encoders, a head over each token, and `config.fusion` if there is one.
 
     Raises:
         UserError: several modalities and no fusion, one that does not keep a sequence, or several
             tasks.
     """
-    del whole
+    config, encoders, given, tasks, head, _ = parts
     if len(tasks) > 1:
         raise UserError(f"config.tasks: {' and '.join(tasks)} write; ask for one text in a run")
     spec, ordered = config.get("fusion") or ConfigDict(), ORDERED
@@ -198,20 +204,13 @@ def sequence(
     return Transcriber(encoders=encoders, head=head(tasks[0]), fusion=fusion)
 
 
-def aligned(
-    config: ConfigDict,
-    encoders: Mapping[str, Any],
-    given: Mapping[str, Any],
-    tasks: Sequence[str],
-    head: Callable[[str], Any],
-    whole: joint.Whole | None,
-) -> AlignedModel:
+def aligned(parts: Parts) -> AlignedModel:
     """The encoders and projections of `config.alignment` behind them, or those of config.model.
 
     With `config.matching`, a fusion, also a head that says whether two inputs match; with
     `config.critic` one that tells the modalities of embeddings apart.
     """
-    del tasks, head
+    config, encoders, given, _, _, whole = parts
     where, dtype = "config.alignment", given["dtype"]
     learned = {name: options_of(AlignedModel)[name] for name in ("temperature", "bias")}
     known = options_of(Projection) | learned

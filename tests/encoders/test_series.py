@@ -12,6 +12,7 @@ from mmjax.encoders.series.transformer import SeriesTransformer
 from mmjax.errors import UserError
 from mmjax.nn.layers.recurrent import Recurrent
 from mmjax.nn.layers.transformer import Transformer
+from tests import drawn
 
 VALUE = np.random.default_rng(0).normal(size=(4, 5, 3)).astype(np.float32)
 MASK = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [0, 0, 0, 0, 0], [0, 1, 0, 0, 1]], bool)
@@ -21,9 +22,7 @@ NORMAL = np.where(MASK[..., None], (VALUE - np.array(MEAN)) / np.array(STD), 0)
 
 
 def parameters(encoder):
-    random = np.random.default_rng(9)
-    shapes = jax.eval_shape(encoder.init, jax.random.key(0), jnp.asarray(VALUE))
-    return jax.tree.map(lambda p: jnp.asarray(random.normal(0, 0.5, p.shape), jnp.float32), shapes)
+    return drawn.variables(encoder, jnp.asarray(VALUE))
 
 
 def run(encoder, value=VALUE, mask=MASK):

@@ -11,6 +11,7 @@ from mmjax.encoders.text.recurrent import TextRecurrent
 from mmjax.encoders.text.transformer import TextTransformer
 from mmjax.errors import UserError
 from mmjax.nn.layers.recurrent import Recurrent
+from tests import drawn
 
 ENCODERS = {
     "bag_of_words": BagOfWords(8, 11),
@@ -25,10 +26,7 @@ MASK = jnp.asarray([[1, 1, 1, 0], [1, 1, 0, 0], [0, 0, 0, 0], [1, 1, 1, 1]], boo
 
 
 def parameters(encoder):
-    """Parameters of the right shapes, none of them zero."""
-    random = np.random.default_rng(9)
-    shapes = jax.eval_shape(encoder.init, jax.random.key(0), IDS)
-    return jax.tree.map(lambda p: jnp.asarray(random.normal(0, 0.5, p.shape), jnp.float32), shapes)
+    return drawn.variables(encoder, IDS)
 
 
 def multi_hot(binary):

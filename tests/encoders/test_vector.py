@@ -9,6 +9,7 @@ from mmjax.encoders.vector.mlp import VectorMlp
 from mmjax.encoders.vector.transformer import VectorTransformer
 from mmjax.errors import UserError
 from mmjax.nn.layers.transformer import Transformer
+from tests import drawn
 
 VALUE = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
 MASK = np.array([[1, 1, 1], [1, 0, 1], [0, 0, 0], [0, 1, 0]], bool)
@@ -16,9 +17,7 @@ MEAN, STD = (0.5, -1.0, 2.0), (1.0, 2.0, 0.5)
 
 
 def parameters(encoder):
-    random = np.random.default_rng(9)
-    shapes = jax.eval_shape(encoder.init, jax.random.key(0), jnp.asarray(VALUE))
-    return jax.tree.map(lambda p: jnp.asarray(random.normal(0, 0.5, p.shape), jnp.float32), shapes)
+    return drawn.variables(encoder, jnp.asarray(VALUE))
 
 
 def run(encoder, value=VALUE):

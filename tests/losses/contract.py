@@ -72,6 +72,11 @@ class Case:
         return value_and_gradients
 
 
+def normal(*shape, seed: int = 0) -> jax.Array:
+    """Drawn from the standard normal distribution, in float32."""
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+
+
 def is_float(x) -> bool:
     return jnp.issubdtype(x.dtype, jnp.floating)
 

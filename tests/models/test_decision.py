@@ -16,6 +16,7 @@ from mmjax.models.heads import ClassificationHead
 from mmjax.nn.layers.dense import Dense
 from mmjax.nn.layers.masking import zero_masked
 from mmjax.types import Input, Tokens
+from tests import drawn
 
 WIDTHS = {"text": 5, "image": 4, "audio": 3}
 NAMES = tuple(sorted(WIDTHS))
@@ -63,11 +64,7 @@ def inputs(content, masks, order=1):
 def case(name):
     """The model, its variables, and one program `run(content, masks)` with its traces."""
     built = model(name)
-    random = np.random.default_rng(9)
-    shapes = jax.eval_shape(built.init, jax.random.key(0), inputs(content(), masks()))
-    variables = jax.tree.map(
-        lambda p: jnp.asarray(random.normal(0.1, 0.5, p.shape), jnp.float32), shapes
-    )
+    variables = drawn.variables(built, inputs(content(), masks()), mean=0.1)
     traces = []
 
     @jax.jit

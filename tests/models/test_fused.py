@@ -21,6 +21,7 @@ from mmjax.fusion.pooling.multiply import MultiplyFusion
 from mmjax.models.fused import FusedModel, share_rows
 from mmjax.models.heads import ClassificationHead
 from mmjax.types import Input, Tokens
+from tests import drawn
 
 ROWS, BATCH, LENGTH = 4, 16, 5
 INDEX = jnp.asarray(np.random.default_rng(5).integers(0, ROWS, BATCH), jnp.int32)
@@ -61,13 +62,7 @@ def inputs(content, presence, index=INDEX):
     return {"image": Input(image, there, index), "text": Input(text, real)}
 
 
-def parameters(module, *args):
-    """Parameters of the right shapes, none of them zero, without compiling an initialisation."""
-    random = np.random.default_rng(9)
-    shapes = jax.eval_shape(module.init, jax.random.key(0), *args)
-    return jax.tree.map(
-        lambda p: jnp.asarray(random.normal(0.05, 0.15, p.shape), jnp.float32), shapes
-    )
+parameters = functools.partial(drawn.variables, mean=0.05, deviation=0.15)
 
 
 @functools.cache

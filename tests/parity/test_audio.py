@@ -28,20 +28,26 @@ def draw(model, seed=0):
 
 def block(attention, names, norms, mlp):
     """Our block from theirs; a projection without a bias gets zeros."""
-    parts = [getattr(attention, name) for name in names[:3]]
+    *parts, out = [getattr(attention, f"{name}_proj") for name in names]
     zeros = np.zeros(parts[0].out_features, np.float32)
     biases = [zeros if p.bias is None else p.bias.detach().numpy() for p in parts]
     kernel = np.concatenate([p.weight.detach().numpy().T for p in parts], axis=1)
     return {
         "attention": {
             "qkv": {"kernel": kernel, "bias": np.concatenate(biases)},
-            "out": dense_of(getattr(attention, names[3])),
+            "out": dense_of(out),
         },
         "attention_norm": norm_of(norms[0]),
         "mlp_norm": norm_of(norms[1]),
         "mlp_in": dense_of(mlp[0]),
         "mlp_out": dense_of(mlp[1]),
     }
+
+
+def transformer(norm, layers, parts):
+    """Ours from theirs; `parts`: of a layer, what `block` takes."""
+    blocks = {f"block_{i}": block(*parts(layer)) for i, layer in enumerate(layers)}
+    return {"norm": norm_of(norm), **blocks}
 
 
 def test_ast():
@@ -65,6 +71,10 @@ def test_ast():
         """Theirs are by mel bin, then by time."""
         return tokens.reshape(*tokens.shape[:-2], 4, 6, 24).swapaxes(-3, -2).reshape(-1, 24, 24)
 
+    def parts(layer):
+        norms = (layer.layernorm_before, layer.layernorm_after)
+        return layer.attention, "qkvo", norms, (layer.mlp.fc1, layer.mlp.fc2)
+
     embed = theirs.embeddings
     learned = torch.cat([embed.cls_token, embed.distillation_token], 1).detach().numpy()[0]
     places = embed.position_embeddings.detach().numpy()[0]
@@ -74,18 +84,7 @@ def test_ast():
         "class_tokens": learned + places[:2],
         "positions": {"embedding": by_time(places[2:])[0]},
         "patches": {"kernel": kernel, "bias": projection.bias.detach().numpy()},
-        "transformer": {
-            "norm": norm_of(theirs.layernorm),
-            **{
-                f"block_{i}": block(
-                    layer.attention,
-                    ("q_proj", "k_proj", "v_proj", "o_proj"),
-                    (layer.layernorm_before, layer.layernorm_after),
-                    (layer.mlp.fc1, layer.mlp.fc2),
-                )
-                for i, layer in enumerate(theirs.layers)
-            },
-        },
+        "transformer": transformer(theirs.layernorm, theirs.layers, parts),
     }
     encoder = SpectrogramTransformer(
         24, patch_size=5, stride=3, layers=2, heads=3, class_tokens=2, mel_bins=14
@@ -120,21 +119,14 @@ def test_whisper():
         kernel = layer.weight.detach().numpy().transpose(2, 1, 0)
         return {"kernel": kernel, "bias": layer.bias.detach().numpy()}
 
+    def parts(layer):
+        norms = (layer.self_attn_layer_norm, layer.final_layer_norm)
+        return layer.self_attn, ("q", "k", "v", "out"), norms, (layer.fc1, layer.fc2)
+
     params = {
         "conv_0": conv(theirs.conv1),
         "conv_1": conv(theirs.conv2),
-        "transformer": {
-            "norm": norm_of(theirs.layer_norm),
-            **{
-                f"block_{i}": block(
-                    layer.self_attn,
-                    ("q_proj", "k_proj", "v_proj", "out_proj"),
-                    (layer.self_attn_layer_norm, layer.final_layer_norm),
-                    (layer.fc1, layer.fc2),
-                )
-                for i, layer in enumerate(theirs.layers)
-            },
-        },
+        "transformer": transformer(theirs.layer_norm, theirs.layers, parts),
     }
     encoder = WhisperEncoder(24, layers=2, heads=3, mel_bins=14)
     mask = jnp.ones((2, 26), bool)

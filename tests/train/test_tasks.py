@@ -1,5 +1,7 @@
 """Several tasks in one step: their losses, how they weigh, and two seats for more ways."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,8 +10,8 @@ import pytest
 
 from mmjax.train import weighting
 from mmjax.train.state import create_state
-from mmjax.train.step import eval_step, train_step
-from tests.train.toy import TASK, Toy, make_batch, no_augment, same
+from mmjax.train.step import eval_step
+from tests.train.toy import TASK, Toy, make_batch, same
 
 TWO = {"easy": TASK, "hard": TASK}  # of the same output
 WEIGHTS = {name: {"cross_entropy": 1.0} for name in TWO}
@@ -19,21 +21,8 @@ def step_of(toy, optimizer, how, state=None, **options):
     state = toy.state if state is None else state
     state = state.replace(opt_state=optimizer.init(state.params), weighting=how.init(2))
     batch = make_batch(rows=8, real=6)
-
-    def run(state, batch):
-        return train_step(
-            state,
-            batch,
-            model=toy.model,
-            tasks=TWO,
-            weights=WEIGHTS,
-            weighting=how,
-            optimizer=optimizer,
-            augment=no_augment,
-            ema_decay=0.0,
-            **options,
-        )
-
+    changes = {"tasks": TWO, "weights": WEIGHTS, "weighting": how, "optimizer": optimizer}
+    run = functools.partial(toy.raw_step, **changes, **options)
     return jax.jit(run)(state, batch)
 
 

@@ -87,18 +87,18 @@ class Toy:
         self.state = create_state(variables, self.optimizer, 0, ema=self.ema > 0)
         self.step = jax.jit(self.raw_step)
 
-    def raw_step(self, state, batch):
-        return train_step(
-            state,
-            batch,
-            model=self.model,
-            tasks=TASKS,
-            weights={"label": {"cross_entropy": 1.0}},
-            weighting=fixed([1.0]),
-            optimizer=self.optimizer,
-            augment=no_augment,
-            ema_decay=self.ema,
-        )
+    def raw_step(self, state, batch, **changes):
+        """Not jitted; `changes`: other arguments of `train_step`."""
+        usual = {
+            "model": self.model,
+            "tasks": TASKS,
+            "weights": {"label": {"cross_entropy": 1.0}},
+            "weighting": fixed([1.0]),
+            "optimizer": self.optimizer,
+            "augment": no_augment,
+            "ema_decay": self.ema,
+        }
+        return train_step(state, batch, **usual | changes)
 
 
 class Stream(grain.DatasetIterator):

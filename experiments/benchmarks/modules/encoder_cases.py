@@ -89,16 +89,8 @@ def mobilenet() -> torch.nn.Module:
     return module
 
 
-def bert() -> Case:
+def of_words(ours: Any, theirs: torch.nn.Module) -> Case:
     ids = np.random.default_rng(0).integers(5, 1000, (ROWS, 48), np.int32)
-    config = transformers.BertConfig(
-        vocab_size=1000,
-        **SMALL,
-    )
-    theirs = transformers.BertModel(config, add_pooling_layer=False)
-    ours = TextTransformer(
-        192, 1000, layers=4, heads=4, norm="post", activation="gelu_exact", embedding_norm=True
-    )
     tensor = torch.tensor(ids).long()
     return Case(
         "4 x 192, 64 x 48 words",
@@ -108,6 +100,18 @@ def bert() -> Case:
         theirs,
         lambda m: m(tensor).last_hidden_state,
     )
+
+
+def bert() -> Case:
+    config = transformers.BertConfig(
+        vocab_size=1000,
+        **SMALL,
+    )
+    theirs = transformers.BertModel(config, add_pooling_layer=False)
+    ours = TextTransformer(
+        192, 1000, layers=4, heads=4, norm="post", activation="gelu_exact", embedding_norm=True
+    )
+    return of_words(ours, theirs)
 
 
 def clips() -> tuple[np.ndarray, torch.Tensor]:
@@ -137,7 +141,6 @@ def video_mae() -> Case:
 
 
 def clip_text() -> Case:
-    ids = np.random.default_rng(0).integers(5, 1000, (ROWS, 48), np.int32)
     config = transformers.CLIPTextConfig(
         vocab_size=1000,
         hidden_size=192,
@@ -148,15 +151,7 @@ def clip_text() -> Case:
     )
     theirs = transformers.CLIPTextModel(config)
     ours = TextTransformer(192, 1000, layers=4, heads=4, causal=True, activation="quick_gelu")
-    tensor = torch.tensor(ids).long()
-    return Case(
-        "4 x 192, 64 x 48 words",
-        ours,
-        (ids,),
-        lambda y: y.x,
-        theirs,
-        lambda m: m(tensor).last_hidden_state,
-    )
+    return of_words(ours, theirs)
 
 
 class TorchTextCnn(torch.nn.Module):

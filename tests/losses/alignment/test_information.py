@@ -11,6 +11,7 @@ from jax.test_util import check_grads
 
 from mmjax.losses.alignment import information
 from tests.losses import contract
+from tests.losses.contract import normal
 
 WIDTH = 4
 SCORED = [information.donsker_varadhan, information.nwj, information.jensen_shannon]
@@ -125,10 +126,6 @@ CASES = {
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_contract(case, check):
     check(case)
-
-
-def normal(*shape, seed=0):
-    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
 
 @scored

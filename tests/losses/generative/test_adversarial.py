@@ -10,6 +10,7 @@ from jax.test_util import check_grads
 
 from mmjax.losses.generative import adversarial
 from tests.losses import contract
+from tests.losses.contract import normal
 
 WIDTH = 4
 RNG = np.random.default_rng(7)
@@ -96,10 +97,6 @@ CASES = {
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_contract(case, check):
     check(case)
-
-
-def normal(*shape, seed=0):
-    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
 
 @pytest.mark.parametrize("name", ["non_saturating", "hinge", "wasserstein", "least_squares"])

@@ -11,6 +11,7 @@ from scipy.stats import multivariate_normal
 
 from mmjax.losses.generative import variational
 from tests.losses import contract
+from tests.losses.contract import normal
 
 LATENT = 3
 
@@ -86,10 +87,6 @@ CASES = {
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_contract(case, check):
     check(case)
-
-
-def normal(*shape, seed=0):
-    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
 
 def test_divergences_are_those_of_samples():

@@ -11,6 +11,7 @@ from jax.test_util import check_grads
 
 from mmjax.losses.targets import distillation
 from tests.losses import contract
+from tests.losses.contract import normal
 
 
 def draw(*shapes):
@@ -127,10 +128,6 @@ def test_only_the_student_has_a_gradient(case):
     _, (of_student, of_teacher) = case.value_and_gradients((student, teacher))
     assert (of_student != 0).all()
     assert (of_teacher == 0).all()
-
-
-def normal(*shape, seed=0):
-    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
 
 def test_a_student_that_is_its_teacher_has_no_loss():

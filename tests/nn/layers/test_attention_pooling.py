@@ -8,6 +8,7 @@ import pytest
 from mmjax.errors import UserError
 from mmjax.nn.layers.attention_pooling import AttentionPooling, straight_through_top_k
 from mmjax.nn.layers.pooling import masked_softmax, weighted_sum
+from tests import drawn
 
 MASK = np.array([[1, 1, 1, 1, 1], [0, 1, 0, 1, 1], [0, 0, 0, 1, 0], [0, 0, 0, 0, 0]], bool)
 REAL = jnp.asarray(MASK)
@@ -29,9 +30,7 @@ def content():
 
 
 def parameters(module):
-    random = np.random.default_rng(9)
-    shapes = jax.eval_shape(module.init, jax.random.key(0), content(), REAL)
-    return jax.tree.map(lambda p: jnp.asarray(random.normal(0, 0.8, p.shape), jnp.float32), shapes)
+    return drawn.variables(module, content(), REAL, deviation=0.8)
 
 
 def run(kind):

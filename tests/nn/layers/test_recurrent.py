@@ -1,5 +1,6 @@
 """LSTM and GRU against a loop over the real steps only, in both directions."""
 
+import functools
 import re
 
 import jax
@@ -10,6 +11,7 @@ import pytest
 from mmjax.errors import UserError
 from mmjax.nn.layers.cells import CELLS
 from mmjax.nn.layers.recurrent import Recurrent, recur
+from tests import drawn
 
 MASK = np.array(
     [[1, 1, 1, 1, 1, 1], [1, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0], [0, 1, 0, 1, 1, 0]], bool
@@ -72,10 +74,7 @@ def loops(x, params, cell, layers=1, bidirectional=False):
     return x, last
 
 
-def random_variables(module, *args):
-    random = np.random.default_rng(9)
-    shapes = jax.eval_shape(module.init, jax.random.key(0), *args)
-    return jax.tree.map(lambda p: jnp.asarray(random.normal(0, 0.7, p.shape), jnp.float32), shapes)
+random_variables = functools.partial(drawn.variables, deviation=0.7)
 
 
 def example(name):

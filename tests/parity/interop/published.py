@@ -1,13 +1,32 @@
 """A model of a PyTorch library against ours: saved there, loaded here, and given back."""
 
+import json
+
 import jax
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
 
 from mmjax import interop
+from mmjax.errors import UserError
+from mmjax.interop.formats import safetensors
+from mmjax.interop.formats.open_weights import open_weights
 
 COSINE = 0.99999
 HIDDEN = {"output_hidden_states": True}
+# Of a transformer whose config is not drawn.
+SIZES = {
+    "hidden_size": 12,
+    "num_attention_heads": 3,
+    "num_hidden_layers": 2,
+    "intermediate_size": 20,
+}
+# Of Whisper, for a second of sound.
+HALF = {"layers": 1, "attention_heads": 2, "ffn_dim": 20}
+WHISPER = {f"{half}_{name}": n for half in ("encoder", "decoder") for name, n in HALF.items()}
+WHISPER |= {"num_mel_bins": 6, "max_source_positions": 50}
+WHISPER |= {f"{kind}_token_id": 0 for kind in ("pad", "bos", "eos")}
 # Each example compiles; what fails is small enough without shrinking.
 DRAWN = settings(
     max_examples=4,
@@ -16,6 +35,19 @@ DRAWN = settings(
     phases=[Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
+
+
+@st.composite
+def sizes(draw, *activations):
+    """Of a transformer: any number of heads of any width."""
+    heads = draw(st.integers(1, 4))
+    return {
+        "hidden_size": heads * draw(st.sampled_from([3, 5, 8, 11])),
+        "num_attention_heads": heads,
+        "num_hidden_layers": draw(st.integers(1, 3)),
+        "intermediate_size": draw(st.integers(5, 50)),
+        "hidden_act": draw(st.sampled_from(activations)),
+    }
 
 
 def randomise(torch, module, seed=0):
@@ -117,6 +149,36 @@ def check_return(torch, theirs, model, inputs, folder):
     with torch.no_grad():
         expected, found = (as_numpy(m.eval()(**inputs).logits) for m in (theirs, again))
     assert_close(found, expected, 1e-6)
+
+
+def check_names_in_memory(theirs, inputs, folder, output):
+    """The names that transformers 5 has in memory, not in its files, are read and given back.
+
+    Returns:
+        Those names.
+    """
+    theirs.save_pretrained(folder)
+    expected = interop.load(folder)(**inputs)[output]
+    state = {name: x.numpy() for name, x in theirs.state_dict().items()}
+    assert set(state) != set(open_weights(folder))
+    safetensors.write(folder / "model.safetensors", state)
+    model = interop.load(folder)
+    np.testing.assert_array_equal(model(**inputs)[output], expected)
+    returned = interop.weights_of(model)
+    assert set(returned) == set(state)
+    for name, x in state.items():
+        np.testing.assert_array_equal(returned[name], x)
+    return set(state)
+
+
+def refused(folder, changes, file="config.json"):
+    """Changes the config of a model on the disk; returns the one line that it is refused with."""
+    path = folder / file
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(UserError) as error:
+        interop.load(folder)
+    assert "\n" not in str(error.value)
+    return str(error.value)
 
 
 def gradients(model, inputs, loss):

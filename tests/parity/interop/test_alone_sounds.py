@@ -83,21 +83,7 @@ def clap(folder, truncation):
 
 
 def whisper(folder):
-    config = transformers.WhisperConfig(
-        vocab_size=20,
-        num_mel_bins=6,
-        d_model=12,
-        encoder_layers=1,
-        encoder_attention_heads=2,
-        encoder_ffn_dim=20,
-        decoder_layers=1,
-        decoder_attention_heads=2,
-        decoder_ffn_dim=20,
-        max_source_positions=50,
-        pad_token_id=0,
-        bos_token_id=0,
-        eos_token_id=0,
-    )
+    config = transformers.WhisperConfig(**published.WHISPER, vocab_size=20, d_model=12)
     extractor = transformers.WhisperFeatureExtractor(
         feature_size=6, chunk_length=1, return_attention_mask=True
     )

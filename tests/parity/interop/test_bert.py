@@ -1,7 +1,5 @@
 """BERT, DistilBERT and RoBERTa against transformers: drawn shapes, paddings, gradients, back."""
 
-import json
-
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -22,14 +20,8 @@ VOCABULARY, PADDING = 30, 1
 @st.composite
 def sizes(draw):
     """Any number of heads of any width, with room for the longest text."""
-    heads = draw(st.integers(1, 4))
-    return {
+    return draw(published.sizes("gelu", "relu", "gelu_new", "silu")) | {
         "vocab_size": VOCABULARY,
-        "hidden_size": heads * draw(st.sampled_from([3, 5, 8, 11])),
-        "num_attention_heads": heads,
-        "num_hidden_layers": draw(st.integers(1, 3)),
-        "intermediate_size": draw(st.integers(5, 50)),
-        "hidden_act": draw(st.sampled_from(["gelu", "relu", "gelu_new", "silu"])),
         "max_position_embeddings": draw(st.integers(3, 12)),
         "type_vocab_size": draw(st.integers(1, 3)),
         "layer_norm_eps": draw(st.sampled_from([1e-12, 1e-5, 1e-3])),
@@ -68,12 +60,8 @@ def without_pooler(theirs):
     return type(theirs.__name__, (theirs,), {"__init__": init})
 
 
-CONFIG = {
+CONFIG = published.SIZES | {
     "vocab_size": VOCABULARY,
-    "hidden_size": 12,
-    "num_attention_heads": 3,
-    "num_hidden_layers": 2,
-    "intermediate_size": 20,
     "max_position_embeddings": 10,
     "pad_token_id": PADDING,
 }
@@ -192,11 +180,7 @@ def test_gradients_equal_those_of_torch(name, side, tmp_path):
 )
 def test_a_config_that_cannot_be_run_is_refused(change, said, tmp_path):
     drawn("BertModel", CONFIG).save_pretrained(tmp_path)
-    file = tmp_path / "config.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | change))
-    with pytest.raises(UserError, match=said) as error:
-        interop.load(tmp_path)
-    assert "\n" not in str(error.value)
+    assert said in published.refused(tmp_path, change)
 
 
 def test_a_text_longer_than_the_positions_is_refused(tmp_path):

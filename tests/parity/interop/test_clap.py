@@ -1,7 +1,5 @@
 """CLAP against transformers: drawn shapes of both backbones, all outputs, and back."""
 
-import json
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,12 +16,8 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 VOCABULARY, PADDING, LENGTH = 30, 1, 7
-TEXT = {
+TEXT = published.SIZES | {
     "vocab_size": VOCABULARY,
-    "hidden_size": 12,
-    "num_attention_heads": 3,
-    "num_hidden_layers": 2,
-    "intermediate_size": 20,
     "max_position_embeddings": LENGTH + 2,
     "pad_token_id": PADDING,
 }
@@ -217,11 +211,7 @@ def test_cubic_resampling_equals_torch(given, wanted):
 def test_a_config_that_cannot_be_run_is_refused(change, said, tmp_path):
     theirs = transformers.ClapAudioModel(transformers.ClapAudioConfig(**AUDIO))
     theirs.save_pretrained(tmp_path)
-    file = tmp_path / "config.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | change))
-    with pytest.raises(UserError, match=said) as error:
-        interop.load(tmp_path)
-    assert "\n" not in str(error.value)
+    assert said in published.refused(tmp_path, change)
 
 
 def test_a_spectrogram_of_the_wrong_size_is_refused(tmp_path):

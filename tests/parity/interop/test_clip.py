@@ -15,25 +15,13 @@ VOCABULARY = 40
 
 
 @st.composite
-def sizes(draw):
-    """Of one half: any number of heads of any width."""
-    heads = draw(st.integers(1, 4))
-    return {
-        "hidden_size": heads * draw(st.sampled_from([3, 5, 8, 11])),
-        "num_attention_heads": heads,
-        "num_hidden_layers": draw(st.integers(1, 3)),
-        "intermediate_size": draw(st.integers(5, 50)),
-        "hidden_act": draw(st.sampled_from(["quick_gelu", "gelu", "gelu_pytorch_tanh"])),
-    }
-
-
-@st.composite
 def dual(draw, end):
     """Both halves."""
+    sizes = published.sizes("quick_gelu", "gelu", "gelu_pytorch_tanh")
     patch = draw(st.sampled_from([2, 3, 4]))
     length = draw(st.integers(2, 9))
-    vision = draw(sizes()) | {"patch_size": patch, "image_size": patch * draw(st.integers(1, 3))}
-    text = draw(sizes()) | {
+    vision = draw(sizes) | {"patch_size": patch, "image_size": patch * draw(st.integers(1, 3))}
+    text = draw(sizes) | {
         "max_position_embeddings": length,
         "vocab_size": VOCABULARY,
         "eos_token_id": end,
@@ -87,14 +75,12 @@ def test_siglip_of_any_shape_equals_transformers_and_returns(drawn, tmp_path_fac
     published.check(torch, theirs, inputs, tmp_path_factory.mktemp("siglip"))
 
 
-SIZES = {
-    "hidden_size": 12,
-    "num_attention_heads": 3,
-    "num_hidden_layers": 2,
-    "intermediate_size": 20,
+VISION = published.SIZES | {"image_size": 8, "patch_size": 4}
+TEXT = published.SIZES | {
+    "vocab_size": VOCABULARY,
+    "max_position_embeddings": 6,
+    "eos_token_id": 39,
 }
-VISION = SIZES | {"image_size": 8, "patch_size": 4}
-TEXT = SIZES | {"vocab_size": VOCABULARY, "max_position_embeddings": 6, "eos_token_id": 39}
 
 
 @pytest.mark.parametrize(

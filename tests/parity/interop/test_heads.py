@@ -8,12 +8,7 @@ from tests.parity.interop import published
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-SIZES = {
-    "hidden_size": 12,
-    "num_attention_heads": 3,
-    "num_hidden_layers": 2,
-    "intermediate_size": 20,
-}
+SIZES = published.SIZES
 PICTURE = SIZES | {"image_size": 8, "patch_size": 4}
 WORDS = SIZES | {"vocab_size": 30, "max_position_embeddings": 20, "pad_token_id": 1}
 SHORT = {"dim": 12, "n_heads": 3, "n_layers": 2, "hidden_dim": 20, "vocab_size": 30}

@@ -186,10 +186,7 @@ def test_a_text_without_a_word_is_finite_and_so_is_its_gradient(tmp_path):
 def test_a_folder_that_cannot_be_run_is_refused(file, change, said, tmp_path):
     layer = dense(WIDTH, 5, True, torch.nn.Tanh())
     folder = write(tmp_path / "it", drawn("BertModel", CONFIG), ["mean"], [layer])
-    (folder / file).write_text(json.dumps(json.loads((folder / file).read_text()) | change))
-    with pytest.raises(UserError, match=said) as error:
-        interop.load(folder)
-    assert "\n" not in str(error.value)
+    assert said in published.refused(folder, change, file)
 
 
 @pytest.mark.parametrize(

@@ -164,20 +164,10 @@ class Whisper:
         )
         start, english, translate, write, _, none = range(size, size + 6)
         config = transformers.WhisperConfig(
+            **published.WHISPER,
             vocab_size=size + 66,
-            num_mel_bins=6,
             d_model=24,
-            encoder_layers=1,
-            encoder_attention_heads=2,
-            encoder_ffn_dim=20,
-            decoder_layers=1,
-            decoder_attention_heads=2,
-            decoder_ffn_dim=20,
-            max_source_positions=50,
             max_target_positions=24,
-            pad_token_id=0,
-            bos_token_id=0,
-            eos_token_id=0,
             decoder_start_token_id=start,
         )
         self.theirs = transformers.WhisperForConditionalGeneration(config)

@@ -1,11 +1,12 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from mmjax.train import weighting
-from mmjax.train.step import train_step
-from tests.train.toy import TASKS, Toy, make_batch, no_augment
+from tests.train.toy import Toy, make_batch
 
 STEPS = jnp.array([0, 10, 15, 20, 30])
 
@@ -41,20 +42,7 @@ def test_an_exponential_to_zero_is_refused():
 def test_the_step_weighs_by_the_schedule_and_logs_it():
     toy, batch = Toy(), make_batch()
     weights = {"label": {"cross_entropy": weighting.linear(start=0.0, end=2.0, steps=4)}}
-
-    def step(state, batch):
-        return train_step(
-            state,
-            batch,
-            model=toy.model,
-            tasks=TASKS,
-            weights=weights,
-            weighting=weighting.fixed([1.0]),
-            optimizer=toy.optimizer,
-            augment=no_augment,
-            ema_decay=0.0,
-        )
-
+    step = functools.partial(toy.raw_step, weights=weights)
     at_two = toy.state.replace(step=jnp.int32(2))
     _, metrics = jax.jit(step)(at_two, batch)
     _, plain = toy.step(at_two, batch)
