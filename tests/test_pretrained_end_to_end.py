@@ -39,9 +39,7 @@ def get_config(variant="tiny"):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    path = tmp_path_factory.mktemp("published") / "clip"
-    fakes.write_clip(path)
-    return path
+    return fakes.new_clip(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

@@ -22,9 +22,7 @@ TEXTS = ["a red circle", "what shape is the red shape ?", "blue"]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    path = tmp_path_factory.mktemp("published") / "clip"
-    fakes.write_clip(path)
-    return path
+    return fakes.new_clip(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

@@ -53,6 +53,13 @@ def tokenizer():
     return made
 
 
+def new_clip(tmp_path_factory):
+    """A folder of its own with a CLIP."""
+    path = tmp_path_factory.mktemp("published") / "clip"
+    write_clip(path)
+    return path
+
+
 def write_clip(directory, config=CLIP, seed=0):
     """A whole folder; returns the tensors."""
     directory.mkdir(parents=True, exist_ok=True)

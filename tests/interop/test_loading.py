@@ -20,9 +20,7 @@ IDS = np.array([[0, 5, 6, 1], [0, 7, 1, 1]])
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    path = tmp_path_factory.mktemp("published") / "clip"
-    fakes.write_clip(path)
-    return path
+    return fakes.new_clip(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from mmjax.interop.preprocess.texts.processor import text_processor
+from tests.parity import gemma_tokenizer
 
 transformers = pytest.importorskip("transformers")
 
@@ -269,25 +270,7 @@ def test_xlm_roberta_of_transformers(pieces, tmp_path):
 def test_siglip2(tmp_path_factory, texts):
     if "siglip2" not in CACHE:
         folder = tmp_path_factory.mktemp("siglip2")
-        special = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
-        special += [f"<0x{byte:02X}>" for byte in range(256)]
-        own = tokenizers.Tokenizer(
-            tokenizers.models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True)
-        )
-        own.normalizer = tokenizers.normalizers.Replace(" ", "▁")
-        own.pre_tokenizer = tokenizers.pre_tokenizers.Split(" ", "merged_with_previous")
-        trainer = tokenizers.trainers.BpeTrainer(
-            vocab_size=500, special_tokens=special, show_progress=False
-        )
-        own.train_from_iterator([text.lower() for text in CORPUS], trainer)
-        data = json.loads(own.to_str())
-        data["added_tokens"] = data["added_tokens"][:5]
-        ended = tokenizers.processors.TemplateProcessing(
-            single=["$A", "<eos>"], special_tokens=[("<eos>", 1)]
-        )
-        own.post_processor = ended
-        data["post_processor"] = json.loads(own.to_str())["post_processor"]
-        (folder / "tokenizer.json").write_text(json.dumps(data))
+        gemma_tokenizer.write(folder, [text.lower() for text in CORPUS], 500)
         config = {"tokenizer_class": "GemmaTokenizer", "model_max_length": 16}
         config |= {"add_bos_token": False, "add_eos_token": True, "pad_token": "<pad>"}
         config |= {"eos_token": "<eos>", "bos_token": "<bos>", "padding_side": "right"}

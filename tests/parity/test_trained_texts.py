@@ -8,6 +8,7 @@ import pytest
 import tokenizers
 
 from mmjax.interop.preprocess.texts.processor import text_processor
+from tests.parity import gemma_tokenizer
 
 transformers = pytest.importorskip("transformers")
 
@@ -36,23 +37,7 @@ TYPES = [
 def gemma(tmp_path_factory):
     """A folder with a byte-level fallback BPE as Gemma's, with capitals and marks of its own."""
     folder = tmp_path_factory.mktemp("gemma")
-    special = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
-    special += [f"<0x{byte:02X}>" for byte in range(256)]
-    made = tokenizers.Tokenizer(
-        tokenizers.models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True)
-    )
-    made.normalizer = tokenizers.normalizers.Replace(" ", "▁")
-    made.pre_tokenizer = tokenizers.pre_tokenizers.Split(" ", "merged_with_previous")
-    trainer = tokenizers.trainers.BpeTrainer(
-        vocab_size=420, special_tokens=special, show_progress=False
-    )
-    made.train_from_iterator([*CORPUS, *map(str.lower, CORPUS)], trainer)
-    made.post_processor = tokenizers.processors.TemplateProcessing(
-        single=["$A", "<eos>"], special_tokens=[("<eos>", 1)]
-    )
-    data = json.loads(made.to_str())
-    data["added_tokens"] = data["added_tokens"][:5]
-    (folder / "tokenizer.json").write_text(json.dumps(data))
+    gemma_tokenizer.write(folder, [*CORPUS, *map(str.lower, CORPUS)], 420)
     return folder
 
 

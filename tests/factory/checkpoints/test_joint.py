@@ -26,9 +26,7 @@ OWN = {"kind": "vector", "name": "mlp", "hidden": (5,)}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    path = tmp_path_factory.mktemp("published") / "clip"
-    fakes.write_clip(path)
-    return path
+    return fakes.new_clip(tmp_path_factory)
 
 
 def made(config):

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -201,24 +200,8 @@ def big_vision(folder):
     np.savez(folder / "siglip.npz", **test_big_vision.flat(tree, "params/"))
 
     def again(path):
-        text = open_clip.transformer.TextTransformer(
-            context_length=LENGTH,
-            vocab_size=test_big_vision.VOCABULARY,
-            width=words["width"],
-            heads=words["heads"],
-            layers=words["layers"],
-            mlp_ratio=words["ratio"],
-            output_dim=size["width"],
-            no_causal_mask=True,
-            pool_type="last",
-            proj_bias=True,
-            act_layer=lambda: torch.nn.GELU(approximate="tanh"),
-            norm_layer=lambda width: torch.nn.LayerNorm(width, eps=1e-6),
-        ).eval()
-        trunk = test_big_vision.timm_vit(size, "map")
-        scalars = {"logit_bias": torch.zeros(()), "logit_scale": torch.zeros(())}
-        theirs = SimpleNamespace(visual=SimpleNamespace(trunk=trunk), text=text, **scalars)
-        convert.load_big_vision_weights(theirs, str(path))
+        theirs = test_big_vision.open_clips(size, words, LENGTH, path)
+        trunk, text = theirs.visual.trunk, theirs.text
 
         def run(inputs):
             with torch.no_grad():

@@ -205,6 +205,29 @@ def check_image(kind, pool, size, classes, seed, folder):
     returned(model, arrays, folder)
 
 
+def open_clips(size, words, length, path):
+    """Two backbones with the weights of a file, as open_clip reads it."""
+    text = open_clip.transformer.TextTransformer(
+        context_length=length,
+        vocab_size=VOCABULARY,
+        width=words["width"],
+        heads=words["heads"],
+        layers=words["layers"],
+        mlp_ratio=words["ratio"],
+        output_dim=size["width"],
+        no_causal_mask=True,
+        pool_type="last",
+        proj_bias=True,
+        act_layer=lambda: torch.nn.GELU(approximate="tanh"),
+        norm_layer=lambda width: torch.nn.LayerNorm(width, eps=1e-6),
+    ).eval()
+    trunk = SimpleNamespace(trunk=timm_vit(size, "map"))
+    scalars = {"logit_bias": torch.zeros(()), "logit_scale": torch.zeros(())}
+    theirs = SimpleNamespace(visual=trunk, text=text, **scalars)
+    convert.load_big_vision_weights(theirs, str(path))
+    return theirs
+
+
 @pytest.mark.parametrize("scanned", [False, True])
 @published.DRAWN
 @given(size=pictures(), words=encoders(), length=st.integers(1, 6), seed=st.integers(0, 9))
@@ -220,33 +243,13 @@ def test_two_backbones_equal_open_clips_reading_and_return(
     }
     arrays = flat(tree, "params/")
     np.savez(folder / "siglip.npz", **arrays)
-    text = open_clip.transformer.TextTransformer(
-        context_length=length,
-        vocab_size=VOCABULARY,
-        width=words["width"],
-        heads=words["heads"],
-        layers=words["layers"],
-        mlp_ratio=words["ratio"],
-        output_dim=size["width"],
-        no_causal_mask=True,
-        pool_type="last",
-        proj_bias=True,
-        act_layer=lambda: torch.nn.GELU(approximate="tanh"),
-        norm_layer=lambda width: torch.nn.LayerNorm(width, eps=1e-6),
-    ).eval()
-    theirs = SimpleNamespace(
-        visual=SimpleNamespace(trunk=timm_vit(size, "map")),
-        text=text,
-        logit_bias=torch.zeros(()),
-        logit_scale=torch.zeros(()),
-    )
-    convert.load_big_vision_weights(theirs, str(folder / "siglip.npz"))
+    theirs = open_clips(size, words, length, folder / "siglip.npz")
     generator = np.random.default_rng(0)
     side = size["patch"] * size["cells"]
     image = generator.normal(size=(2, side, side, 3)).astype(np.float32)
     ids = generator.integers(0, VOCABULARY, (3, length))
     pixels = torch.tensor(image).permute(0, 3, 1, 2)
-    trunk = theirs.visual.trunk
+    trunk, text = theirs.visual.trunk, theirs.text
     zimg, seen = hooked(trunk.blocks, lambda: trunk(pixels))
     ztxt, read = hooked(text.transformer.resblocks, lambda: text(torch.tensor(ids)))
     zimg, ztxt = (torch.nn.functional.normalize(z, dim=-1) for z in (zimg, ztxt))
