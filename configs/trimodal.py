@@ -2,7 +2,8 @@
 
 Command:  mmjax --config=trimodal --workdir=runs/trimodal
 Hardware: two CPU cores, 90 seconds from the command to the result.
-Expect:   test accuracy 0.93 written, 0.56 spoken, 0.76 read (one seed); chance is 0.1.
+Expect:   test accuracy 0.94 written, 0.48 spoken, 0.76 read, means of three seeds; chance is 0.1.
+          Of the voices that are left out two are told at 0.57, and one at 0.30.
 
 All are asked about people and languages that training never had: other writers, another voice,
 words of other languages. What a task has to do with the others is the fusion and one optimizer.
