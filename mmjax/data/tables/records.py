@@ -23,6 +23,7 @@ ENDING = ".array_record"
 ABOUT = "table.json"  # beside the records: columns, types, counts
 ADVICE = "delete it and prepare the rows again"
 FINGERS = 20  # rows by which tables are told apart
+AT_ONCE = 64  # records that are in memory together, with the files in them
 _LENGTH = struct.Struct("<I")
 
 
@@ -135,13 +136,19 @@ class Records:
 
     def read_many(self, indices: Sequence[int], columns: Sequence[str]) -> dict[str, list[Cell]]:
         """See ByColumns."""
-        for index in indices:
-            asked(self, index, columns)
-        with decoding(f"{self.name}: one of {len(indices)} records cannot be read", ADVICE):
-            with self._lock:
-                records = self._reader.read(list(indices))
-            rows = [decode(record)[0] for record in records]
-        return {name: [row.get(name) for row in rows] for name in columns}
+        cells: dict[str, list[Cell]] = {name: [] for name in columns}
+        for start in range(0, len(indices), AT_ONCE):
+            some = list(indices[start : start + AT_ONCE])
+            for index in some:
+                asked(self, index, columns)
+            with decoding(f"{self.name}: one of {len(some)} records cannot be read", ADVICE):
+                with self._lock:
+                    records = self._reader.read(some)
+                for record in records:
+                    row, _ = decode(record)
+                    for name, values in cells.items():
+                        values.append(row.get(name))
+        return cells
 
     def where(self, index: int) -> str:
         """See Table."""

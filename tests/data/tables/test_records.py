@@ -40,6 +40,17 @@ def test_what_is_written_is_read(tmp_path):
     assert table.where(1) == "rows-0.array_record, record 1"
 
 
+def test_few_records_are_in_memory_at_once(tmp_path, monkeypatch):
+    write(tmp_path / "rows-0.array_record", [ROW | {"text": str(i)} for i in range(7)])
+    monkeypatch.setattr(records, "AT_ONCE", 2)
+    table = open_table(tmp_path)
+    assert [row["text"] for row in rows(table)] == list("0123456")
+    read, asked = records.decode, []
+    monkeypatch.setattr(records, "decode", lambda record: asked.append(1) or read(record))
+    assert table.read_many([5, 0, 6], ["text"]) == {"text": ["5", "0", "6"]}
+    assert len(asked) == 3
+
+
 def test_records_that_are_damaged_or_not_whole_are_one_line(tmp_path):
     path = tmp_path / "rows-0.array_record"
     write(path, [ROW | {"none": bytes(range(256)) * 2}] * 50)
