@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmjax.types import Tokens
+from tests import drawn
 
 MASKS = {
     "text": np.array([[1, 1, 0], [0, 0, 0], [1, 0, 1], [0, 0, 0]], bool),
@@ -35,11 +36,7 @@ def means(inputs, row):
 
 def run(module, inputs):
     """Output and parameters, none of which is zero."""
-    random = np.random.default_rng(9)
-    shapes = jax.eval_shape(module.init, jax.random.key(0), inputs).get("params", {})
-    params = jax.tree.map(
-        lambda p: jnp.asarray(random.normal(0.1, 0.3, p.shape), jnp.float32), shapes
-    )
+    params = drawn.variables(module, inputs, mean=0.1, deviation=0.3).get("params", {})
     return jax.jit(module.apply)({"params": params}, inputs), params
 
 

@@ -16,6 +16,7 @@ import pytest
 from mmjax.errors import UserError
 from mmjax.factory import FUSIONS
 from mmjax.types import Tokens
+from tests import drawn
 from tests.fusion import bilinear_specs, latent_specs, pooled_specs, sequence_specs
 from tests.fusion.spec import WIDTH
 
@@ -68,20 +69,11 @@ class Case(NamedTuple):
     traces: list
 
 
-def parameters(module, *args):
-    """Parameters of the right shapes, none of them zero, without compiling an initialisation."""
-    random = np.random.default_rng(9)
-    shapes = jax.eval_shape(module.init, jax.random.key(0), *args)
-    return jax.tree.map(
-        lambda p: jnp.asarray(random.normal(0.05, 0.15, p.shape), jnp.float32), shapes
-    )
-
-
 @functools.cache
 def case(name):
     spec = SPECS[name]
     fusion = spec.constructor(WIDTH, **spec.options)
-    variables = parameters(fusion, as_tokens(content(), masks()))
+    variables = drawn.variables(fusion, as_tokens(content(), masks()), mean=0.05, deviation=0.15)
     traces = []
 
     @jax.jit

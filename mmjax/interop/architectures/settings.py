@@ -19,6 +19,14 @@ ACTIVATIONS = {
     "tanh": "tanh",
 }
 
+# The sizes of BERT-base and its kind, and of ViT-B and its kind.
+BASE = {
+    "hidden_size": 768,
+    "intermediate_size": 3072,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+}
+BASE_VIT = BASE | {"num_channels": 3, "image_size": 224}
 
 # The most that a number may be: published models stay below a tenth. What is built takes time and
 # memory by these numbers before any tensor is read.

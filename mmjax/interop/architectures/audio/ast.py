@@ -20,16 +20,12 @@ from mmjax.interop.architecture import (
     strip,
 )
 from mmjax.interop.architectures.blocks import repeated
-from mmjax.interop.architectures.settings import settings, transformer_sizes
+from mmjax.interop.architectures.settings import BASE, settings, transformer_sizes
 from mmjax.interop.architectures.vision import vit
 from mmjax.interop.encoding import front_ends
 from mmjax.interop.weights.layout import Rule, Rules, dense, norm, prefixed, reshaped, same
 
-CONFIG = {
-    "hidden_size": 768,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 12,
-    "intermediate_size": 3072,
+CONFIG = BASE | {
     "hidden_act": "gelu",
     "layer_norm_eps": 1e-12,
     "patch_size": 16,
@@ -99,13 +95,7 @@ def backbone_of(config: Any, dtype: Any, where: str) -> tuple[AstBackbone, Rules
         size=(c.max_length, c.num_mel_bins),
         qkv_bias=c.qkv_bias,
     )
-    block = [
-        *norm("attention_norm", "layernorm_before"),
-        *vit.attention(width, bias=c.qkv_bias),
-        *norm("mlp_norm", "layernorm_after"),
-        *dense("mlp_in", "intermediate.dense"),
-        *dense("mlp_out", "output.dense"),
-    ]
+    block = vit.block(vit.attention(width, bias=c.qkv_bias))
     count = 2 + math.prod(patch_grid(backbone.size, side, strides))
     places = "embeddings.position_embeddings"
     rules = [

@@ -20,7 +20,7 @@ from mmjax.interop.architecture import (
     strip,
 )
 from mmjax.interop.architectures.blocks import repeated
-from mmjax.interop.architectures.settings import activation, settings, transformer_sizes
+from mmjax.interop.architectures.settings import BASE, activation, settings, transformer_sizes
 from mmjax.interop.architectures.text.bert import refuse_others
 from mmjax.interop.encoding import front_ends
 from mmjax.interop.weights.layout import (
@@ -35,11 +35,7 @@ from mmjax.interop.weights.layout import (
     transposed,
 )
 
-CONFIG = {
-    "hidden_size": 768,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 12,
-    "intermediate_size": 3072,
+CONFIG = BASE | {
     "hidden_act": "gelu",
     "layer_norm_eps": 1e-5,
     "feat_extract_norm": "group",

@@ -8,16 +8,10 @@ from mmjax.interop.architecture import Architecture, Checkpoint, Spec, has_type
 from mmjax.interop.architectures.blocks import modern_blocks
 from mmjax.interop.architectures.dual import dual
 from mmjax.interop.architectures.dual.dual import Side, text_transformer
-from mmjax.interop.architectures.settings import patch_sizes, settings, transformer_sizes
+from mmjax.interop.architectures.settings import BASE_VIT, patch_sizes, settings, transformer_sizes
 from mmjax.interop.weights.layout import Rules, norm, patches, reshaped, same
 
-VISION = {
-    "hidden_size": 768,
-    "intermediate_size": 3072,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 12,
-    "num_channels": 3,
-    "image_size": 224,
+VISION = BASE_VIT | {
     "patch_size": 32,
     "hidden_act": "quick_gelu",
     "layer_norm_eps": 1e-5,

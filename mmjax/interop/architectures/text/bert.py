@@ -11,16 +11,12 @@ from mmjax.backbones.text.transformer import TextBackbone
 from mmjax.errors import UserError
 from mmjax.interop.architecture import Architecture, Checkpoint, Part, Spec, has_type, strip
 from mmjax.interop.architectures.blocks import repeated
-from mmjax.interop.architectures.settings import settings, transformer_sizes
+from mmjax.interop.architectures.settings import BASE, settings, transformer_sizes
 from mmjax.interop.architectures.text.heads import with_head
 from mmjax.interop.weights.layout import Rules, dense, norm, qkv, same
 
-CONFIG = {
+CONFIG = BASE | {
     "vocab_size": 30522,
-    "hidden_size": 768,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 12,
-    "intermediate_size": 3072,
     "hidden_act": "gelu",
     "max_position_embeddings": 512,
     "type_vocab_size": 2,

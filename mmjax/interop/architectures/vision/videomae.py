@@ -7,17 +7,11 @@ from mmjax.backbones.vision.video_mae import VideoMae
 from mmjax.errors import UserError
 from mmjax.interop.architecture import Architecture, Checkpoint, Spec, has_type, strip
 from mmjax.interop.architectures.blocks import repeated
-from mmjax.interop.architectures.settings import pair, settings, transformer_sizes
+from mmjax.interop.architectures.settings import BASE_VIT, pair, settings, transformer_sizes
 from mmjax.interop.architectures.vision import vit, vivit
 from mmjax.interop.weights.layout import dense, norm, patches, qkv
 
-SETTINGS = {
-    "hidden_size": 768,
-    "intermediate_size": 3072,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 12,
-    "num_channels": 3,
-    "image_size": 224,
+SETTINGS = BASE_VIT | {
     "patch_size": 16,
     "num_frames": 16,
     "tubelet_size": 2,
@@ -77,7 +71,7 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
     embedding = "embeddings.patch_embeddings.projection"
     rules = [
         *patches("tubelets/projection", embedding, backbone.tubelet, c.num_channels),
-        *repeated(vivit.block(attention), "", "encoder.layer", c.num_hidden_layers),
+        *repeated(vit.block(attention), "", "encoder.layer", c.num_hidden_layers),
         *(norm("norm", "layernorm") if normed else ()),
         *(norm("norm", "fc_norm") if backbone.pooling == "mean" else ()),
     ]

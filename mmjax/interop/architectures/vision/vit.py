@@ -11,6 +11,7 @@ from mmjax.interop.architecture import Architecture, Checkpoint, Part, Spec, has
 from mmjax.interop.architectures.blocks import classified, repeated
 from mmjax.interop.architectures.dual.dual import picture
 from mmjax.interop.architectures.settings import (
+    BASE_VIT,
     activation,
     patch_sizes,
     settings,
@@ -18,13 +19,7 @@ from mmjax.interop.architectures.settings import (
 )
 from mmjax.interop.weights.layout import Rules, dense, norm, patches, qkv, reshaped
 
-SETTINGS = {
-    "hidden_size": 768,
-    "intermediate_size": 3072,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 12,
-    "num_channels": 3,
-    "image_size": 224,
+SETTINGS = BASE_VIT | {
     "patch_size": 16,
     "hidden_act": "gelu",
     "layer_norm_eps": 1e-12,
@@ -72,6 +67,17 @@ def attention(width: int, *, bias: bool) -> Rules:
     return [
         *qkv("attention/qkv", names, width, biased=(bias,) * 3),
         *dense("attention/out", "attention.output.dense"),
+    ]
+
+
+def block(attention: Rules) -> Rules:
+    """Of a pre-norm block as version 4 of transformers names it."""
+    return [
+        *norm("attention_norm", "layernorm_before"),
+        *attention,
+        *norm("mlp_norm", "layernorm_after"),
+        *dense("mlp_in", "intermediate.dense"),
+        *dense("mlp_out", "output.dense"),
     ]
 
 
@@ -130,17 +136,11 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
         dtype=dtype,
     )
     width = c.hidden_size
-    block = [
-        *norm("attention_norm", "layernorm_before"),
-        *attention(width, bias=c.qkv_bias),
-        *norm("mlp_norm", "layernorm_after"),
-        *dense("mlp_in", "intermediate.dense"),
-        *dense("mlp_out", "output.dense"),
-    ]
+    layer = block(attention(width, bias=c.qkv_bias))
     rules = [
         *embeddings(names, width, backbone.patch_size, c.num_channels),
         *positions(width, backbone.grid[0] * backbone.grid[1]),
-        *repeated(block, "transformer", "encoder.layer", c.num_hidden_layers),
+        *repeated(layer, "transformer", "encoder.layer", c.num_hidden_layers),
         *norm("transformer/norm", "layernorm"),
         *(dense("pooler", "pooler.dense") if pooled else ()),
     ]

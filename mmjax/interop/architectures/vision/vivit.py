@@ -11,17 +11,17 @@ from mmjax.backbones.vision.vivit import Vivit
 from mmjax.errors import UserError
 from mmjax.interop.architecture import Architecture, Checkpoint, Part, Spec, has_type, strip
 from mmjax.interop.architectures.blocks import classified, repeated
-from mmjax.interop.architectures.settings import activation, pair, settings, transformer_sizes
+from mmjax.interop.architectures.settings import (
+    BASE_VIT,
+    activation,
+    pair,
+    settings,
+    transformer_sizes,
+)
 from mmjax.interop.architectures.vision import vit
 from mmjax.interop.weights.layout import Rules, dense, norm, patches, reshaped
 
-SETTINGS = {
-    "hidden_size": 768,
-    "intermediate_size": 3072,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 12,
-    "num_channels": 3,
-    "image_size": 224,
+SETTINGS = BASE_VIT | {
     "num_frames": 32,
     "tubelet_size": None,
     "hidden_act": "gelu_fast",
@@ -60,17 +60,6 @@ def sizes(config: Any, tubelet: Any, where: str) -> dict[str, tuple[int, int, in
             f" positions are over {MAX_POSITIONS} numbers: is config.json damaged?"
         )
     return {"clip": clip, "tubelet": tuple(tubelet)}
-
-
-def block(attention: Rules) -> Rules:
-    """Of a pre-norm block in the names of ViT."""
-    return [
-        *norm("attention_norm", "layernorm_before"),
-        *attention,
-        *norm("mlp_norm", "layernorm_after"),
-        *dense("mlp_in", "intermediate.dense"),
-        *dense("mlp_out", "output.dense"),
-    ]
 
 
 def with_classifier(
@@ -119,7 +108,7 @@ def build(checkpoint: Checkpoint, dtype: Any) -> Architecture:
         *reshaped("stack/class_token", "embeddings.cls_token", (1, width), (1, 1, width)),
         *vit.positions(width, count),
         *repeated(
-            block(vit.attention(width, bias=c.qkv_bias)),
+            vit.block(vit.attention(width, bias=c.qkv_bias)),
             "stack/transformer",
             "encoder.layer",
             c.num_hidden_layers,
