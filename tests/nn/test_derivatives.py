@@ -17,6 +17,7 @@ from mmjax.factory import ENCODERS, FUSIONS
 from mmjax.factory.tables.losses import LOSSES, PENALTIES
 from mmjax.nn import kernels
 from mmjax.nn.layers.batch_norm import BatchNorm
+from tests import drawn
 from tests.encoders import test_contract as encoders
 from tests.fusion import test_contract as fusions
 
@@ -95,7 +96,8 @@ def test_fusions(name):
     spec = fusions.SPECS[name]
     fusion = spec.constructor(fusions.WIDTH, **spec.options)
     masks = fusions.masks()
-    variables = fusions.parameters(fusion, fusions.as_tokens(fusions.content(), masks))
+    inputs = fusions.as_tokens(fusions.content(), masks)
+    variables = drawn.variables(fusion, inputs, mean=0.05, deviation=0.15)
 
     def loss(both):
         fused = fusion.apply(both[0], fusions.as_tokens(both[1], masks))
